@@ -1,0 +1,155 @@
+use std::fs::File;
+use std::path::Path;
+
+use crate::client::{Client, Failed, Message};
+use crate::protocol::abort;
+use crate::protocol::list_uploads::MultipartUpload;
+use crate::upload::options::UploadOption;
+use crate::upload::{self, Target, Uploaded, unfinished};
+use crate::{Error, Result};
+
+/// Bytes of UTF-8.
+const KEY_BYTES_MAX: usize = 1023;
+
+/// A bucket, by its name; made by [`Client::bucket`].
+///
+/// Cheap to clone; may be used from many threads at once.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+}
+
+impl Client {
+    /// The bucket of that name. No request is made.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a name against OSS's rules: 3 to 63 lower-case letters, digits and hyphens, beginning and
+    /// ending with a letter or digit.
+    pub fn bucket(&self, name: &str) -> Result<Bucket> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let wrong = |why: &str| Err(Error::option("bucket", format!("{name:?} {why}")));
+        if !(3..=63).contains(&name.len()) {
+            return wrong("is not 3 to 63 characters long");
+        }
+        if !name.bytes().all(allowed) || name.starts_with('-') || name.ends_with('-') {
+            return wrong("may have lower-case letters, digits and, inside, hyphens");
+        }
+        if self.endpoint().already_names(name) {
+            let reason =
+                format!("{} names the bucket {name}: give the region's endpoint", self.endpoint().origin());
+            return Err(Error::option("endpoint", reason));
+        }
+        Ok(Bucket { client: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Bucket {
+    /// Uploads the file at `path` to the object `key`, in parts of `part_size` bytes (100 KiB to 5 GiB; up to 10,000
+    /// parts), and returns when the object is complete.
+    ///
+    /// With [`checkpoint`](crate::checkpoint) the upload is recorded: when it is interrupted, the same call carries it on, in
+    /// this process or in another. A file of one part, and an empty file, go up in one PutObject. Everything
+    /// that was stored is compared with the file by CRC-64.
+    ///
+    /// Mirrors Go's `Bucket.UploadFile(objectKey, filePath, partSize, options...)`.
+    ///
+    /// ```no_run
+    /// use oss_upload::{Client, checkpoint, routines};
+    ///
+    /// let client = Client::new("https://oss-cn-hangzhou.aliyuncs.com", "<AccessKeyId>", "<AccessKeySecret>")?;
+    /// let bucket = client.bucket("examplebucket")?;
+    /// let uploaded = bucket.upload_file("dir/object.bin", "file.bin", 8 << 20, [routines(4), checkpoint(true, "")])?;
+    /// println!("{} bytes, CRC-64 {:?}", uploaded.size, uploaded.crc64);
+    /// # Ok::<(), oss_upload::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::InvalidOption`]: an option, the key or the part size is wrong. No request was made.
+    /// * [`Error::Source`], [`Error::SourceChanged`]: the file.
+    /// * [`Error::Checkpoint`], [`Error::CheckpointInUse`], [`Error::NotACheckpoint`]: the record.
+    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`]: the way to OSS, after
+    ///   the retries of the client's [`RetryPolicy`](crate::RetryPolicy).
+    /// * [`Error::Callback`]: the object is complete, its callback failed.
+    /// * [`Error::Cancelled`].
+    ///
+    /// [`Error::is_resumable`] tells whether the same call is worth running again.
+    pub fn upload_file<'a>(
+        &self,
+        key: &str,
+        path: impl AsRef<Path>,
+        part_size: u64,
+        options: impl IntoIterator<Item = UploadOption<'a>>,
+    ) -> Result<Uploaded> {
+        let mut options = options.into_iter();
+        upload::upload_file(&self.target(key)?, path.as_ref(), part_size, &mut options)
+    }
+
+    /// As [`upload_file`](Bucket::upload_file), for a file that is open already: from Android's `Uri`, from a descriptor
+    /// that was inherited, without a name. It is read from offset 0; its cursor is ignored.
+    ///
+    /// There is no path to put a checkpoint beside: `checkpoint(true, "")` is refused, a path and
+    /// [`checkpoint_dir`](crate::checkpoint_dir) work. On systems without device and inode numbers the recorded
+    /// parts are read again before they are trusted.
+    ///
+    /// # Errors
+    /// As [`upload_file`](Bucket::upload_file).
+    pub fn upload_open_file<'a>(
+        &self,
+        key: &str,
+        file: File,
+        part_size: u64,
+        options: impl IntoIterator<Item = UploadOption<'a>>,
+    ) -> Result<Uploaded> {
+        let mut options = options.into_iter();
+        upload::upload_open_file(&self.target(key)?, file, part_size, &mut options)
+    }
+
+    /// The unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are stored, and billed, until they
+    /// are completed or aborted.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`].
+    pub fn multipart_uploads(&self, prefix: &str) -> Result<Vec<MultipartUpload>> {
+        unfinished::list(&self.client.line(), &self.name, prefix, &[]).map_err(error)
+    }
+
+    /// Deletes an unfinished upload with its parts. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for an empty key or upload id; [`Error::Credentials`], [`Error::Transport`],
+    /// [`Error::Service`].
+    pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
+        let target = self.target(key)?;
+        if upload_id.is_empty() {
+            return Err(Error::option("upload_id", "it is empty"));
+        }
+        let request = abort::request(target.bucket, target.key, upload_id, &[]);
+        let line = self.client.line();
+        match line.call(&request, &mut Message::new("", &mut || {}), |_, _| Ok(())).map_err(error) {
+            Err(gone) if gone.service_code() == Some("NoSuchUpload") => Ok(()),
+            result => result,
+        }
+    }
+
+    fn target<'a>(&'a self, key: &'a str) -> Result<Target<'a>> {
+        let wrong = |why: String| Err(Error::option("key", why));
+        if key.is_empty() {
+            return wrong("it is empty".into());
+        }
+        if key.len() > KEY_BYTES_MAX {
+            return wrong(format!("it has {} bytes; OSS takes {KEY_BYTES_MAX}", key.len()));
+        }
+        if key.starts_with(['/', '\\']) {
+            return wrong(format!("{key:?} begins with a slash, which OSS does not take"));
+        }
+        Ok(Target { client: &self.client, bucket: &self.name, key })
+    }
+}
+
+fn error(failed: Failed) -> Error {
+    match failed {
+        Failed::Error { error, .. } => error,
+        Failed::Stopped { .. } => Error::Cancelled { object_may_exist: false },
+    }
+}

@@ -1,0 +1,230 @@
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::percent::encoded;
+use crate::{Error, Result};
+
+/// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
+///
+/// OSS waits up to 5 seconds for the server's answer and hands it back in
+/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the object is complete
+/// all the same, and the upload returns [`Error::Callback`] with it.
+///
+/// ```
+/// use oss_upload::Callback;
+///
+/// let callback = Callback::new("http://203.0.113.7:23450/callback", "bucket=${bucket}&object=${object}&by=${x:user}")
+///     .query("source", "backup")
+///     .var("x:user", "li");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    url: String,
+    query: Vec<(String, String)>,
+    body: String,
+    host: Option<String>,
+    body_type: Option<String>,
+    sni: Option<bool>,
+    vars: Vec<(String, String)>,
+}
+
+impl Callback {
+    /// `url`: http or https, up to five separated by `;`, tried in their order. `body`: what OSS posts, with
+    /// `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`, `${x:name}` … filled in.
+    pub fn new(url: impl Into<String>, body: impl Into<String>) -> Callback {
+        Callback {
+            url: url.into(),
+            query: Vec::new(),
+            body: body.into(),
+            host: None,
+            body_type: None,
+            sni: None,
+            vars: Vec::new(),
+        }
+    }
+
+    /// Adds a parameter to the query of every URL; it is percent-encoded here. (Ruby's `query:`)
+    #[must_use]
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// The `Host` header of the callback. Defaults to the URL's host.
+    #[must_use]
+    pub fn host(self, host: impl Into<String>) -> Callback {
+        Callback { host: Some(host.into()), ..self }
+    }
+
+    /// The body's content type: `application/x-www-form-urlencoded` (OSS's default) or `application/json`.
+    #[must_use]
+    pub fn body_type(self, body_type: impl Into<String>) -> Callback {
+        Callback { body_type: Some(body_type.into()), ..self }
+    }
+
+    /// Should OSS send the server name in the TLS handshake of an https callback? OSS's default is no.
+    #[must_use]
+    pub fn sni(self, sni: bool) -> Callback {
+        Callback { sni: Some(sni), ..self }
+    }
+
+    /// A custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case.
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
+        self.vars.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |reason: String| Err(Error::option("callback", reason));
+        let urls: Vec<_> = self.url.split(';').collect();
+        if urls.len() > 5 {
+            return wrong(format!("it has {} URLs; OSS takes up to 5", urls.len()));
+        }
+        for url in urls {
+            let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+                return wrong(format!("the URL {url:?} does not begin with http:// or https:// and a host"));
+            }
+            if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return wrong(format!("the URL {url:?} is not percent-encoded"));
+            }
+        }
+        if self.body.is_empty() {
+            return wrong("the body is empty; OSS requires one".into());
+        }
+        for (name, _) in &self.vars {
+            let known = name.strip_prefix("x:").is_some_and(|rest| !rest.is_empty());
+            if !known || name.chars().any(char::is_uppercase) {
+                return wrong(format!("the variable {name:?} must begin with x: and be in lower case"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of `x-oss-callback`.
+    pub(crate) fn header(&self) -> String {
+        let url = self.url.split(';').map(|url| self.with_query(url)).collect::<Vec<_>>().join(";");
+        let mut json = Json::new();
+        json.text("callbackUrl", &url);
+        json.text("callbackBody", &self.body);
+        if let Some(body_type) = &self.body_type {
+            json.text("callbackBodyType", body_type);
+        }
+        if let Some(host) = &self.host {
+            json.text("callbackHost", host);
+        }
+        if let Some(sni) = self.sni {
+            json.literal("callbackSNI", if sni { "true" } else { "false" });
+        }
+        STANDARD.encode(json.finish())
+    }
+
+    /// The value of `x-oss-callback-var`.
+    pub(crate) fn vars_header(&self) -> Option<String> {
+        let mut json = Json::new();
+        for (name, value) in &self.vars {
+            json.text(name, value);
+        }
+        (!self.vars.is_empty()).then(|| STANDARD.encode(json.finish()))
+    }
+
+    fn with_query(&self, url: &str) -> String {
+        let mut url = url.to_owned();
+        for (name, value) in &self.query {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&format!("{}={}", encoded(name), encoded(value)));
+        }
+        url
+    }
+}
+
+/// A flat JSON object.
+struct Json(String);
+
+impl Json {
+    fn new() -> Json {
+        Json(String::new())
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        let mut quoted = String::with_capacity(value.len() + 2);
+        quote(&mut quoted, value);
+        self.literal(name, &quoted);
+    }
+
+    fn literal(&mut self, name: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        quote(&mut self.0, name);
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\u{0}'..='\u{1f}' => write!(out, "\\u{:04x}", u32::from(character)).expect("a String takes all"),
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_that_ruby_sends() {
+        let callback = Callback::new("http://app.server.com/callback", "hello world")
+            .query("id", "1")
+            .query("name", "杭州")
+            .body_type("application/x-www-form-urlencoded")
+            .host("server.com");
+        assert_eq!(
+            callback.header(),
+            "eyJjYWxsYmFja1VybCI6Imh0dHA6Ly9hcHAuc2VydmVyLmNvbS9jYWxsYmFjaz9pZD0xJm5hbWU9JUU2JTlEJUFEJUU1JUI3JTlFIiw\
+             iY2FsbGJhY2tCb2R5IjoiaGVsbG8gd29ybGQiLCJjYWxsYmFja0JvZHlUeXBlIjoiYXBwbGljYXRpb24veC13d3ctZm9ybS11cmxlb\
+             mNvZGVkIiwiY2FsbGJhY2tIb3N0Ijoic2VydmVyLmNvbSJ9"
+        );
+        let callback = callback.var("x:var1", "value1").var("x:var2", "value2");
+        assert_eq!(callback.vars_header().unwrap(), "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ==");
+    }
+
+    #[test]
+    fn json_is_escaped() {
+        let mut json = Json::new();
+        json.text("a", "\"\\\n\u{1}é中");
+        json.literal("b", "true");
+        assert_eq!(json.finish(), "{\"a\":\"\\\"\\\\\\u000a\\u0001é中\",\"b\":true}");
+    }
+
+    #[test]
+    fn every_url_of_a_list_gets_the_query() {
+        let callback = Callback::new("http://a/x;https://b/y?z=1", "b").query("q", "1 2");
+        let json = String::from_utf8(STANDARD.decode(callback.header()).unwrap()).unwrap();
+        assert!(json.contains("\"http://a/x?q=1%202;https://b/y?z=1&q=1%202\""), "{json}");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |callback: Callback| callback.check().unwrap_err().to_string();
+        assert!(check(Callback::new("", "b")).contains("http://"));
+        assert!(check(Callback::new("ftp://x", "b")).contains("ftp://x"));
+        assert!(check(Callback::new("http://x/杭", "b")).contains("percent-encoded"));
+        assert!(check(Callback::new("http://x", "")).contains("body"));
+        assert!(check(Callback::new("http://x", "b").var("name", "v")).contains("x:"));
+        assert!(check(Callback::new("http://x", "b").var("x:Name", "v")).contains("lower case"));
+        assert!(check(Callback::new("http://x;".repeat(6), "b")).contains("up to 5"));
+    }
+}

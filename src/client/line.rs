@@ -1,0 +1,452 @@
+use std::io::{self, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Client, Pacer};
+use crate::Error;
+use crate::credentials::Credentials;
+use crate::protocol::failure::{self, Failure};
+use crate::protocol::request::{Request, Response};
+use crate::protocol::retry::{Verdict, retry_after, verdict};
+use crate::protocol::{Parsed, Untrusted};
+use crate::transport::{Transport, TransportError, Wire};
+
+/// How much of a body may still be in the socket's buffers when the last write returns: bytes.
+const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The slowest link that never fails: bytes per second.
+const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
+/// The server may take minutes to put 10,000 parts together.
+const COMPLETE_PATIENCE: u32 = 5;
+/// What tidying up after a cancelled call may take: one attempt of one second.
+const AFTER_CANCEL: Limits = Limits { attempts: 1, patience: Duration::from_secs(1) };
+/// What tidying up after a failed call may take: a few attempts of five seconds.
+const AFTER_FAILURE: Limits = Limits { attempts: 3, patience: Duration::from_secs(5) };
+
+/// What a request carries. Every attempt opens it anew.
+pub(crate) trait Payload {
+    /// Bytes.
+    fn length(&self) -> u64;
+    fn open(&mut self) -> Result<&mut dyn Read, Error>;
+    /// Why reading it failed, if it did: then it is not the network's fault.
+    fn failure(&mut self) -> Option<Error>;
+    /// Was any of it read since it was opened?
+    fn was_read(&self) -> bool;
+    /// The attempt failed, another one follows.
+    fn retrying(&mut self);
+}
+
+/// The transport of one call, shared by its threads, and the call's way out.
+pub(crate) struct Line {
+    client: Client,
+    switch: Switch,
+    limits: Option<Limits>,
+}
+
+/// For tidying up, which must not take as long as what has just failed.
+#[derive(Clone, Copy)]
+struct Limits {
+    attempts: u32,
+    patience: Duration,
+}
+
+/// Stops what a [`Line`] is doing, from any thread.
+#[derive(Clone)]
+pub(crate) struct Switch(Arc<Wiring>);
+
+struct Wiring {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    flow: Flow,
+    /// Gone when the line has been given back: a switch that is thrown too late hits nobody else's connections.
+    transport: Option<Arc<dyn Transport>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Flow {
+    Open,
+    /// Attempts that are under way go on; no other is begun.
+    Draining,
+    Cut,
+}
+
+/// Why a call of a [`Line`] gave no result.
+pub(crate) enum Failed {
+    /// The switch was thrown.
+    Stopped {
+        /// A request went out and no answer is known.
+        answer_lost: bool,
+    },
+    Error {
+        error: Error,
+        /// An earlier attempt may have been applied, though its answer is not known.
+        answer_lost: bool,
+        /// The answer, where OSS gave one that says no.
+        refusal: Option<Box<Refusal>>,
+    },
+}
+
+pub(crate) struct Refusal {
+    pub(crate) response: Response,
+    /// From `PartAlreadyExist`.
+    pub(crate) part_etag: Option<String>,
+}
+
+/// Why one attempt gave no result.
+enum Setback {
+    Local(Error),
+    Transport(TransportError),
+    Refused(Response, Box<Failure>),
+    Untrusted(Response, Untrusted),
+}
+
+/// What one call remembers from attempt to attempt.
+#[derive(Default)]
+struct Tries {
+    made: u32,
+    answer_lost: bool,
+    /// A body was cut off: the server's reason may have been lost with it, so ask before sending the next.
+    expect_continue: bool,
+    clock_fixed: bool,
+    renewed: bool,
+    used: Option<Credentials>,
+}
+
+impl Line {
+    pub(super) fn new(client: Client) -> Line {
+        let state = State { flow: Flow::Open, transport: Some(client.lease()) };
+        let wiring = Wiring { state: Mutex::new(state), changed: Condvar::new() };
+        Line { client, switch: Switch(Arc::new(wiring)), limits: None }
+    }
+
+    /// A line of its own, of which little time is taken.
+    pub(crate) fn tidying(&self, after_cancel: bool) -> Line {
+        let mut line = self.client.line();
+        line.limits = Some(if after_cancel { AFTER_CANCEL } else { AFTER_FAILURE });
+        line
+    }
+
+    pub(crate) fn switch(&self) -> Switch {
+        self.switch.clone()
+    }
+
+    /// Waits for the pacer's turn; an error once the line is cut.
+    pub(crate) fn pace(&self, pacer: &Pacer, bytes: usize) -> io::Result<()> {
+        match self.switch.wait(pacer.reserve(bytes), Flow::Cut) {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped")),
+        }
+    }
+
+    /// Signs, sends and judges until `accept` takes an answer, or until trying again is no use.
+    pub(crate) fn call<P: Payload, T>(
+        &self,
+        request: &Request,
+        payload: &mut P,
+        accept: impl Fn(&Response, &P) -> Parsed<T>,
+    ) -> Result<T, Failed> {
+        let mut tries = Tries::default();
+        loop {
+            if self.switch.flow() > Flow::Open {
+                return Err(Failed::Stopped { answer_lost: tries.answer_lost });
+            }
+            tries.made += 1;
+            let setback = match self.attempt(request, payload, &mut tries) {
+                Ok(response) => match accept(&response, payload) {
+                    Ok(accepted) => return Ok(accepted),
+                    Err(untrusted) => Setback::Untrusted(response, untrusted),
+                },
+                Err(setback) => setback,
+            };
+            self.after(setback, request, payload, &mut tries)?;
+        }
+    }
+
+    fn attempt(
+        &self,
+        request: &Request,
+        payload: &mut dyn Payload,
+        tries: &mut Tries,
+    ) -> Result<Response, Setback> {
+        let client = &self.client;
+        let credentials = client.credentials().map_err(Setback::Local)?;
+        if tries.renewed && tries.used.as_ref() == Some(&credentials) {
+            let source = "OSS says that the token has expired, and the provider has no other".into();
+            return Err(Setback::Local(Error::Credentials { source }));
+        }
+        let signed = client.sign(request.clone(), &credentials);
+        tries.used = Some(credentials);
+        let url = client.shared.endpoint.url(&signed.bucket, &signed.encoded_key(), &signed.encoded_query());
+        let (length, patience) = (payload.length(), self.patience(request, payload.length()));
+        let connect_timeout = client.shared.connect_timeout;
+        let wire = Wire {
+            method: signed.method,
+            url: &url,
+            headers: &signed.headers,
+            body: payload.open().map_err(Setback::Local)?,
+            length,
+            expect_continue: tries.expect_continue && length > 0,
+            patience,
+            connect_timeout: self.at_most(connect_timeout),
+        };
+        let started = Instant::now();
+        let answer = match self.switch.transport() {
+            Some(transport) => transport.send(wire),
+            None => Err(stopped()),
+        };
+        let milliseconds = started.elapsed().as_millis();
+        let (operation, object) = (request.operation, request.object());
+        match &answer {
+            Ok(response) => log::debug!("{operation} {object}: {} in {milliseconds} ms", response.status),
+            Err(error) => log::debug!("{operation} {object}: {} after {milliseconds} ms", error.source),
+        }
+        let response = answer.map_err(|error| match payload.failure() {
+            Some(local) => Setback::Local(local),
+            None => Setback::Transport(error),
+        })?;
+        let callback = request.headers.iter().any(|(name, _)| name == "x-oss-callback");
+        let accepted = match response.status {
+            203 if callback => false,
+            200..=299 => callback || !failure::hides_in(&response),
+            _ => false,
+        };
+        if accepted {
+            return Ok(response);
+        }
+        let failure = failure::parse(request, &response, tries.made);
+        Err(Setback::Refused(response, Box::new(failure)))
+    }
+
+    /// Waits, if the request should be tried again; otherwise says why it failed.
+    fn after(
+        &self,
+        setback: Setback,
+        request: &Request,
+        payload: &mut dyn Payload,
+        tries: &mut Tries,
+    ) -> Result<(), Failed> {
+        tries.note(&setback, payload.was_read());
+        let answer_lost = tries.answer_lost;
+        if self.switch.flow() == Flow::Cut {
+            return Err(Failed::Stopped { answer_lost });
+        }
+        let policy = &self.client.shared.retry;
+        let attempts_max = policy.max_attempts.min(self.limits.map_or(u32::MAX, |limits| limits.attempts));
+        let wait = match self.again(&setback, tries) {
+            Some(wait) if wait.at_once || tries.made < attempts_max => wait,
+            _ => return Err(setback.into_failed(request, tries)),
+        };
+        let delay = match wait.at_once {
+            true => Duration::ZERO,
+            false => policy.delay(tries.made, fastrand::f64(), wait.retry_after),
+        };
+        log::warn!(
+            "{} of {} failed (attempt {} of {attempts_max}), again in {} ms: {}",
+            request.operation,
+            request.object(),
+            tries.made,
+            delay.as_millis(),
+            setback.reason()
+        );
+        payload.retrying();
+        match self.switch.wait(delay, Flow::Draining) {
+            true => Ok(()),
+            false => Err(setback.into_failed(request, tries)),
+        }
+    }
+
+    fn again(&self, setback: &Setback, tries: &mut Tries) -> Option<Wait> {
+        let later = |retry_after| Some(Wait { at_once: false, retry_after });
+        let at_once = Some(Wait { at_once: true, retry_after: None });
+        match setback {
+            Setback::Local(_) => None,
+            Setback::Transport(error) if error.permanent => None,
+            Setback::Transport(_) | Setback::Untrusted(..) => later(None),
+            Setback::Refused(response, failure) => match verdict(failure) {
+                Verdict::Again => later(retry_after(response.header("retry-after"), self.client.now())),
+                Verdict::FixClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
+                    at_once.filter(|_| self.client.fix_clock(response, failure))
+                }
+                Verdict::RenewCredentials if !std::mem::replace(&mut tries.renewed, true) => at_once,
+                _ => None,
+            },
+        }
+    }
+
+    fn patience(&self, request: &Request, length: u64) -> Duration {
+        let stall = self.client.shared.stall_timeout;
+        self.at_most(match request.operation {
+            "CompleteMultipartUpload" => stall.saturating_mul(COMPLETE_PATIENCE),
+            _ => {
+                let buffered = Duration::from_secs(length.min(BUFFERED_BYTES_MAX) / SLOWEST_BYTES_PER_SECOND);
+                stall.saturating_add(buffered)
+            }
+        })
+    }
+
+    fn at_most(&self, duration: Duration) -> Duration {
+        self.limits.map_or(duration, |limits| duration.min(limits.patience))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let mut state = self.switch.state();
+        if let (Some(transport), true) = (state.transport.take(), state.flow < Flow::Cut) {
+            self.client.give_back(transport);
+        }
+    }
+}
+
+impl Switch {
+    /// No further attempt begins; those under way may end.
+    pub(crate) fn drain(&self) {
+        self.set(Flow::Draining);
+    }
+
+    /// Breaks everything at once. A line that was given back is not touched.
+    pub(crate) fn cut(&self) {
+        self.set(Flow::Cut);
+        let transport = self.state().transport.take();
+        if let Some(transport) = transport {
+            transport.shutdown();
+        }
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.flow() == Flow::Cut
+    }
+
+    fn set(&self, flow: Flow) {
+        let mut state = self.state();
+        if state.flow < flow {
+            state.flow = flow;
+        }
+        self.0.changed.notify_all();
+    }
+
+    /// Sleeps, unless or until the flow is `limit` or worse. True if it slept to the end.
+    fn wait(&self, duration: Duration, limit: Flow) -> bool {
+        let state = self.state();
+        let waited = self.0.changed.wait_timeout_while(state, duration, |state| state.flow < limit);
+        waited.unwrap_or_else(PoisonError::into_inner).0.flow < limit
+    }
+
+    fn flow(&self) -> Flow {
+        self.state().flow
+    }
+
+    fn transport(&self) -> Option<Arc<dyn Transport>> {
+        self.state().transport.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Wait {
+    at_once: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Tries {
+    fn note(&mut self, setback: &Setback, body_was_read: bool) {
+        match setback {
+            Setback::Transport(error) => {
+                self.answer_lost |= !error.never_sent;
+                let cut_off = matches!(
+                    error.source.kind(),
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::ConnectionAborted
+                );
+                self.expect_continue |= cut_off && body_was_read;
+            }
+            Setback::Refused(_, failure) => {
+                self.answer_lost |= failure.service.status >= 500 || failure.service.status == 408;
+            }
+            Setback::Untrusted(..) => self.answer_lost = true,
+            Setback::Local(_) => {}
+        }
+    }
+}
+
+impl Setback {
+    fn reason(&self) -> String {
+        match self {
+            Setback::Local(error) => error.to_string(),
+            Setback::Transport(error) => error.source.to_string(),
+            Setback::Refused(_, failure) => format!("{} {}", failure.service.status, failure.service.code),
+            Setback::Untrusted(_, Untrusted(reason)) => reason.clone(),
+        }
+    }
+
+    fn into_failed(self, request: &Request, tries: &Tries) -> Failed {
+        let (answer_lost, mut refusal) = (tries.answer_lost, None);
+        let error = match self {
+            Setback::Local(error) => error,
+            Setback::Transport(error) => Error::Transport {
+                operation: request.operation,
+                object: request.object().into(),
+                part: request.part,
+                attempts: tries.made,
+                source: error.source,
+            },
+            Setback::Refused(response, failure) => {
+                refusal = Some(Box::new(Refusal { response, part_etag: failure.part_etag }));
+                Error::Service(Box::new(failure.service))
+            }
+            Setback::Untrusted(response, Untrusted(reason)) => Error::Response {
+                operation: request.operation,
+                object: request.object().into(),
+                part: request.part,
+                reason,
+                request_id: response.request_id().map(Into::into),
+            },
+        };
+        Failed::Error { error, answer_lost, refusal }
+    }
+}
+
+fn stopped() -> TransportError {
+    let source = io::Error::new(io::ErrorKind::ConnectionAborted, "stopped");
+    TransportError { source, never_sent: true, permanent: true }
+}
+
+/// A request with a short text, or nothing, as its body.
+pub(crate) struct Message<'a> {
+    text: io::Cursor<Vec<u8>>,
+    on_retry: &'a mut dyn FnMut(),
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn new(text: impl Into<Vec<u8>>, on_retry: &'a mut dyn FnMut()) -> Message<'a> {
+        Message { text: io::Cursor::new(text.into()), on_retry }
+    }
+}
+
+impl Payload for Message<'_> {
+    fn length(&self) -> u64 {
+        self.text.get_ref().len() as u64
+    }
+
+    fn open(&mut self) -> Result<&mut dyn Read, Error> {
+        self.text.set_position(0);
+        Ok(&mut self.text)
+    }
+
+    fn failure(&mut self) -> Option<Error> {
+        None
+    }
+
+    fn was_read(&self) -> bool {
+        self.text.position() > 0
+    }
+
+    fn retrying(&mut self) {
+        (self.on_retry)();
+    }
+}

@@ -1,0 +1,300 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::Uploaded;
+
+/// What went wrong, one variant for each party that has to act.
+///
+/// Every error is printed on one line that names the operation and its object. The cause, where there is one,
+/// is also the [`source`](std::error::Error::source). No error ever holds a secret, a token or a signature.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or an option is wrong, or two contradict each other. Nothing has been sent.
+    #[non_exhaustive]
+    InvalidOption {
+        /// The option's or the argument's name, as in the function that takes it.
+        option: &'static str,
+        /// What is wrong with it, with the value that was given.
+        reason: String,
+    },
+    /// The local file can't be read.
+    #[non_exhaustive]
+    Source {
+        /// The file; empty when an open file was given.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The local file was changed while it went up. No object was made of it; the same call starts over.
+    #[non_exhaustive]
+    SourceChanged {
+        /// The file; empty when an open file was given.
+        path: PathBuf,
+    },
+    /// The checkpoint can't be read or written.
+    #[non_exhaustive]
+    Checkpoint {
+        /// The checkpoint file; `None` for a [`CheckpointStore`](crate::CheckpointStore).
+        path: Option<PathBuf>,
+        /// What the operating system, or the store, said.
+        source: io::Error,
+    },
+    /// Another call, in this process or in another one, is using the checkpoint.
+    #[non_exhaustive]
+    CheckpointInUse {
+        /// The checkpoint file.
+        path: PathBuf,
+    },
+    /// What stands at the checkpoint's path is not a checkpoint of ours. It was left alone.
+    #[non_exhaustive]
+    NotACheckpoint {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// No usable credentials: the provider failed, or gave something that can't be sent.
+    #[non_exhaustive]
+    Credentials {
+        /// What the provider said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer came: name lookup, connection, TLS, a timeout, a reset.
+    #[non_exhaustive]
+    Transport {
+        /// The OSS API name, such as `UploadPart`.
+        operation: &'static str,
+        /// `oss://bucket/key`.
+        object: Box<str>,
+        /// The part number of an `UploadPart`.
+        part: Option<u32>,
+        /// How many times it was tried.
+        attempts: u32,
+        /// What the last attempt failed with.
+        source: io::Error,
+    },
+    /// OSS answered, and the answer is no.
+    Service(Box<ServiceError>),
+    /// The answer claims success but can't be trusted: no ETag, broken XML, another CRC-64 than the file's.
+    #[non_exhaustive]
+    Response {
+        /// The OSS API name, such as `UploadPart`.
+        operation: &'static str,
+        /// `oss://bucket/key`.
+        object: Box<str>,
+        /// The part number of an `UploadPart`.
+        part: Option<u32>,
+        /// What is wrong with the answer.
+        reason: String,
+        /// The request id that the answer carried.
+        request_id: Option<Box<str>>,
+    },
+    /// The object is complete, but the application server that OSS called back did not accept it (HTTP 203).
+    #[non_exhaustive]
+    Callback {
+        /// The finished upload.
+        uploaded: Box<Uploaded>,
+        /// What OSS says of the callback.
+        service: Box<ServiceError>,
+    },
+    /// The upload was cancelled through its [`CancelToken`](crate::CancelToken).
+    #[non_exhaustive]
+    Cancelled {
+        /// The request that makes the object had already been sent: the object may exist.
+        object_may_exist: bool,
+    },
+}
+
+/// OSS's own words for a refusal.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ServiceError {
+    /// HTTP status.
+    pub status: u16,
+    /// OSS error code such as `AccessDenied`; `BadErrorResponse` when the answer was not OSS's XML.
+    pub code: String,
+    /// OSS's message, or the beginning of a body that is not XML.
+    pub message: String,
+    /// The request id, for Alibaba Cloud's support.
+    pub request_id: Option<String>,
+    /// The host that answered.
+    pub host_id: Option<String>,
+    /// OSS's finer error code (`EC`), such as `0003-00000001`.
+    pub ec: Option<String>,
+    /// The endpoint that OSS says is the right one, when the bucket lies in another region.
+    pub endpoint: Option<String>,
+    /// The OSS API name, such as `UploadPart`.
+    pub operation: &'static str,
+    /// `oss://bucket/key`.
+    pub object: String,
+    /// The part number of an `UploadPart`.
+    pub part: Option<u32>,
+    /// How many times it was tried.
+    pub attempts: u32,
+}
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Error {
+        Error::InvalidOption { option, reason: reason.into() }
+    }
+
+    /// OSS's error code, such as `AccessDenied`, when OSS answered with one.
+    pub fn service_code(&self) -> Option<&str> {
+        self.service().map(|service| service.code.as_str())
+    }
+
+    /// The request id of the answer, to be given to Alibaba Cloud's support.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Error::Response { request_id, .. } => request_id.as_deref(),
+            _ => self.service()?.request_id.as_deref(),
+        }
+    }
+
+    /// Is the same call, with the same arguments, worth running again?
+    ///
+    /// True for the network, for a server in trouble, for expired credentials, for a full disk and a changed
+    /// file; false for a wrong option, a refusal that will be repeated, and a callback that failed (the object
+    /// is complete).
+    pub fn is_resumable(&self) -> bool {
+        match self {
+            Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
+            Error::Service(service) => service.is_temporary(),
+            Error::Source { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+            }
+            _ => true,
+        }
+    }
+
+    fn service(&self) -> Option<&ServiceError> {
+        match self {
+            Error::Service(service) | Error::Callback { service, .. } => Some(service),
+            _ => None,
+        }
+    }
+}
+
+impl ServiceError {
+    fn is_temporary(&self) -> bool {
+        const TEMPORARY: [&str; 5] = [
+            "SecurityTokenExpired",
+            "InvalidSecurityToken",
+            "RequestTimeTooSkewed",
+            "NoSuchUpload",
+            "InvalidPart",
+        ];
+        self.status >= 500 || matches!(self.status, 408 | 429) || TEMPORARY.contains(&self.code.as_str())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
+            Error::Source { path, source } => write!(f, "can't read {}: {source}", name(path)),
+            Error::SourceChanged { path } => {
+                write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
+            }
+            Error::Checkpoint { path, source } => match path {
+                Some(path) => write!(f, "checkpoint {}: {source}", path.display()),
+                None => write!(f, "checkpoint store: {source}"),
+            },
+            Error::CheckpointInUse { path } => {
+                write!(f, "checkpoint {} is in use by another upload", path.display())
+            }
+            Error::NotACheckpoint { path } => write!(
+                f,
+                "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path",
+                path.display()
+            ),
+            Error::Credentials { source } => write!(f, "no credentials: {source}"),
+            Error::Transport { operation, object, part, attempts, source } => {
+                write!(
+                    f,
+                    "{} failed{}: {source}",
+                    Request { operation, object, part: *part },
+                    Tried(*attempts)
+                )
+            }
+            Error::Service(service) => service.fmt(f),
+            Error::Response { operation, object, part, reason, request_id } => {
+                let request = Request { operation, object, part: *part };
+                write!(f, "{request}: the response can't be trusted: {reason}")?;
+                match request_id {
+                    Some(id) => write!(f, " (request id {id})"),
+                    None => Ok(()),
+                }
+            }
+            Error::Callback { uploaded, service } => {
+                write!(f, "{} is uploaded, but its callback failed: {}", uploaded.key, service.message)
+            }
+            Error::Cancelled { object_may_exist: false } => write!(f, "the upload was cancelled"),
+            Error::Cancelled { object_may_exist: true } => {
+                write!(f, "the upload was cancelled while it was being completed: the object may exist")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = Request { operation: self.operation, object: &self.object, part: self.part };
+        write!(f, "{request} failed{}: {} {}", Tried(self.attempts), self.status, self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message.trim_end_matches('.'))?;
+        }
+        if let Some(endpoint) = &self.endpoint {
+            write!(f, "; the bucket's endpoint is {endpoint}")?;
+        }
+        let known = [("request id", &self.request_id), ("EC", &self.ec)];
+        let known: Vec<_> =
+            known.iter().filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?))).collect();
+        if known.is_empty() { Ok(()) } else { write!(f, " ({})", known.join(", ")) }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Source { source, .. }
+            | Error::Checkpoint { source, .. }
+            | Error::Transport { source, .. } => Some(source),
+            Error::Credentials { source } => Some(&**source),
+            Error::Service(service) | Error::Callback { service, .. } => Some(&**service),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+struct Request<'a> {
+    operation: &'a str,
+    object: &'a str,
+    part: Option<u32>,
+}
+
+impl fmt::Display for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            Some(part) => write!(f, "{} {part} of {}", self.operation, self.object),
+            None => write!(f, "{} of {}", self.operation, self.object),
+        }
+    }
+}
+
+struct Tried(u32);
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 { write!(f, " after {} attempts", self.0) } else { Ok(()) }
+    }
+}
+
+fn name(path: &std::path::Path) -> impl fmt::Display + '_ {
+    if path.as_os_str().is_empty() { std::path::Path::new("the open file").display() } else { path.display() }
+}

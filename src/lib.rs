@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+
+mod bucket;
+mod client;
+mod protocol;
+mod sign;
+mod transport;
+mod upload;
+
+mod callback;
+mod cancel;
+mod crc64;
+mod credentials;
+mod endpoint;
+mod error;
+mod part;
+mod percent;
+
+pub use bucket::Bucket;
+pub use callback::Callback;
+pub use cancel::CancelToken;
+pub use client::{Client, ClientBuilder};
+pub use credentials::{Credentials, ProvideCredentials};
+pub use error::{Error, Result, ServiceError};
+pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX};
+pub use protocol::list_uploads::MultipartUpload;
+pub use protocol::retry::RetryPolicy;
+pub use sign::SignatureVersion;
+pub use upload::Uploaded;
+pub use upload::options::{
+    CheckpointStore, ObjectAcl, ServerSideEncryption, StorageClass, UploadOption, adopt_unfinished,
+    bandwidth_limit, cache_control, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store,
+    content_disposition, content_encoding, content_language, content_md5, content_type,
+    delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl, progress,
+    request_payer, routines, sequential, server_side_encryption, storage_class, tag, traffic_limit,
+    verify_on_resume,
+};
+pub use upload::progress::{Progress, ProgressEvent, RestartReason};

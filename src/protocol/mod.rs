@@ -1,0 +1,25 @@
+//! OSS's requests and answers as plain values. Nothing here touches a socket, a file or a clock.
+
+pub(crate) mod abort;
+pub(crate) mod complete;
+pub(crate) mod failure;
+pub(crate) mod head_object;
+pub(crate) mod initiate;
+pub(crate) mod list_parts;
+pub(crate) mod list_uploads;
+pub(crate) mod put_object;
+pub(crate) mod request;
+pub(crate) mod retry;
+pub(crate) mod upload_part;
+mod xml;
+
+/// Why an answer that claims success is not accepted.
+pub(crate) struct Untrusted(pub(crate) String);
+
+pub(crate) type Parsed<T> = Result<T, Untrusted>;
+
+impl<T: Into<String>> From<T> for Untrusted {
+    fn from(reason: T) -> Untrusted {
+        Untrusted(reason.into())
+    }
+}

@@ -1,0 +1,259 @@
+//! Bytes to a socket and back; the only place that names `ureq::`. Knows nothing of OSS.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::{Agent, AsSendBody, Proxy, SendBody, Timeout};
+
+use crate::protocol::request::{Header, Method, Response};
+use crate::{Error, Result};
+
+/// What is kept of an answer: bytes. A page of ListParts has 250 KB; a callback's answer may have 3 MB.
+const RESPONSE_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What is pulled from the body and written to the socket at a time: bytes for each connection.
+const OUTPUT_BUFFER_BYTES: usize = 128 * 1024;
+/// Answers are short.
+const INPUT_BUFFER_BYTES: usize = 16 * 1024;
+/// As many as an upload may have threads; ureq keeps 3 by itself.
+const CONNECTIONS_MAX: usize = 100;
+/// OSS closes a connection that was idle for a minute or so.
+const IDLE_MAX: Duration = Duration::from_secs(45);
+
+/// Can HTTPS be spoken at all?
+pub(crate) const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "native-tls"));
+
+/// A signed request, ready for the wire.
+pub(crate) struct Wire<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) headers: &'a [Header],
+    /// Exactly `length` bytes, or an error.
+    pub(crate) body: &'a mut dyn Read,
+    pub(crate) length: u64,
+    /// Ask before sending the body.
+    pub(crate) expect_continue: bool,
+    /// The longest that one write may block, and the longest wait for the answer.
+    pub(crate) patience: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct TransportError {
+    pub(crate) source: io::Error,
+    /// The request can't have reached the server.
+    pub(crate) never_sent: bool,
+    /// The same would happen again: a certificate that isn't trusted, a URL that can't be sent.
+    pub(crate) permanent: bool,
+}
+
+pub(crate) trait Transport: Send + Sync {
+    fn send(&self, wire: Wire<'_>) -> Result<Response, TransportError>;
+    /// Breaks what is under way, on whichever thread, and refuses all that follows.
+    fn shutdown(&self);
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) enum ProxyChoice {
+    /// `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    #[default]
+    Environment,
+    None,
+    Url(String),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TransportConfig {
+    pub(crate) user_agent: String,
+    pub(crate) proxy: ProxyChoice,
+    /// PEM; instead of the bundled ones.
+    pub(crate) root_certificates: Option<Vec<u8>>,
+}
+
+/// Settings that have been checked; makes transports.
+pub(crate) struct UreqFactory(Config);
+
+impl UreqFactory {
+    pub(crate) fn new(config: &TransportConfig) -> Result<UreqFactory> {
+        let proxy = match &config.proxy {
+            ProxyChoice::Environment => Proxy::try_from_env(),
+            ProxyChoice::None => None,
+            ProxyChoice::Url(url) => Some(Proxy::new(url).map_err(|_| {
+                Error::option("proxy", "it is not a URL of the form http://[user:password@]host:port")
+            })?),
+        };
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .accept_encoding("")
+            .user_agent(config.user_agent.as_str())
+            .proxy(proxy)
+            .tls_config(tls(config.root_certificates.as_deref())?)
+            .output_buffer_size(OUTPUT_BUFFER_BYTES)
+            .input_buffer_size(INPUT_BUFFER_BYTES)
+            .max_idle_connections(CONNECTIONS_MAX)
+            .max_idle_connections_per_host(CONNECTIONS_MAX)
+            .max_idle_age(IDLE_MAX)
+            .build();
+        Ok(UreqFactory(config))
+    }
+
+    pub(crate) fn transport(&self) -> UreqTransport {
+        UreqTransport(self.0.new_agent())
+    }
+}
+
+fn tls(root_certificates: Option<&[u8]>) -> Result<TlsConfig> {
+    let provider = if cfg!(feature = "rustls") { TlsProvider::Rustls } else { TlsProvider::NativeTls };
+    let roots = match root_certificates {
+        Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
+        None if cfg!(feature = "rustls") && !cfg!(feature = "platform-verifier") => RootCerts::WebPki,
+        None => RootCerts::PlatformVerifier,
+    };
+    Ok(TlsConfig::builder().provider(provider).root_certs(roots).build())
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
+    let wrong = |why: &str| Error::option("root_certificates_pem", why);
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|_| wrong("it is not valid PEM"))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(wrong("it holds no certificate")) } else { Ok(certificates) }
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+fn certificates(_pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
+    Err(Error::option(
+        "root_certificates_pem",
+        "this build has no TLS: switch on the feature rustls or native-tls",
+    ))
+}
+
+pub(crate) struct UreqTransport(Agent);
+
+impl Transport for UreqTransport {
+    fn send(&self, wire: Wire<'_>) -> Result<Response, TransportError> {
+        let patience = wire.patience;
+        self.exchange(wire).map_err(|error| failure(error, patience))
+    }
+
+    fn shutdown(&self) {
+        self.0.clone().shutdown();
+    }
+}
+
+impl UreqTransport {
+    fn exchange(&self, wire: Wire<'_>) -> Result<Response, ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(wire.method.name()).uri(wire.url);
+        for (name, value) in wire.headers {
+            let mut value = ureq::http::HeaderValue::from_str(value).map_err(ureq::http::Error::from)?;
+            value.set_sensitive(is_secret(name));
+            request = request.header(name.as_ref(), value);
+        }
+        if wire.expect_continue {
+            request = request.header("expect", "100-continue");
+        }
+        let times = (wire.connect_timeout, wire.patience);
+        match wire.method {
+            Method::Put | Method::Post => {
+                let body = &mut { wire.body };
+                let request = request.header("content-length", wire.length);
+                self.run(request.body(SendBody::from_reader(body))?, times)
+            }
+            Method::Get | Method::Head | Method::Delete => self.run(request.body(())?, times),
+        }
+    }
+
+    fn run(
+        &self,
+        request: ureq::http::Request<impl AsSendBody>,
+        (connect_timeout, patience): (Duration, Duration),
+    ) -> Result<Response, ureq::Error> {
+        let request = self
+            .0
+            .configure_request(request)
+            .timeout_connect(Some(connect_timeout))
+            .timeout_per_write(Some(patience))
+            .timeout_per_read(Some(patience))
+            .timeout_recv_response(Some(patience))
+            .timeout_recv_body(Some(patience))
+            .build();
+        let mut response = self.0.run(request)?;
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let body = response.body_mut().with_config().limit(RESPONSE_BODY_BYTES_MAX).read_to_vec()?;
+        Ok(Response { status: response.status().as_u16(), headers, body })
+    }
+}
+
+/// Kept out of ureq's own log lines.
+fn is_secret(header: &str) -> bool {
+    matches!(header, "authorization" | "x-oss-security-token")
+}
+
+fn failure(error: ureq::Error, patience: Duration) -> TransportError {
+    let never_sent = match &error {
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable
+        ),
+        _ => false,
+    };
+    // A certificate that isn't trusted comes as InvalidData out of the handshake.
+    let permanent = match &error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+        }
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::Protocol(_)
+        | ureq::Error::BodyExceedsLimit(_)
+        | ureq::Error::LargeResponseHeader(..) => false,
+        _ => true,
+    };
+    TransportError { source: readable(error, patience), never_sent, permanent }
+}
+
+/// The error in words that a person can act on.
+fn readable(error: ureq::Error, patience: Duration) -> io::Error {
+    let patience = humantime::format_duration(Duration::from_secs(patience.as_secs().max(1)));
+    let timed_out = |what: String| io::Error::new(io::ErrorKind::TimedOut, what);
+    match error {
+        ureq::Error::Io(error) => error,
+        ureq::Error::Timeout(Timeout::Connect) => {
+            timed_out("the connection could not be made in time".into())
+        }
+        ureq::Error::Timeout(Timeout::PerWrite) => {
+            timed_out(format!("the server took no data for {patience}"))
+        }
+        ureq::Error::Timeout(_) => timed_out(format!("no answer for {patience}")),
+        ureq::Error::HostNotFound => io::Error::new(io::ErrorKind::NotFound, "the host name is not known"),
+        ureq::Error::BodyExceedsLimit(limit) => {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the response is larger than {limit} bytes"))
+        }
+        ureq::Error::LargeResponseHeader(..) => {
+            io::Error::new(io::ErrorKind::InvalidData, "the response's header is too large")
+        }
+        other => io::Error::other(other.to_string()),
+    }
+}

@@ -1,0 +1,314 @@
+//! What is remembered of an upload, and its text form. Pure: no file is touched here.
+//!
+//! The form: a first line with the version, then `name value` lines in a fixed order, values percent-encoded, and at the
+//! end the MD5 of all lines before.
+//!
+//! ```text
+//! oss-upload checkpoint 1
+//! endpoint https%3A%2F%2Foss-cn-hangzhou.aliyuncs.com
+//! bucket examplebucket
+//! key exampledir%2Fexampleobject.txt
+//! path %2Fhome%2Fli%2Fexamplefile.txt
+//! size 262144000
+//! mtime 1792425600000000000
+//! identity 1792425600000000000 2049 131
+//! part-size 8388608
+//! headers 4a3f0d9a1ae8ef1f0e2a2f4c0d9b1a77
+//! upload-id 0004B9894A22E5B1888A1E29F8236E2D
+//! initiated 1792425601
+//! part 1 3349DC700140D7F86A0784842780B9A7 11051210869376104954
+//! completing 5981764153023615706
+//! md5 8b1a9953c4611296a827abf8c47804d7
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::progress::RestartReason;
+use super::source::{Fingerprint, Identity};
+use crate::part::{PARTS_MAX, Part};
+use crate::percent::{decoded, encoded, encoded_bytes};
+
+/// Tells our checkpoints, of this version, from everything else.
+pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
+
+/// What an upload is of. Where any of it differs, the parts are another upload's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) endpoint: String,
+    pub(super) bucket: String,
+    pub(super) key: String,
+    /// Absolute, percent-encoded byte by byte since it need not be UTF-8; empty for an open file.
+    path: String,
+    pub(super) print: Fingerprint,
+    /// Bytes.
+    part_size: u64,
+    /// MD5 of what Initiate is given, in hex.
+    headers: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) subject: Subject,
+    pub(super) upload_id: String,
+    /// By the server's clock, in whole seconds.
+    pub(super) initiated: SystemTime,
+    /// Acknowledged parts by number.
+    pub(super) parts: BTreeMap<u32, Part>,
+    /// Complete is about to be sent, or was; the CRC-64 that the object is to have.
+    pub(super) completing: Option<u64>,
+}
+
+impl Subject {
+    pub(super) fn new(
+        endpoint: String,
+        bucket: &str,
+        key: &str,
+        path: &Path,
+        print: Fingerprint,
+        part_size: u64,
+        headers: &str,
+    ) -> Subject {
+        Subject {
+            endpoint,
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            path: encoded_bytes(path.as_os_str().as_encoded_bytes()),
+            print,
+            part_size,
+            headers: format!("{:x}", md5::compute(headers)),
+        }
+    }
+
+    /// Why an upload of `recorded` can't be carried on as one of `self`.
+    pub(super) fn difference(&self, recorded: &Subject) -> Option<RestartReason> {
+        let (now, then) = (self, recorded);
+        if (&now.endpoint, &now.bucket, &now.key) != (&then.endpoint, &then.bucket, &then.key) {
+            return Some(RestartReason::TargetChanged);
+        }
+        let source = |subject: &Subject| (subject.path.clone(), subject.print.size, subject.print.mtime);
+        if source(now) != source(then) {
+            return Some(RestartReason::SourceChanged);
+        }
+        if now.part_size != then.part_size {
+            return Some(RestartReason::PartSizeChanged);
+        }
+        (now.headers != then.headers).then_some(RestartReason::OptionsChanged)
+    }
+
+    /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell.
+    pub(super) fn is_doubtful(&self, recorded: &Subject) -> bool {
+        let open_file = self.path.is_empty();
+        self.print.identity != recorded.print.identity || (open_file && self.print.identity.is_none())
+    }
+}
+
+impl Record {
+    pub(super) fn text(&self) -> String {
+        let (subject, print) = (&self.subject, &self.subject.print);
+        let mut text = String::with_capacity(1024 + self.parts.len() * 80);
+        let mut line = |name: &str, value: &str| {
+            write!(text, "{name} {value}\n").expect("a String takes all");
+        };
+        line("endpoint", &encoded(&subject.endpoint));
+        line("bucket", &encoded(&subject.bucket));
+        line("key", &encoded(&subject.key));
+        line("path", &subject.path);
+        line("size", &print.size.to_string());
+        line("mtime", &print.mtime.to_string());
+        line(
+            "identity",
+            &match print.identity {
+                Some(Identity { ctime, device, inode }) => format!("{ctime} {device} {inode}"),
+                None => "-".to_owned(),
+            },
+        );
+        line("part-size", &subject.part_size.to_string());
+        line("headers", &subject.headers);
+        line("upload-id", &encoded(&self.upload_id));
+        line("initiated", &seconds(self.initiated).to_string());
+        for part in self.parts.values() {
+            line("part", &format!("{} {} {}", part.number, encoded(&part.etag), part.crc64));
+        }
+        if let Some(crc64) = self.completing {
+            line("completing", &crc64.to_string());
+        }
+        let text = format!("{FIRST_LINE}{text}");
+        format!("{text}md5 {:x}\n", md5::compute(&text))
+    }
+
+    /// `None` where any byte is not as it was written.
+    pub(super) fn parse(text: &str) -> Option<Record> {
+        let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+        let body = &text[..=body.len()];
+        if sum.strip_prefix("md5 ")? != format!("{:x}", md5::compute(body)) {
+            return None;
+        }
+        let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());
+        let subject = Subject {
+            endpoint: decoded(lines.value("endpoint")?)?,
+            bucket: decoded(lines.value("bucket")?)?,
+            key: decoded(lines.value("key")?)?,
+            path: lines.value("path")?.to_owned(),
+            print: Fingerprint {
+                size: lines.number("size")?,
+                mtime: lines.number("mtime")?,
+                identity: identity(lines.value("identity")?)?,
+            },
+            part_size: lines.number("part-size")?,
+            headers: lines.value("headers")?.to_owned(),
+        };
+        let upload_id = decoded(lines.value("upload-id")?).filter(|id| !id.is_empty())?;
+        let initiated =
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
+        let mut parts = BTreeMap::new();
+        while let Some(part) = lines.value("part") {
+            let part = parse_part(part)?;
+            parts.insert(part.number, part);
+        }
+        let completing = match lines.value("completing") {
+            Some(crc64) => Some(crc64.parse().ok()?),
+            None => None,
+        };
+        lines.0.next().is_none().then_some(Record { subject, upload_id, initiated, parts, completing })
+    }
+}
+
+struct Lines<'a>(std::iter::Peekable<std::str::Lines<'a>>);
+
+impl<'a> Lines<'a> {
+    /// The value of the next line if it has this name.
+    fn value(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.0.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
+        self.0.next();
+        Some(value)
+    }
+
+    fn number<T: std::str::FromStr>(&mut self, name: &str) -> Option<T> {
+        self.value(name)?.parse().ok()
+    }
+}
+
+fn identity(value: &str) -> Option<Option<Identity>> {
+    if value == "-" {
+        return Some(None);
+    }
+    let mut fields = value.split(' ');
+    let identity = Identity {
+        ctime: fields.next()?.parse().ok()?,
+        device: fields.next()?.parse().ok()?,
+        inode: fields.next()?.parse().ok()?,
+    };
+    fields.next().is_none().then_some(Some(identity))
+}
+
+fn parse_part(value: &str) -> Option<Part> {
+    let mut fields = value.split(' ');
+    let part = Part {
+        number: fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?,
+        etag: decoded(fields.next()?).filter(|etag| !etag.is_empty())?,
+        crc64: fields.next()?.parse().ok()?,
+    };
+    fields.next().is_none().then_some(part)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(parts: u32, completing: Option<u64>) -> Record {
+        let print = Fingerprint {
+            size: 1_000_000,
+            mtime: -5,
+            identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
+        };
+        let path = Path::new("/tmp/a b\n中");
+        let part =
+            |number| Part { number, etag: format!("E\"{number} %"), crc64: u64::MAX - u64::from(number) };
+        Record {
+            subject: Subject::new(
+                "http://[::1]:9000".into(),
+                "b",
+                "k\n/% +",
+                path,
+                print,
+                102_400,
+                "headers",
+            ),
+            upload_id: "0004 B\n".into(),
+            initiated: SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_425_601),
+            parts: (1..=parts).map(|number| (number, part(number))).collect(),
+            completing,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for record in [record(0, None), record(3, None), record(10_000, Some(0))] {
+            assert_eq!(Record::parse(&record.text()).as_ref(), Some(&record));
+        }
+        let mut without = record(1, None);
+        without.subject.print.identity = None;
+        assert_eq!(Record::parse(&without.text()), Some(without));
+    }
+
+    #[test]
+    fn no_damage_goes_unnoticed() {
+        let text = record(3, Some(7)).text();
+        for end in 0..text.len() {
+            assert_eq!(Record::parse(&text[..end]), None, "cut at {end}");
+        }
+        for at in 0..text.len() {
+            for flip in [1, 0x20, 0x10] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= flip;
+                if let Ok(damaged) = String::from_utf8(bytes) {
+                    assert_eq!(Record::parse(&damaged), None, "byte {at} of {damaged:?}");
+                }
+            }
+        }
+        assert_eq!(Record::parse(&format!("{text}\n")), None);
+        assert_eq!(Record::parse(&text.replace('\n', "\r\n")), None);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let then = record(1, None).subject;
+        assert_eq!(then.difference(&then), None);
+        let differs = |change: fn(&mut Subject)| {
+            let mut now = then.clone();
+            change(&mut now);
+            now.difference(&then)
+        };
+        assert_eq!(differs(|now| now.endpoint.push('x')), Some(RestartReason::TargetChanged));
+        assert_eq!(differs(|now| now.bucket.push('x')), Some(RestartReason::TargetChanged));
+        assert_eq!(differs(|now| now.key.push('x')), Some(RestartReason::TargetChanged));
+        assert_eq!(differs(|now| now.path.push('x')), Some(RestartReason::SourceChanged));
+        assert_eq!(differs(|now| now.print.size += 1), Some(RestartReason::SourceChanged));
+        assert_eq!(differs(|now| now.print.mtime += 1), Some(RestartReason::SourceChanged));
+        assert_eq!(differs(|now| now.part_size += 1), Some(RestartReason::PartSizeChanged));
+        assert_eq!(differs(|now| now.headers.push('x')), Some(RestartReason::OptionsChanged));
+    }
+
+    #[test]
+    fn what_looks_the_same_may_be_doubtful() {
+        let then = record(1, None).subject;
+        assert!(!then.is_doubtful(&then));
+        let mut now = then.clone();
+        now.print.identity =
+            now.print.identity.map(|identity| Identity { ctime: identity.ctime + 1, ..identity });
+        assert_eq!(now.difference(&then), None);
+        assert!(now.is_doubtful(&then));
+        let mut open = then.clone();
+        open.path.clear();
+        assert!(!open.is_doubtful(&open));
+        open.print.identity = None;
+        assert!(open.is_doubtful(&open.clone()));
+    }
+}

@@ -1,0 +1,216 @@
+//! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file touched.
+//!
+//! A lock on a path that is renamed over is void. So each save locks its new file *before* it takes the path, and
+//! keeps that lock; and whoever gets a lock looks whether the path still names what was locked.
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::FIRST_LINE;
+use super::options::CheckpointStore;
+use crate::{Error, Result};
+
+/// Larger than the record of 10,000 parts ever gets: bytes.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How often a file that is replaced again and again is tried before it counts as in use.
+const TRIES_MAX: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct CheckpointFile {
+    path: PathBuf,
+    /// What the path names now. Its lock is held as long as it is open.
+    held: File,
+    /// Nothing of worth is in it: it goes when the call ends.
+    empty: bool,
+}
+
+impl CheckpointFile {
+    /// Makes the file if it is missing, and locks it.
+    pub(super) fn open(path: &Path) -> Result<CheckpointFile> {
+        for _ in 0..TRIES_MAX {
+            let Some((held, empty)) = open_or_create(path)? else { continue };
+            match held.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::CheckpointInUse { path: path.to_owned() });
+                }
+                // A file system without locks. The documentation says what is lost.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) => return Err(failed(path, error)),
+            }
+            if is_at(&held, path).map_err(|error| failed(path, error))? {
+                let mut file = CheckpointFile { path: path.to_owned(), held, empty };
+                file.check_first_line()?;
+                file.remove_orphan()?;
+                return Ok(file);
+            }
+        }
+        Err(Error::CheckpointInUse { path: path.to_owned() })
+    }
+
+    fn check_first_line(&mut self) -> Result<()> {
+        if is_ours(&self.held).map_err(|error| failed(&self.path, error))? {
+            return Ok(());
+        }
+        // Dropping must not remove what is not ours.
+        self.empty = false;
+        Err(Error::NotACheckpoint { path: self.path.clone() })
+    }
+
+    /// What a crash between writing and renaming left.
+    fn remove_orphan(&self) -> Result<()> {
+        let path = self.temporary();
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(&path, error)),
+        };
+        let ours = metadata.is_file()
+            && File::open(&path).and_then(|file| is_ours(&file)).map_err(|error| failed(&path, error))?;
+        if !ours {
+            return Err(Error::NotACheckpoint { path });
+        }
+        std::fs::remove_file(&path).map_err(|error| failed(&path, error))
+    }
+
+    fn temporary(&self) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(".tmp");
+        name.into()
+    }
+
+    fn replace(&mut self, text: &str) -> io::Result<()> {
+        let (directory, name) = directory_and_name(&self.path);
+        let mut file =
+            tempfile::Builder::new().prefix(name).suffix(".tmp").rand_bytes(0).tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        match file.as_file().try_lock() {
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            result => result.map_err(io::Error::from)?,
+        }
+        self.held = file.persist(&self.path).map_err(|error| error.error)?;
+        self.empty = false;
+        sync_directory(directory);
+        Ok(())
+    }
+}
+
+impl CheckpointStore for CheckpointFile {
+    fn load(&mut self) -> io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        (&self.held).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        // Text that is damaged so badly that it is no text is damaged text.
+        Ok((!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn save(&mut self, text: &str) -> io::Result<()> {
+        self.replace(text)
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        self.empty = false;
+        match is_at(&self.held, &self.path)? {
+            true => std::fs::remove_file(&self.path),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for CheckpointFile {
+    fn drop(&mut self) {
+        if self.empty && self.remove().is_err() {
+            log::warn!("the empty checkpoint {} can't be removed", self.path.display());
+        }
+    }
+}
+
+/// The file and whether it is empty; nothing if it came or went in the middle.
+fn open_or_create(path: &Path) -> Result<Option<(File, bool)>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(Error::NotACheckpoint { path: path.to_owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            options.create_new(true);
+            private(&mut options);
+        }
+        Err(error) => return Err(failed(path, error)),
+    }
+    match options.open(path).and_then(|file| Ok((file.metadata()?.len() == 0, file))) {
+        Ok((empty, file)) => Ok(Some((file, empty))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(is_directory) => {
+            Ok(None)
+        }
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
+/// Readable by nobody else.
+fn private(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    #[cfg(not(unix))]
+    let _ = options;
+}
+
+/// Empty, our first line, or a part of it.
+fn is_ours(mut file: &File) -> io::Result<bool> {
+    use std::io::Seek;
+    let mut start = Vec::new();
+    file.take(FIRST_LINE.len() as u64).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(FIRST_LINE.as_bytes().starts_with(&start))
+}
+
+/// Does the path name this very file? A link in its place does not.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok(there.is_file() && same_file(&file.metadata()?, &there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Windows lets nobody replace a file that another holds locked.
+#[cfg(not(unix))]
+fn same_file(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
+
+fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (directory, path.file_name().unwrap_or_default())
+}
+
+/// So that the new name survives a power cut; where directories can't be synced, the old record does.
+fn sync_directory(directory: &Path) {
+    if let Ok(directory) = File::open(directory) {
+        let _ = directory.sync_all();
+    }
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)"
+        }
+        _ => "",
+    };
+    let source = io::Error::new(error.kind(), format!("{error}{hint}"));
+    Error::Checkpoint { path: Some(path.to_owned()), source }
+}

@@ -1,0 +1,144 @@
+//! Making the object of its parts, and finding out what became of it when the answer is lost.
+
+use std::time::SystemTime;
+
+use super::progress::{ProgressEvent, RestartReason};
+use super::source::Change;
+use super::verify::Claim;
+use super::{Context, Session, Stop, Target, Upload, Uploaded};
+use crate::Error;
+use crate::client::{Failed, Message};
+use crate::part::Part;
+use crate::protocol::complete::{self, Completed};
+use crate::protocol::head_object;
+use crate::protocol::request::Response;
+
+impl Upload<'_, '_> {
+    pub(super) fn complete(&mut self, session: &mut Session) -> Result<Uploaded, Stop> {
+        self.context.check_source(session)?;
+        let crc64 = session.crc64(&self.context.plan);
+        session.record.completing = Some(crc64);
+        self.keeper.save(&session.record)?;
+        self.context.check_cancelled()?;
+        let Upload { context, reporter, keeper } = self;
+        let Target { bucket, key, .. } = *context.target;
+        let headers = &context.settings.headers;
+        let parts: Vec<Part> = session.record.parts.values().cloned().collect();
+        let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
+        let mut on_retry = || reporter.tell(ProgressEvent::Retrying);
+        let mut message = Message::new(complete::body(&parts), &mut on_retry);
+        let answer = context
+            .line
+            .call(&request, &mut message, |response, _| complete::parse(response, headers.has_callback()));
+        let completed = match answer {
+            Ok(completed) => context.check_whole(request.operation, completed, crc64)?,
+            Err(failed) => context.settle(session, failed, crc64)?,
+        };
+        keeper.remove();
+        Ok(context.uploaded(completed, Some(session)))
+    }
+}
+
+impl Context<'_> {
+    /// No object is made of a file that changed under our hands.
+    fn check_source(&self, session: &Session) -> Result<(), Stop> {
+        let same = match self.source.change()? {
+            Change::None => true,
+            Change::Changed => false,
+            Change::Touched => {
+                let claims = Claim::all(session.record.parts.values(), &self.plan);
+                self.proven(claims)?.len() == session.record.parts.len()
+            }
+        };
+        if same { Ok(()) } else { Err(Stop::Error(self.source.changed())) }
+    }
+
+    /// The object is there, and it must be the file.
+    fn check_whole(
+        &self,
+        operation: &'static str,
+        completed: Completed,
+        crc64: u64,
+    ) -> Result<Completed, Stop> {
+        match completed.crc64 {
+            Some(remote) if remote != crc64 => Err(Stop::Over(Error::Response {
+                operation,
+                object: format!("oss://{}/{}", self.target.bucket, self.target.key).into(),
+                part: None,
+                reason: format!("the CRC-64 of the object is {remote}, that of the file is {crc64}"),
+                request_id: completed.request_id.map(Into::into),
+            })),
+            _ => Ok(completed),
+        }
+    }
+
+    /// Complete gave no good answer. Perhaps it has worked all the same.
+    fn settle(&self, session: &Session, failed: Failed, crc64: u64) -> Result<Completed, Stop> {
+        let (error, answer_lost, refusal) = match failed {
+            Failed::Stopped { answer_lost } => {
+                return Err(Stop::Cancelled { object_may_exist: answer_lost || session.may_be_complete });
+            }
+            Failed::Error { error, answer_lost, refusal } => (error, answer_lost, refusal),
+        };
+        let may_exist = answer_lost || session.may_be_complete;
+        match (error.service_code(), refusal) {
+            (Some("CallbackFailed"), Some(refusal)) => {
+                Err(self.callback_failed(error, &refusal.response, crc64, Some(session)))
+            }
+            (Some("NoSuchUpload"), _) => {
+                let found = if may_exist { self.find_object(crc64, session.record.initiated)? } else { None };
+                found.ok_or(Stop::StartOver(RestartReason::UploadNotFound, error))
+            }
+            (Some("FileAlreadyExists"), _) if may_exist && self.settings.forbid_overwrite => {
+                self.find_object(crc64, session.record.initiated)?.ok_or(Stop::Error(error))
+            }
+            _ => Err(Stop::Error(error)),
+        }
+    }
+
+    /// Is there an object of this key that is the file, made since then?
+    pub(super) fn find_object(&self, crc64: u64, since: SystemTime) -> Result<Option<Completed>, Stop> {
+        let Target { bucket, key, .. } = *self.target;
+        let request = head_object::request(bucket, key, self.settings.headers.plain());
+        match self
+            .line
+            .call(&request, &mut Message::new("", &mut || {}), |response, _| head_object::parse(response))
+        {
+            Ok(head) if head.is(self.plan.size, crc64, since) => Ok(Some(head.object)),
+            Ok(_) => Ok(None),
+            Err(Failed::Stopped { .. }) => Err(Stop::Cancelled { object_may_exist: true }),
+            Err(Failed::Error { error: Error::Service(service), .. })
+                if matches!(service.status, 403 | 404) =>
+            {
+                Ok(None)
+            }
+            Err(Failed::Error { error, .. }) => Err(Stop::Error(error)),
+        }
+    }
+
+    /// A 203: the object is complete, and the application server did not accept it.
+    pub(super) fn callback_failed(
+        &self,
+        error: Error,
+        response: &Response,
+        crc64: u64,
+        session: Option<&Session>,
+    ) -> Stop {
+        let completed = Completed {
+            etag: response.header("etag").map(crate::part::unquoted).unwrap_or_default().to_owned(),
+            crc64: response.crc64(),
+            version_id: response.header("x-oss-version-id").map(str::to_owned),
+            request_id: response.request_id().map(str::to_owned),
+            ..Completed::default()
+        };
+        let completed = match self.check_whole("CompleteMultipartUpload", completed, crc64) {
+            Ok(completed) => completed,
+            Err(stop) => return stop,
+        };
+        let uploaded = Box::new(self.uploaded(completed, session));
+        match error {
+            Error::Service(service) => Stop::Over(Error::Callback { uploaded, service }),
+            other => Stop::Error(other),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The options of an upload: functions that return opaque values.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::progress::Progress;
+use crate::callback::Callback;
+use crate::cancel::CancelToken;
+
+/// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this crate's root.
+///
+/// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an `Option`, a chain. Of an
+/// option that is given twice the later one counts; [`meta`] and [`tag`] add up, by their names.
+#[must_use = "an option does nothing until it is given to `upload_file`"]
+pub struct UploadOption<'a>(pub(super) Setting<'a>);
+
+pub(super) enum Setting<'a> {
+    Routines(usize),
+    Checkpoint(CheckpointChoice<'a>),
+    Progress(super::progress::Callback<'a>),
+    Cancel(CancelToken),
+    Flag(Flag, bool),
+    MultipartThreshold(u64),
+    Callback(Callback),
+    Header { option: &'static str, header: &'static str, value: String },
+    Expires(SystemTime),
+    Meta(String, String),
+    Tag(String, String),
+    Encryption(ServerSideEncryption),
+    TrafficLimit(u64),
+    BandwidthLimit(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    DeleteUploadOnCancelling,
+    Sequential,
+    ContentMd5,
+    VerifyOnResume,
+    AdoptUnfinished,
+    ForbidOverwrite,
+    RequestPayer,
+}
+
+pub(super) enum CheckpointChoice<'a> {
+    Off,
+    /// Empty: beside the source.
+    File(PathBuf),
+    Dir(PathBuf),
+    Store(Box<dyn CheckpointStore + 'a>),
+}
+
+/// A place for the record of an upload that is not a file: a row of a database, memory. (JavaScript's `checkpoint`
+/// object.)
+///
+/// The record is a short text without credentials; about 70 bytes a part.
+pub trait CheckpointStore {
+    /// The text that was saved last; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from telling; the upload is not begun.
+    fn load(&mut self) -> io::Result<Option<String>>;
+    /// Replaces the text as a whole. When this returns, it should survive a crash.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from saving; the upload fails with [`Error::Checkpoint`](crate::Error::Checkpoint).
+    fn save(&mut self, text: &str) -> io::Result<()>;
+    /// Forgets the text; no error if there is none.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from forgetting. It is logged; the upload succeeds all the same.
+    fn remove(&mut self) -> io::Result<()>;
+}
+
+impl<T: CheckpointStore + ?Sized> CheckpointStore for &mut T {
+    fn load(&mut self) -> io::Result<Option<String>> {
+        (**self).load()
+    }
+    fn save(&mut self, text: &str) -> io::Result<()> {
+        (**self).save(text)
+    }
+    fn remove(&mut self) -> io::Result<()> {
+        (**self).remove()
+    }
+}
+
+/// Who may read and write the object (`x-oss-object-acl`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ObjectAcl {
+    /// Only its owner.
+    Private,
+    /// Everybody may read it.
+    PublicRead,
+    /// Everybody may read and overwrite it.
+    PublicReadWrite,
+    /// What the bucket's ACL says.
+    Default,
+}
+
+/// How the object is stored and billed (`x-oss-storage-class`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageClass {
+    /// `Standard`
+    Standard,
+    /// `IA`
+    InfrequentAccess,
+    /// `Archive`
+    Archive,
+    /// `ColdArchive`
+    ColdArchive,
+    /// `DeepColdArchive`
+    DeepColdArchive,
+}
+
+/// How OSS encrypts the object (`x-oss-server-side-encryption`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerSideEncryption {
+    /// Keys that OSS manages.
+    Aes256,
+    /// Keys of the Key Management Service.
+    Kms {
+        /// The customer master key; `None` for the one that KMS gives by default.
+        key_id: Option<String>,
+    },
+    /// The SM4 algorithm.
+    Sm4,
+}
+
+/// How many parts go up at the same time, 1 to 100. Defaults to 1.
+///
+/// Go: `oss.Routines`; Java: `taskNum`; Python: `num_threads`; C#: `ParallelThreadCount`. Go clamps what is outside its
+/// limits; here it is an error.
+pub fn routines(n: usize) -> UploadOption<'static> {
+    UploadOption(Setting::Routines(n))
+}
+
+/// Whether the upload is recorded in a file, so that the same call carries it on after a crash, and in which. Defaults
+/// to `false`.
+///
+/// An empty `path` means `<file>.cp` beside the source. The file is made before the first request, readable
+/// by its owner only, locked while the call runs, and removed when the object is complete. Of `checkpoint`,
+/// [`checkpoint_dir`] and [`checkpoint_store`] the last one counts.
+///
+/// One file to two keys at the same time needs two records: use [`checkpoint_dir`]. Go: `oss.Checkpoint`; Java:
+/// `enableCheckpoint` and `checkpointFile`.
+pub fn checkpoint(enable: bool, path: impl Into<PathBuf>) -> UploadOption<'static> {
+    choice(enable, CheckpointChoice::File(path.into()))
+}
+
+/// As [`checkpoint`], in a directory, which is made if it is missing. The file's name is made from bucket, key and the
+/// source's absolute path; for an open file from bucket and key.
+///
+/// Go: `oss.CheckpointDir`; C#: `CheckpointDir`; Python: `ResumableStore`; Android, iOS: `recordDirectory`.
+pub fn checkpoint_dir(enable: bool, dir: impl Into<PathBuf>) -> UploadOption<'static> {
+    choice(enable, CheckpointChoice::Dir(dir.into()))
+}
+
+fn choice(enable: bool, choice: CheckpointChoice<'static>) -> UploadOption<'static> {
+    UploadOption(Setting::Checkpoint(if enable { choice } else { CheckpointChoice::Off }))
+}
+
+/// As [`checkpoint`], in a store of the caller's. Two calls must not use one store at the same time.
+pub fn checkpoint_store<'a>(store: impl CheckpointStore + 'a) -> UploadOption<'a> {
+    UploadOption(Setting::Checkpoint(CheckpointChoice::Store(Box::new(store))))
+}
+
+/// Called on the calling thread: when the upload begins, with every part, at most ten times a second in between, and
+/// at the end. It may borrow what is around it and need not be `Send`. If it panics, the upload stops as a cancelled
+/// one that is kept, and the panic goes on.
+pub fn progress<'a>(callback: impl FnMut(&Progress) + 'a) -> UploadOption<'a> {
+    UploadOption(Setting::Progress(Box::new(callback)))
+}
+
+/// Lets `token` stop the upload. The call returns [`Error::Cancelled`](crate::Error::Cancelled) within a second or
+/// two; only a name lookup or a TCP connect in progress may take `connect_timeout`.
+pub fn cancel(token: &CancelToken) -> UploadOption<'static> {
+    UploadOption(Setting::Cancel(token.clone()))
+}
+
+/// Whether cancelling deletes the record and the parts that OSS has (best effort: one attempt of one second). With
+/// `false` the same call carries on later. Defaults to `true`, as on Android and iOS. Without a record the parts are always
+/// deleted.
+pub fn delete_upload_on_cancelling(delete: bool) -> UploadOption<'static> {
+    flag(Flag::DeleteUploadOnCancelling, delete)
+}
+
+/// Files smaller than this many bytes go up in one PutObject, at most 5 GiB. Defaults to what one part
+/// holds, inclusive. An empty file is always one PutObject. Python: `multipart_threshold`.
+pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
+    UploadOption(Setting::MultipartThreshold(bytes))
+}
+
+/// Parts go up one after the other, and OSS gives the object an ETag that is its MD5. Not together with [`routines`] above
+/// 1. Defaults to `false`. Android: `sequenceUpload`; OSS: `?sequential`.
+pub fn sequential(sequential: bool) -> UploadOption<'static> {
+    flag(Flag::Sequential, sequential)
+}
+
+/// Send `Content-MD5` with every part. It costs a second reading of the file; CRC-64 is always checked. Defaults
+/// to `false`. Android and iOS always send it.
+pub fn content_md5(send: bool) -> UploadOption<'static> {
+    flag(Flag::ContentMd5, send)
+}
+
+/// Before trusting recorded parts, read them again and compare their CRC-64. Defaults to `false`; done anyway where the
+/// file's ctime, device or inode differ from the record.
+pub fn verify_on_resume(verify: bool) -> UploadOption<'static> {
+    flag(Flag::VerifyOnResume, verify)
+}
+
+/// Without a record at hand, as on a fresh machine: look on the server for the newest unfinished upload of this key,
+/// and take over the parts whose content is proven equal. Defaults to `false`.
+///
+/// For keys that one job writes, with the same options each time: the object gets the headers that the adopted
+/// upload was begun with, and OSS does not tell them. With it, a failure leaves the upload on the server for the next
+/// machine, and cancelling deletes it only if this call began it.
+pub fn adopt_unfinished(adopt: bool) -> UploadOption<'static> {
+    flag(Flag::AdoptUnfinished, adopt)
+}
+
+/// Never overwrite an object of this key; the upload fails with `FileAlreadyExists` (`x-oss-forbid-overwrite`).
+/// Defaults to `false`.
+pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
+    flag(Flag::ForbidOverwrite, forbid)
+}
+
+/// The requester pays (`x-oss-request-payer: requester`). Defaults to `false`.
+pub fn request_payer(requester: bool) -> UploadOption<'static> {
+    flag(Flag::RequestPayer, requester)
+}
+
+fn flag(flag: Flag, on: bool) -> UploadOption<'static> {
+    UploadOption(Setting::Flag(flag, on))
+}
+
+/// A request that OSS makes to an application server when the object is complete (`x-oss-callback`).
+pub fn callback(callback: Callback) -> UploadOption<'static> {
+    UploadOption(Setting::Callback(callback))
+}
+
+/// The object's `Content-Type`. Defaults to a guess from the file's name, then from the key, then
+/// `application/octet-stream`.
+pub fn content_type(value: impl Into<String>) -> UploadOption<'static> {
+    header("content_type", "content-type", value)
+}
+
+/// The object's `Cache-Control`.
+pub fn cache_control(value: impl Into<String>) -> UploadOption<'static> {
+    header("cache_control", "cache-control", value)
+}
+
+/// The object's `Content-Disposition`.
+pub fn content_disposition(value: impl Into<String>) -> UploadOption<'static> {
+    header("content_disposition", "content-disposition", value)
+}
+
+/// The object's `Content-Encoding`. The file is sent as it is.
+pub fn content_encoding(value: impl Into<String>) -> UploadOption<'static> {
+    header("content_encoding", "content-encoding", value)
+}
+
+/// The object's `Content-Language`.
+pub fn content_language(value: impl Into<String>) -> UploadOption<'static> {
+    header("content_language", "content-language", value)
+}
+
+/// The object's `Expires`, in whole seconds. It is part of what a record remembers: a time that is computed from now
+/// starts the upload over on every run.
+pub fn expires(at: SystemTime) -> UploadOption<'static> {
+    UploadOption(Setting::Expires(at))
+}
+
+/// User metadata, `x-oss-meta-<name>`. Characters outside ASCII in the value are percent-encoded; all metadata
+/// together may have 8 KiB.
+pub fn meta(name: impl Into<String>, value: impl Into<String>) -> UploadOption<'static> {
+    UploadOption(Setting::Meta(name.into(), value.into()))
+}
+
+/// The object's ACL (`x-oss-object-acl`). Defaults to the bucket's.
+pub fn object_acl(acl: ObjectAcl) -> UploadOption<'static> {
+    header(
+        "object_acl",
+        "x-oss-object-acl",
+        match acl {
+            ObjectAcl::Private => "private",
+            ObjectAcl::PublicRead => "public-read",
+            ObjectAcl::PublicReadWrite => "public-read-write",
+            ObjectAcl::Default => "default",
+        },
+    )
+}
+
+/// The object's storage class (`x-oss-storage-class`). Defaults to the bucket's.
+pub fn storage_class(class: StorageClass) -> UploadOption<'static> {
+    header(
+        "storage_class",
+        "x-oss-storage-class",
+        match class {
+            StorageClass::Standard => "Standard",
+            StorageClass::InfrequentAccess => "IA",
+            StorageClass::Archive => "Archive",
+            StorageClass::ColdArchive => "ColdArchive",
+            StorageClass::DeepColdArchive => "DeepColdArchive",
+        },
+    )
+}
+
+fn header(option: &'static str, header: &'static str, value: impl Into<String>) -> UploadOption<'static> {
+    UploadOption(Setting::Header { option, header, value: value.into() })
+}
+
+/// A tag of the object (`x-oss-tagging`): up to 10, keys of up to 128 and values of up to 256 characters.
+pub fn tag(key: impl Into<String>, value: impl Into<String>) -> UploadOption<'static> {
+    UploadOption(Setting::Tag(key.into(), value.into()))
+}
+
+/// Server-side encryption (`x-oss-server-side-encryption`). Defaults to the bucket's.
+pub fn server_side_encryption(encryption: ServerSideEncryption) -> UploadOption<'static> {
+    UploadOption(Setting::Encryption(encryption))
+}
+
+/// The bandwidth that OSS allows each connection of this upload, in bits per second: 245,760 to 838,860,800
+/// (`x-oss-traffic-limit`).
+pub fn traffic_limit(bits_per_second: u64) -> UploadOption<'static> {
+    UploadOption(Setting::TrafficLimit(bits_per_second))
+}
+
+/// The bandwidth that this call uses at most, all its threads together, in bytes per second: 1,024 at least. It is kept on
+/// this side, by waiting.
+pub fn bandwidth_limit(bytes_per_second: u64) -> UploadOption<'static> {
+    UploadOption(Setting::BandwidthLimit(bytes_per_second))
+}
+
+impl fmt::Debug for UploadOption<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Setting::Routines(n) => write!(f, "routines({n})"),
+            Setting::Checkpoint(CheckpointChoice::Off) => write!(f, "checkpoint(false, ..)"),
+            Setting::Checkpoint(CheckpointChoice::File(path)) => write!(f, "checkpoint(true, {path:?})"),
+            Setting::Checkpoint(CheckpointChoice::Dir(dir)) => write!(f, "checkpoint_dir(true, {dir:?})"),
+            Setting::Checkpoint(CheckpointChoice::Store(_)) => write!(f, "checkpoint_store(..)"),
+            Setting::Progress(_) => write!(f, "progress(..)"),
+            Setting::Cancel(token) => write!(f, "cancel({token:?})"),
+            Setting::Flag(flag, on) => write!(f, "{flag:?}({on})"),
+            Setting::MultipartThreshold(bytes) => write!(f, "multipart_threshold({bytes})"),
+            Setting::Callback(callback) => write!(f, "callback({callback:?})"),
+            Setting::Header { option, value, .. } => write!(f, "{option}({value:?})"),
+            Setting::Expires(at) => write!(f, "expires({at:?})"),
+            Setting::Meta(name, value) => write!(f, "meta({name:?}, {value:?})"),
+            Setting::Tag(key, value) => write!(f, "tag({key:?}, {value:?})"),
+            Setting::Encryption(encryption) => write!(f, "server_side_encryption({encryption:?})"),
+            Setting::TrafficLimit(limit) => write!(f, "traffic_limit({limit})"),
+            Setting::BandwidthLimit(limit) => write!(f, "bandwidth_limit({limit})"),
+        }
+    }
+}

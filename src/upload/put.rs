@@ -1,0 +1,77 @@
+//! A file that needs no parts: one PutObject, run on a worker like a part.
+
+use super::keeper::Found;
+use super::progress::ProgressEvent;
+use super::source::PieceBody;
+use super::workers::{self, News};
+use super::{Context, Stop, Target, Upload, Uploaded};
+use crate::client::Failed;
+use crate::part::Piece;
+use crate::protocol::complete::Completed;
+use crate::protocol::put_object;
+
+impl Upload<'_, '_> {
+    pub(super) fn put(&mut self) -> Result<Uploaded, Stop> {
+        if let Found::Record(record) = self.keeper.load()? {
+            self.abort_superseded(&record);
+        }
+        self.reporter.begin(ProgressEvent::Started, None, 0, 0);
+        self.check_panicked()?;
+        let Upload { context, reporter, keeper } = self;
+        let mut completed = None;
+        let result = workers::run(
+            vec![Piece { number: 1, offset: 0, size: context.plan.size }],
+            1,
+            &context.line.switch(),
+            |piece, retrying| context.put_object(piece, retrying),
+            |news| {
+                match news {
+                    News::Done(done) => completed = Some(done),
+                    News::Retrying => reporter.tell(ProgressEvent::Retrying),
+                    News::Tick(_) => reporter.tick(context.bytes.on_the_way()),
+                }
+                if reporter.has_panicked() { Err(Stop::Panicked) } else { Ok(()) }
+            },
+        );
+        if matches!(result, Ok(()) | Err(Stop::Over(_))) {
+            keeper.remove();
+        }
+        result?;
+        let completed = completed.expect("the only worker has told its result");
+        Ok(context.uploaded(completed, None))
+    }
+}
+
+impl Context<'_> {
+    /// Runs on a worker.
+    fn put_object(&self, piece: Piece, retrying: &dyn Fn()) -> Result<Completed, Stop> {
+        let Target { bucket, key, client } = *self.target;
+        let headers = &self.settings.headers;
+        let request = put_object::request(bucket, key, &headers.put());
+        let begun = client.now();
+        self.check_cancelled()?;
+        let mut body =
+            PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying)
+                .of_whole_object();
+        let sent = self.line.call(&request, &mut body, |response, body| {
+            put_object::parse(response, body.crc64(), headers.has_callback())
+        });
+        let crc64 = body.crc64();
+        drop(body);
+        let (error, answer_lost, refusal) = match sent {
+            Ok(completed) => return Ok(completed),
+            Err(Failed::Error { error, answer_lost, refusal }) => (error, answer_lost, refusal),
+            Err(stopped) => return Err(self.stop(stopped)),
+        };
+        match (error.service_code(), refusal) {
+            (Some("CallbackFailed"), Some(refusal)) => {
+                Err(self.callback_failed(error, &refusal.response, crc64, None))
+            }
+            (Some("FileAlreadyExists"), _) if answer_lost && self.settings.forbid_overwrite => {
+                let (crc64, _) = self.source.digest(piece, false, &self.line)?;
+                self.find_object(crc64, begun)?.ok_or(Stop::Error(error))
+            }
+            _ => Err(Stop::Error(error)),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Finding what an earlier call has done, and what of it still holds.
+
+use std::collections::BTreeMap;
+
+use super::checkpoint::Record;
+use super::keeper::Found;
+use super::progress::{ProgressEvent, RestartReason};
+use super::unfinished;
+use super::verify::{Claim, Proof};
+use super::{Context, Origin, Session, Stop, Target, Upload, Uploaded};
+use crate::client::{Failed, Message};
+use crate::part::{Part, Piece};
+use crate::protocol::list_parts::{self, ListedPart};
+
+pub(super) enum Resumed {
+    Session(Session),
+    /// Nothing is left to do: the earlier call had completed it.
+    Complete(Box<Uploaded>),
+}
+
+/// What OSS says of an upload's parts.
+enum Listing {
+    Parts(Vec<ListedPart>),
+    /// We may not ask.
+    Denied,
+    NoSuchUpload,
+}
+
+impl Upload<'_, '_> {
+    pub(super) fn resume_or_begin(&mut self) -> Result<Resumed, Stop> {
+        let record = match self.keeper.load()? {
+            Found::Record(record) => *record,
+            Found::Damaged => {
+                let event = ProgressEvent::Restarted(RestartReason::CheckpointDamaged);
+                return self.begin(event).map(Resumed::Session);
+            }
+            Found::Nothing if self.context.settings.adopt_unfinished => {
+                return self.adopt().map(Resumed::Session);
+            }
+            Found::Nothing => return self.begin(ProgressEvent::Started).map(Resumed::Session),
+        };
+        let subject = self.context.subject();
+        if let Some(reason) = subject.difference(&record.subject) {
+            self.abort_superseded(&record);
+            return self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
+        }
+        let doubtful = subject.is_doubtful(&record.subject);
+        let session = Session {
+            may_be_complete: record.completing.is_some(),
+            record: Record { subject, ..record },
+            parts_resumed: 0,
+            origin: Origin::Recorded,
+        };
+        self.carry_on(session, doubtful)
+    }
+
+    /// Best effort, and only where the record names our own endpoint: a file never tells us whom to send a signed
+    /// request to.
+    pub(super) fn abort_superseded(&self, record: &Record) {
+        if record.subject.endpoint == self.context.target.client.endpoint().origin() {
+            self.abort(&record.subject, &record.upload_id, &self.context.line);
+        }
+    }
+
+    fn carry_on(&mut self, mut session: Session, doubtful: bool) -> Result<Resumed, Stop> {
+        let verify = doubtful || self.context.settings.verify_on_resume;
+        match self.context.reconcile(&mut session, verify) {
+            Ok(Reconciled::Parts) => {}
+            Ok(Reconciled::Complete(uploaded)) => {
+                self.keeper.remove();
+                return Ok(Resumed::Complete(uploaded));
+            }
+            Ok(Reconciled::StartOver(reason)) => {
+                return self.start_over(session, reason).map(Resumed::Session);
+            }
+            Err(stop) => return Err(self.tidy_up(&session, stop)),
+        }
+        self.resumed(session).map(Resumed::Session)
+    }
+
+    fn resumed(&mut self, mut session: Session) -> Result<Session, Stop> {
+        session.parts_resumed = session.record.parts.len();
+        self.keeper.touch();
+        let bytes = session.bytes(&self.context.plan);
+        let upload_id = Some(session.record.upload_id.as_str());
+        self.reporter.begin(ProgressEvent::Resumed, upload_id, session.parts_resumed, bytes);
+        match self.check_panicked() {
+            Ok(()) => Ok(session),
+            Err(stop) => Err(self.tidy_up(&session, stop)),
+        }
+    }
+
+    /// No record is at hand: takes over the newest unfinished upload of this very key.
+    fn adopt(&mut self) -> Result<Session, Stop> {
+        let Target { bucket, key, .. } = *self.context.target;
+        let headers = self.context.settings.headers.plain();
+        let newest = match unfinished::list(&self.context.line, bucket, key, headers) {
+            Ok(uploads) => {
+                uploads.into_iter().filter(|upload| upload.key == key).max_by_key(|upload| upload.initiated)
+            }
+            Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {
+                log::warn!("unfinished uploads can't be looked for: {error}");
+                None
+            }
+            Err(failed) => return Err(self.context.stop(failed)),
+        };
+        let Some(upload) = newest else { return self.begin(ProgressEvent::Started) };
+        let record = Record {
+            subject: self.context.subject(),
+            upload_id: upload.upload_id,
+            initiated: upload.initiated,
+            parts: BTreeMap::new(),
+            completing: None,
+        };
+        let mut session =
+            Session { record, parts_resumed: 0, origin: Origin::Adopted, may_be_complete: false };
+        match self.context.reconcile(&mut session, false) {
+            Ok(Reconciled::Parts) => {}
+            // Not ours to abort.
+            Ok(_) => return self.begin(ProgressEvent::Started),
+            Err(stop) => return Err(self.tidy_up(&session, stop)),
+        }
+        if let Err(error) = self.keeper.save(&session.record) {
+            return Err(Stop::Error(error));
+        }
+        self.resumed(session)
+    }
+
+    pub(super) fn check_panicked(&self) -> Result<(), Stop> {
+        if self.reporter.has_panicked() { Err(Stop::Panicked) } else { Ok(()) }
+    }
+}
+
+enum Reconciled {
+    /// The session's parts are those that hold.
+    Parts,
+    Complete(Box<Uploaded>),
+    StartOver(RestartReason),
+}
+
+impl Context<'_> {
+    /// Leaves in the session the parts that OSS has and that are the file's.
+    fn reconcile(&self, session: &mut Session, verify: bool) -> Result<Reconciled, Stop> {
+        let recorded = &session.record.parts;
+        let claims = match self.list_parts(&session.record.upload_id)? {
+            Listing::NoSuchUpload => return self.completed_earlier(session, verify),
+            Listing::Denied if session.origin == Origin::Adopted => {
+                return Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
+            }
+            Listing::Denied if verify => Claim::all(recorded.values(), &self.plan),
+            Listing::Denied => return Ok(Reconciled::Parts),
+            Listing::Parts(listed) => {
+                let on_server = listed.len();
+                let (mut held, claims) = self.sort_out(recorded, listed, verify);
+                held.extend(self.proven(claims)?);
+                if self.settings.sequential && held.len() < on_server {
+                    return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
+                }
+                session.record.parts = by_number(held);
+                return Ok(Reconciled::Parts);
+            }
+        };
+        session.record.parts = by_number(self.proven(claims)?);
+        Ok(Reconciled::Parts)
+    }
+
+    /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
+    fn sort_out(
+        &self,
+        recorded: &BTreeMap<u32, Part>,
+        listed: Vec<ListedPart>,
+        verify: bool,
+    ) -> (Vec<Part>, Vec<Claim>) {
+        let (mut held, mut claims) = (Vec::new(), Vec::new());
+        for listed in listed {
+            let fits = |piece: &Piece| piece.size == listed.size;
+            let Some(piece) = self.plan.piece(listed.number).filter(fits) else { continue };
+            let agreed = recorded.get(&listed.number).filter(|part| {
+                part.etag.eq_ignore_ascii_case(&listed.etag)
+                    && listed.crc64.is_none_or(|crc64| crc64 == part.crc64)
+            });
+            match agreed {
+                Some(part) if !verify => held.push(part.clone()),
+                _ => {
+                    let crc64 = listed.crc64.or(agreed.map(|part| part.crc64));
+                    let proof = crc64.map_or(Proof::Md5, Proof::Crc64);
+                    claims.push(Claim { piece, etag: listed.etag, proof });
+                }
+            }
+        }
+        (held, claims)
+    }
+
+    /// OSS does not know the upload. Had the earlier call sent Complete, it may have worked.
+    fn completed_earlier(&self, session: &Session, verify: bool) -> Result<Reconciled, Stop> {
+        let gone = Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
+        let Some(crc64) = session.record.completing else { return gone };
+        if verify
+            && self.proven(Claim::all(session.record.parts.values(), &self.plan))?.len()
+                < self.plan.count() as usize
+        {
+            return gone;
+        }
+        match self.find_object(crc64, session.record.initiated)? {
+            Some(completed) => {
+                let all = Session {
+                    record: session.record.clone(),
+                    parts_resumed: self.plan.count() as usize,
+                    ..*session
+                };
+                Ok(Reconciled::Complete(Box::new(self.uploaded(completed, Some(&all)))))
+            }
+            None => gone,
+        }
+    }
+
+    fn list_parts(&self, upload_id: &str) -> Result<Listing, Stop> {
+        let Target { bucket, key, .. } = *self.target;
+        let (mut parts, mut marker) = (Vec::new(), 0);
+        loop {
+            let request = list_parts::request(bucket, key, upload_id, marker, self.settings.headers.plain());
+            let page = self.line.call(&request, &mut Message::new("", &mut || {}), |response, _| {
+                list_parts::parse(response, marker)
+            });
+            match page {
+                Ok(page) => {
+                    parts.extend(page.parts);
+                    match page.next {
+                        Some(next) => marker = next,
+                        None => return Ok(Listing::Parts(parts)),
+                    }
+                }
+                Err(Failed::Error { error, .. }) if error.service_code() == Some("NoSuchUpload") => {
+                    return Ok(Listing::NoSuchUpload);
+                }
+                Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {
+                    log::warn!("the record is trusted alone: {error}");
+                    return Ok(Listing::Denied);
+                }
+                Err(failed) => return Err(self.stop(failed)),
+            }
+        }
+    }
+}
+
+fn by_number(parts: Vec<Part>) -> BTreeMap<u32, Part> {
+    parts.into_iter().map(|part| (part.number, part)).collect()
+}

@@ -1,0 +1,93 @@
+//! Sending the parts that are missing.
+
+use super::progress::{ProgressEvent, RestartReason};
+use super::source::PieceBody;
+use super::workers::{self, News};
+use super::{Context, Session, Stop, Target, Upload};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::client::Failed;
+use crate::part::{Part, Piece, unquoted};
+use crate::protocol::upload_part;
+
+/// The record is written at most once a second; ticks are tenths of it.
+const TICKS_BETWEEN_SAVES: u32 = 10;
+
+impl Upload<'_, '_> {
+    pub(super) fn send_parts(&mut self, session: &mut Session) -> Result<(), Stop> {
+        let Upload { context, keeper, reporter } = self;
+        let missing: Vec<Piece> =
+            context.plan.pieces().filter(|piece| !session.record.parts.contains_key(&piece.number)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let upload_id = session.record.upload_id.clone();
+        workers::run(
+            missing,
+            context.settings.routines,
+            &context.line.switch(),
+            |piece, retrying| context.send_part(&upload_id, piece, retrying),
+            |news| {
+                let on_the_way = context.bytes.on_the_way();
+                match news {
+                    News::Done(part) => {
+                        let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
+                        session.record.parts.insert(part.number, part);
+                        keeper.touch();
+                        reporter.acknowledged(size, on_the_way);
+                    }
+                    News::Retrying => reporter.tell(ProgressEvent::Retrying),
+                    News::Tick(ticks) => {
+                        reporter.tick(on_the_way);
+                        if ticks % TICKS_BETWEEN_SAVES == 0 {
+                            keeper.save_if_touched(&session.record)?;
+                        }
+                    }
+                }
+                if reporter.has_panicked() { Err(Stop::Panicked) } else { Ok(()) }
+            },
+        )
+    }
+}
+
+impl Context<'_> {
+    /// Runs on a worker.
+    fn send_part(&self, upload_id: &str, piece: Piece, retrying: &dyn Fn()) -> Result<Part, Stop> {
+        let Target { bucket, key, .. } = *self.target;
+        let mut request =
+            upload_part::request(bucket, key, upload_id, piece.number, &self.settings.headers.part());
+        if self.settings.content_md5 {
+            let (_, md5) = self.source.digest(piece, true, &self.line)?;
+            request = request.header("content-md5", STANDARD.encode(md5.expect("it was asked for")));
+        }
+        let mut body =
+            PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying);
+        let sent = self.line.call(&request, &mut body, |response, body| {
+            let crc64 = body.crc64();
+            Ok(Part { number: piece.number, etag: upload_part::parse(response, crc64)?, crc64 })
+        });
+        drop(body);
+        match sent {
+            Ok(part) => Ok(part),
+            Err(Failed::Error { error, refusal: Some(refusal), .. })
+                if self.settings.sequential && error.service_code() == Some("PartAlreadyExist") =>
+            {
+                let etag = refusal.part_etag.as_deref().map(unquoted).unwrap_or_default();
+                self.part_that_is_there(piece, etag, error)
+            }
+            Err(failed) => Err(self.stop(failed)),
+        }
+    }
+
+    /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5; the
+    /// ETags of encrypted parts tell nothing, and the whole object's CRC-64 will.
+    fn part_that_is_there(&self, piece: Piece, etag: &str, error: crate::Error) -> Result<Part, Stop> {
+        let (crc64, md5) = self.source.digest(piece, true, &self.line)?;
+        let ours = md5.is_some_and(|md5| etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))));
+        if !etag.is_empty() && (ours || self.settings.encrypted) {
+            return Ok(Part { number: piece.number, etag: etag.to_owned(), crc64 });
+        }
+        Err(Stop::StartOver(RestartReason::PartDiffers, error))
+    }
+}

@@ -1,0 +1,119 @@
+//! The threads of a call: fed by one channel, heard through another, stopped by draining the first.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+
+use super::Stop;
+use crate::Error;
+use crate::client::Switch;
+
+/// Between two looks at what moves: ten a second.
+const TICK: Duration = Duration::from_millis(100);
+/// How long parts in flight may go on after another one has failed for good: 5 seconds.
+const TICKS_AFTER_FAILURE: u32 = 50;
+
+/// What the calling thread hears while the workers work.
+pub(super) enum News<T> {
+    Done(T),
+    /// A request failed and is tried again.
+    Retrying,
+    /// A tenth of a second has passed; how many have by now.
+    Tick(u32),
+}
+
+enum Message<T> {
+    Done(Result<T, Stop>),
+    Retrying,
+}
+
+/// Runs `work` on each job, on up to `routines` threads. `hear` runs on the calling thread; its error stops
+/// the workers, as the error of a job does. The first error is returned, when all threads have ended.
+pub(super) fn run<J: Send, T: Send>(
+    jobs: Vec<J>,
+    routines: usize,
+    switch: &Switch,
+    work: impl Fn(J, &dyn Fn()) -> Result<T, Stop> + Sync,
+    hear: impl FnMut(News<T>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let routines = routines.min(jobs.len());
+    let (put_job, take_job) = bounded(jobs.len());
+    for job in jobs {
+        put_job.send(job).expect("the channel has room for all jobs");
+    }
+    drop(put_job);
+    let (tell, news) = bounded(routines * 2);
+    thread::scope(|scope| {
+        // Moved in here, so that a panic on this thread ends the workers before it goes on.
+        let news: Receiver<Message<T>> = news;
+        for index in 0..routines {
+            let (take_job, tell, work) = (take_job.clone(), tell.clone(), &work);
+            let worker = move || run_worker(&take_job, &tell, work);
+            match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
+                Ok(_) => {}
+                Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
+                Err(error) => log::warn!("{index} threads instead of {routines}: {error}"),
+            }
+        }
+        drop(tell);
+        listen(&news, &take_job, switch, hear)
+    })
+}
+
+fn run_worker<J, T>(
+    take_job: &Receiver<J>,
+    tell: &Sender<Message<T>>,
+    work: &impl Fn(J, &dyn Fn()) -> Result<T, Stop>,
+) {
+    let retrying = || {
+        let _ = tell.send(Message::Retrying);
+    };
+    for job in take_job {
+        if tell.send(Message::Done(work(job, &retrying))).is_err() {
+            return;
+        }
+    }
+}
+
+/// Until the last worker has hung up.
+fn listen<J, T>(
+    news: &Receiver<Message<T>>,
+    take_job: &Receiver<J>,
+    switch: &Switch,
+    mut hear: impl FnMut(News<T>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let clock = tick(TICK);
+    let (mut ticks, mut first_error, mut failed_at) = (0, None, 0);
+    loop {
+        let result = select! {
+            recv(news) -> message => match message {
+                Ok(Message::Done(Ok(done))) => hear(News::Done(done)),
+                Ok(Message::Done(Err(stop))) => Err(stop),
+                Ok(Message::Retrying) => hear(News::Retrying),
+                Err(_) => return first_error.map_or(Ok(()), Err),
+            },
+            recv(clock) -> _ => {
+                ticks += 1;
+                if first_error.is_some() && ticks - failed_at >= TICKS_AFTER_FAILURE {
+                    switch.cut();
+                }
+                hear(News::Tick(ticks))
+            }
+        };
+        let Err(stop) = result else { continue };
+        if stop.is_immediate() {
+            switch.cut();
+        }
+        if first_error.is_none() {
+            while take_job.try_recv().is_ok() {}
+            switch.drain();
+            (first_error, failed_at) = (Some(stop), ticks);
+        }
+    }
+}
+
+fn no_thread(error: &io::Error) -> Error {
+    Error::option("routines", format!("the system gives no thread: {error}"))
+}

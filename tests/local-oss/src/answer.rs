@@ -1,0 +1,173 @@
+//! Answers on their way out.
+
+use std::fs::File;
+use std::io::Read;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::error::OssError;
+use crate::store::Source;
+use crate::text::{Xml, base64};
+
+/// How much of a large body is sent at a time.
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// An answer before it has its common headers.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) payload: Payload,
+    pub(crate) error_code: Option<String>,
+}
+
+/// The body of an answer.
+pub(crate) enum Payload {
+    Bytes(Bytes),
+    File { file: File, remaining: u64 },
+    Filler { remaining: u64 },
+}
+
+impl Answer {
+    pub(crate) fn empty(status: u16) -> Answer {
+        Answer { status, headers: Vec::new(), payload: Payload::Bytes(Bytes::new()), error_code: None }
+    }
+
+    pub(crate) fn with_body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Answer {
+        let mut answer = Answer::empty(status);
+        answer.set("content-type", content_type);
+        answer.payload = Payload::Bytes(body.into());
+        answer
+    }
+
+    pub(crate) fn xml(status: u16, xml: Xml) -> Answer {
+        Answer::with_body(status, "application/xml", xml.finish())
+    }
+
+    pub(crate) fn from_error(error: &OssError, method: &str, request_id: &str, host: &str) -> Answer {
+        let xml = error.to_xml(request_id, host);
+        let mut answer = if method == "HEAD" {
+            let mut answer = Answer::empty(error.status);
+            answer.set("x-oss-err", &base64(xml));
+            answer
+        } else {
+            Answer::with_body(error.status, "application/xml", xml)
+        };
+        if let Some(ec) = error.ec {
+            answer.set("x-oss-ec", ec);
+        }
+        answer.error_code = Some(error.code.clone());
+        answer
+    }
+
+    /// Sets a header, in place of an earlier one.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.headers.retain(|(header, _)| header != name);
+    }
+
+    /// The bytes of the body, if they are in memory.
+    pub(crate) fn body(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Bytes(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Payload> {
+        let mut builder = Response::builder().status(self.status);
+        for (name, value) in &self.headers {
+            builder = builder.header(name.as_str(), value.as_bytes());
+        }
+        builder.body(self.payload).unwrap_or_else(|_| {
+            let mut broken = Response::new(Payload::Bytes(Bytes::new()));
+            *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+            broken
+        })
+    }
+
+    /// The answer as bytes whose `Content-Length` promises more than there is.
+    pub(crate) fn into_truncated(self) -> Vec<u8> {
+        let body = self.body();
+        let mut text = format!("HTTP/1.1 {} Truncated\r\n", self.status);
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "content-length") {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n", body.len() + 64));
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(&body[..body.len() / 2]);
+        bytes
+    }
+}
+
+impl Payload {
+    pub(crate) fn from_source(source: Source, length: u64) -> Payload {
+        match source {
+            Source::Bytes(bytes) => Payload::Bytes(bytes),
+            Source::File(file) => Payload::File { file, remaining: length },
+        }
+    }
+
+    pub(crate) fn remaining(&self) -> u64 {
+        match self {
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::File { remaining, .. } | Payload::Filler { remaining } => *remaining,
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let payload = self.get_mut();
+        let count = payload.remaining().min(CHUNK_BYTES);
+        if count == 0 {
+            return Poll::Ready(None);
+        }
+        let bytes = match payload {
+            Payload::Bytes(bytes) => std::mem::take(bytes),
+            Payload::Filler { remaining } => {
+                *remaining -= count;
+                Bytes::from(vec![b'x'; count as usize])
+            }
+            Payload::File { file, remaining } => {
+                *remaining -= count;
+                let mut buffer = vec![0; count as usize];
+                if let Err(error) = file.read_exact(&mut buffer) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                buffer.into()
+            }
+        };
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining())
+    }
+}
+
+/// What becomes of a request.
+pub(crate) enum Outcome {
+    Answer(Answer),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed.
+    Close,
+}

@@ -1,0 +1,140 @@
+//! Bodies on their way in.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::checksum::{Checksums, Sums};
+use crate::error::{OssError, Result};
+use crate::store::Sink;
+
+/// The largest body that is taken for an XML document.
+const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// The largest body that is kept for the journal.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// The largest object or part.
+const BODY_BYTES_MAX: u64 = 5 << 30;
+
+/// A body that is read as it is needed.
+pub(crate) struct Intake {
+    incoming: Incoming,
+    expected: Option<u64>,
+    pub(crate) received: u64,
+    /// Bytes per second.
+    pub(crate) pace: Option<u64>,
+    /// Whether to flip the first bit.
+    pub(crate) corrupt: bool,
+    /// Whether the journal wants the bytes.
+    keep: bool,
+    kept: Vec<u8>,
+    started: Option<Instant>,
+}
+
+impl Intake {
+    pub(crate) fn new(incoming: Incoming, expected: Option<u64>, keep: bool) -> Intake {
+        let (kept, started) = (Vec::new(), None);
+        Intake { incoming, expected, received: 0, pace: None, corrupt: false, keep, kept, started }
+    }
+
+    /// Whether nothing was asked of the client yet.
+    pub(crate) fn untouched(&self) -> bool {
+        self.started.is_none()
+    }
+
+    /// What the journal keeps of the body.
+    pub(crate) fn kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// The next piece, or `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let bytes = loop {
+            match self.incoming.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if bytes.is_empty() => {}
+                    Ok(bytes) => break bytes,
+                    Err(_trailers) => {}
+                },
+                Some(Err(_)) => {
+                    let message = "The request body terminated prematurely.";
+                    return Err(OssError::new(400, "IncompleteBody", message));
+                }
+            }
+        };
+        self.received += bytes.len() as u64;
+        if self.keep && self.kept.len() + bytes.len() <= KEPT_BYTES_MAX {
+            self.kept.extend_from_slice(&bytes);
+        } else {
+            self.keep = false;
+            self.kept = Vec::new();
+        }
+        if let Some(pace) = self.pace {
+            let due = Duration::from_secs_f64(self.received as f64 / pace.max(1) as f64);
+            tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
+        }
+        if std::mem::take(&mut self.corrupt) {
+            let mut flipped = bytes.to_vec();
+            flipped[0] ^= 1;
+            return Ok(Some(flipped.into()));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Reads and drops the rest.
+    pub(crate) async fn drain(&mut self) -> Result<()> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Reads about half of the body.
+    pub(crate) async fn read_half(&mut self) -> Result<()> {
+        let half = self.expected.map_or(1, |length| length / 2);
+        while self.received < half && self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// The whole body of a request that carries a small document.
+    pub(crate) async fn document(&mut self) -> Result<Vec<u8>> {
+        let mut document = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            if document.len() + bytes.len() > DOCUMENT_BYTES_MAX {
+                return Err(OssError::new(400, "MalformedXML", "The document is too large."));
+            }
+            document.extend_from_slice(&bytes);
+        }
+        Ok(document)
+    }
+
+    /// Stores the whole body.
+    pub(crate) async fn store(&mut self, sink: &mut Sink, with_md5: bool) -> Result<Sums> {
+        let mut checksums = Checksums::new(with_md5);
+        while let Some(bytes) = self.next().await? {
+            if self.received > BODY_BYTES_MAX {
+                return Err(too_large());
+            }
+            checksums.update(&bytes);
+            sink.write(&bytes)?;
+        }
+        Ok(checksums.finish())
+    }
+}
+
+/// Checks the announced length of an object or a part.
+pub(crate) fn check_length(length: Option<u64>, chunked: bool) -> Result<()> {
+    match length {
+        None if !chunked => {
+            let message = "You must provide the Content-Length HTTP header.";
+            Err(OssError::new(411, "MissingContentLength", message))
+        }
+        Some(length) if length > BODY_BYTES_MAX => Err(too_large()),
+        _ => Ok(()),
+    }
+}
+
+fn too_large() -> OssError {
+    OssError::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+}

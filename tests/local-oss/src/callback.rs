@@ -1,0 +1,218 @@
+//! Upload callbacks: telling an application server that an object has arrived.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tinyjson::JsonValue;
+
+use crate::error::{OssError, Result};
+use crate::request::Head;
+use crate::text::{encode_component, from_base64};
+
+/// How long an application server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest answer of an application server that is passed on.
+const ANSWER_BYTES_MAX: u64 = 3 << 20;
+const URLS_MAX: usize = 5;
+
+/// A callback as a client asked for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Callback {
+    urls: Vec<String>,
+    host: Option<String>,
+    body: String,
+    json: bool,
+    /// Custom variables, with their `x:`.
+    variables: HashMap<String, String>,
+}
+
+impl Callback {
+    /// The callback that a request asks for in its headers or its query.
+    pub(crate) fn of(head: &Head) -> Result<Option<Callback>> {
+        let given =
+            |header: &str, param: &str| head.header(header).or_else(|| head.param(param)).map(str::to_owned);
+        let Some(callback) = given("x-oss-callback", "callback") else { return Ok(None) };
+        let variables = given("x-oss-callback-var", "callback-var");
+        Callback::decode(&callback, variables.as_deref()).map(Some)
+    }
+
+    fn decode(callback: &str, variables: Option<&str>) -> Result<Callback> {
+        let invalid = |message: &str| {
+            OssError::invalid_argument(
+                "callback",
+                callback,
+                format!("The callback configuration is not valid: {message}."),
+            )
+            .ec("0007-00000006")
+        };
+        let fields = flat_object(callback).ok_or_else(|| invalid("it is not the Base64 of a JSON object"))?;
+        let text = |name: &str| fields.get(name).and_then(|value| value.get::<String>()).cloned();
+        let urls = text("callbackUrl").ok_or_else(|| invalid("callbackUrl is missing"))?;
+        let urls: Vec<String> = urls.split(';').map(|url| url.trim().to_owned()).collect();
+        let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        if urls.len() > URLS_MAX || !urls.iter().all(is_http) {
+            return Err(invalid("callbackUrl must be one to five HTTP URLs"));
+        }
+        let body = text("callbackBody").filter(|body| !body.is_empty());
+        let body = body.ok_or_else(|| invalid("callbackBody is missing"))?;
+        let json = match text("callbackBodyType").as_deref() {
+            None | Some("application/x-www-form-urlencoded") => false,
+            Some("application/json") => true,
+            Some(_) => return Err(invalid("callbackBodyType is unknown")),
+        };
+        let variables = match variables {
+            None => HashMap::new(),
+            Some(variables) => read_variables(variables).ok_or_else(|| {
+                OssError::invalid_argument("callback-var", variables, "The callback variables are not valid.")
+            })?,
+        };
+        Ok(Callback {
+            urls,
+            host: text("callbackHost").filter(|host| !host.is_empty()),
+            body,
+            json,
+            variables,
+        })
+    }
+
+    /// The body to post, with all variables filled in.
+    fn fill(&self, system: &HashMap<&str, String>) -> String {
+        let mut filled = String::new();
+        let mut rest = self.body.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, tail)) = after.split_once('}') else { break };
+            filled.push_str(before);
+            let value = self.variables.get(name).or_else(|| system.get(name));
+            filled.push_str(&self.quote(value.map_or("", String::as_str)));
+            rest = tail;
+        }
+        filled + rest
+    }
+
+    /// A value in the form that the type of the body asks for.
+    fn quote(&self, value: &str) -> String {
+        if !self.json {
+            return encode_component(value);
+        }
+        JsonValue::String(value.to_owned()).stringify().unwrap_or_default()
+    }
+
+    /// Posts the callback; returns the JSON that was answered, or why there is none.
+    pub(crate) fn post(&self, system: &HashMap<&str, String>) -> std::result::Result<Vec<u8>, String> {
+        let body = self.fill(system);
+        let mut failure = String::new();
+        for url in &self.urls {
+            match self.post_to(url, &body) {
+                Ok(answer) => return Ok(answer),
+                Err(reason) => failure = reason,
+            }
+        }
+        Err(failure)
+    }
+
+    fn post_to(&self, url: &str, body: &str) -> std::result::Result<Vec<u8>, String> {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent("aliyun-oss-callback")
+            .build()
+            .new_agent();
+        let content_type = if self.json { "application/json" } else { "application/x-www-form-urlencoded" };
+        let mut request = agent.post(url).header("content-type", content_type);
+        if let Some(host) = &self.host {
+            request = request.header("host", host);
+        }
+        let mut response = request.send(body).map_err(|error| match error {
+            ureq::Error::Timeout(_) => "Cost too long time".to_owned(),
+            error => format!("Could not connect: {error}"),
+        })?;
+        if response.status() != 200 {
+            return Err(format!("Error status : {}.", response.status().as_u16()));
+        }
+        let answer = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let answer = answer.map_err(|error| format!("Could not read the answer: {error}"))?;
+        let is_json = std::str::from_utf8(&answer).is_ok_and(|text| text.parse::<JsonValue>().is_ok());
+        if is_json { Ok(answer) } else { Err("Response body is not valid json format.".to_owned()) }
+    }
+}
+
+/// The members of a Base64-encoded JSON object.
+fn flat_object(encoded: &str) -> Option<HashMap<String, JsonValue>> {
+    let json = String::from_utf8(from_base64(encoded)?).ok()?;
+    match json.parse::<JsonValue>().ok()? {
+        JsonValue::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+fn read_variables(encoded: &str) -> Option<HashMap<String, String>> {
+    let variable = |(name, value): (String, JsonValue)| {
+        let good = name.starts_with("x:") && !name.chars().any(char::is_uppercase);
+        good.then_some((name, value.get::<String>()?.clone()))
+    };
+    flat_object(encoded)?.into_iter().map(variable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::base64;
+
+    const VECTOR: &str = "eyJjYWxsYmFja1VybCI6Imh0dHA6Ly9hcHAuc2VydmVyLmNvbS9jYWxsYmFjaz9pZD0xJm5hbWU9JUU2JTlEJUFEJ\
+        UU1JUI3JTlFIiwiY2FsbGJhY2tCb2R5IjoiaGVsbG8gd29ybGQiLCJjYWxsYmFja0JvZHlUeXBlIjoiYXBwbGljYXRpb24veC13d3ctZm9\
+        ybS11cmxlbmNvZGVkIiwiY2FsbGJhY2tIb3N0Ijoic2VydmVyLmNvbSJ9";
+
+    #[test]
+    fn vectors_decode() {
+        let variables = "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ==";
+        let callback = Callback::decode(VECTOR, Some(variables)).expect("a good callback");
+        assert_eq!(callback.urls, ["http://app.server.com/callback?id=1&name=%E6%9D%AD%E5%B7%9E"]);
+        assert_eq!((callback.host.as_deref(), callback.body.as_str()), (Some("server.com"), "hello world"));
+        assert_eq!(callback.variables["x:var1"], "value1");
+        assert_eq!(callback.variables["x:var2"], "value2");
+        assert!(!callback.json);
+    }
+
+    #[test]
+    fn bodies_are_filled_in() {
+        let variables = base64(r#"{"x:who":"a \"b\" & c"}"#);
+        let system = HashMap::from([("size", "7".to_owned()), ("etag", "\"AB\"".to_owned())]);
+        for (kind, body, filled) in [
+            (
+                "application/json",
+                r#"{\"who\":${x:who},\"size\":${size}}"#,
+                r#"{"who":"a \"b\" & c","size":"7"}"#,
+            ),
+            (
+                "application/x-www-form-urlencoded",
+                "who=${x:who}&etag=${etag}&none=${none}&${",
+                "who=a%20%22b%22%20%26%20c&etag=%22AB%22&none=&${",
+            ),
+        ] {
+            let json = format!(
+                r#"{{"callbackUrl":"http://x/","callbackBody":"{body}","callbackBodyType":"{kind}"}}"#
+            );
+            let callback = Callback::decode(&base64(json), Some(&variables)).expect("a good callback");
+            assert_eq!(callback.fill(&system), filled);
+        }
+    }
+
+    #[test]
+    fn bad_callbacks_are_refused() {
+        for wrong in [
+            "not json",
+            "[]",
+            r#"{"callbackBody":"b"}"#,
+            r#"{"callbackUrl":"http://x/"}"#,
+            r#"{"callbackUrl":"ftp://x/","callbackBody":"b"}"#,
+            r#"{"callbackUrl":"http://x/","callbackBody":"b","callbackBodyType":"text/plain"}"#,
+        ] {
+            assert!(Callback::decode(&base64(wrong), None).is_err(), "{wrong}");
+        }
+        assert!(Callback::decode("%%%", None).is_err());
+        assert!(Callback::decode(VECTOR, Some(&base64(r#"{"who":"x"}"#))).is_err());
+    }
+}

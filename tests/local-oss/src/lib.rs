@@ -1,0 +1,42 @@
+//! A strict local stand-in for Alibaba Cloud OSS.
+//!
+//! [`LocalOss::start`] runs a server on a free port of the loopback interface; it verifies signatures from
+//! the bytes it receives, keeps objects in memory or in a directory, and can be told to go wrong:
+//!
+//! ```
+//! use local_oss::{Fault, LocalOss, Operation, Rule};
+//!
+//! let server = LocalOss::start();
+//! server.inject(Rule::new(Fault::ResetAfterApply).on(Operation::UploadPart).part(2));
+//! let endpoint = server.endpoint(); // for the client under test: bucket `examplebucket`, `ak`, `sk`
+//! # let _ = endpoint;
+//! assert!(server.object("examplebucket", "key").is_none());
+//! ```
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod answer;
+mod body;
+mod builder;
+mod callback;
+mod checks;
+mod checksum;
+mod error;
+mod exchange;
+mod faults;
+mod journal;
+mod operations;
+mod request;
+mod server;
+mod signature;
+mod state;
+mod store;
+mod stream;
+mod text;
+mod xml;
+
+pub use builder::Builder;
+pub use faults::{Fault, Operation, Rule};
+pub use journal::Logged;
+pub use server::LocalOss;
+pub use store::{Object, Upload};

@@ -1,0 +1,112 @@
+//! Putting and deleting objects, and the callback that may follow.
+
+use std::collections::HashMap;
+
+use crate::answer::Answer;
+use crate::body::check_length;
+use crate::callback::Callback;
+use crate::checks::{attributes, check_md5, encryption_headers};
+use crate::error::{OssError, Result};
+use crate::exchange::Exchange;
+use crate::store::{NewObject, StoredObject};
+use crate::text::base64;
+
+/// What an answer tells of an object that was just stored.
+pub(super) struct Stored {
+    pub(super) etag: String,
+    pub(super) crc64: u64,
+    pub(super) size: u64,
+    pub(super) mime_type: String,
+    pub(super) version: Option<String>,
+}
+
+impl Stored {
+    pub(super) fn set_headers(&self, answer: &mut Answer) {
+        answer.set("etag", &self.etag);
+        answer.set("x-oss-hash-crc64ecma", &self.crc64.to_string());
+        if let Some(version) = &self.version {
+            answer.set("x-oss-version-id", version);
+        }
+    }
+}
+
+pub(super) async fn put(exchange: &mut Exchange) -> Result<Answer> {
+    let staging = exchange.shared.store.new_staging()?;
+    let done = put_staged(exchange, &staging).await;
+    if done.is_err() {
+        exchange.shared.store.remove_staging(&staging);
+    }
+    let (answer, stored, callback) = done?;
+    match callback {
+        Some(callback) => call_back(exchange, callback, stored).await,
+        None => Ok(answer),
+    }
+}
+
+async fn put_staged(exchange: &mut Exchange, staging: &str) -> Result<(Answer, Stored, Option<Callback>)> {
+    let Exchange { shared, head, intake, .. } = exchange;
+    let callback = Callback::of(head)?;
+    let forbid_overwrite = head.flag("x-oss-forbid-overwrite")?;
+    shared.store.check_overwrite(&head.bucket, &head.key, forbid_overwrite)?;
+    check_length(head.content_length(), head.header("transfer-encoding").is_some())?;
+    let mut sink = shared.store.sink(staging, head.content_length())?;
+    let sums = intake.store(&mut sink, !shared.store.discards()).await?;
+    check_md5(head, &sums)?;
+    let attributes = attributes(head);
+    let etag = sums.etag(attributes.hides_md5().then_some(staging));
+    let mut answer = Answer::empty(200);
+    answer.headers.extend(encryption_headers(&attributes).cloned());
+    if let Some(md5) = sums.md5 {
+        answer.set("content-md5", &base64(md5));
+    }
+    let mime_type = attributes.header("content-type").unwrap_or_default().to_owned();
+    let (content, temporary) = sink.finish();
+    let object = StoredObject {
+        size: sums.size,
+        etag: etag.clone(),
+        crc64: sums.crc64,
+        attributes,
+        parts: 0,
+        modified: shared.now(),
+        version: None,
+        content,
+    };
+    let (bucket, key, staging) = (head.bucket.clone(), head.key.clone(), staging.to_owned());
+    let version = shared.store.store_object(NewObject { bucket, key, object, forbid_overwrite, staging })?;
+    temporary.keep();
+    let stored = Stored { etag, crc64: sums.crc64, size: sums.size, mime_type, version };
+    stored.set_headers(&mut answer);
+    Ok((answer, stored, callback))
+}
+
+pub(super) fn delete(exchange: &Exchange) -> Result<Answer> {
+    exchange.shared.store.remove_object(&exchange.head.bucket, &exchange.head.key)?;
+    Ok(Answer::empty(204))
+}
+
+/// Posts the callback for an object that has been stored, whatever comes of it.
+pub(super) async fn call_back(exchange: &Exchange, callback: Callback, stored: Stored) -> Result<Answer> {
+    let head = &exchange.head;
+    let system = HashMap::from([
+        ("bucket", head.bucket.clone()),
+        ("object", head.key.clone()),
+        ("etag", stored.etag.trim_matches('"').to_owned()),
+        ("size", stored.size.to_string()),
+        ("mimeType", stored.mime_type.clone()),
+        ("crc64", stored.crc64.to_string()),
+        ("reqId", exchange.request_id.clone()),
+        ("clientIp", "127.0.0.1".to_owned()),
+        ("operation", format!("{:?}", head.operation)),
+    ]);
+    let posted = tokio::task::spawn_blocking(move || callback.post(&system)).await;
+    let mut answer = match posted.unwrap_or_else(|_| Err("The callback could not be sent.".to_owned())) {
+        Ok(json) => Answer::with_body(200, "application/json", json),
+        Err(reason) => {
+            let error = OssError::new(203, "CallbackFailed", reason).ec("0007-00000203");
+            let host = head.header("host").unwrap_or_default();
+            Answer::from_error(&error, &head.method, &exchange.request_id, host)
+        }
+    };
+    stored.set_headers(&mut answer);
+    Ok(answer)
+}

@@ -1,0 +1,238 @@
+//! The head of a request: which bucket, object and operation it means.
+
+use std::net::IpAddr;
+
+use hyper::http::request::Parts;
+
+use crate::builder::Settings;
+use crate::error::{OssError, Result};
+use crate::faults::Operation;
+use crate::text::decode;
+
+/// The longest object key, in bytes.
+const KEY_BYTES_MAX: usize = 1023;
+
+/// The head of a request, as received and as understood.
+pub(crate) struct Head {
+    pub(crate) operation: Operation,
+    pub(crate) method: String,
+    /// The path as received.
+    pub(crate) path: String,
+    /// The query as received.
+    pub(crate) query: String,
+    /// Lower-case names, values as received.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// The decoded query.
+    pub(crate) params: Vec<(String, String)>,
+    /// Empty when the request addresses no bucket.
+    pub(crate) bucket: String,
+    /// Empty when the request addresses no object.
+    pub(crate) key: String,
+    /// Whether path or query did not decode to UTF-8.
+    undecodable: bool,
+}
+
+impl Head {
+    pub(crate) fn read(parts: &Parts, settings: &Settings) -> Head {
+        let headers: Vec<(String, Vec<u8>)> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
+            .collect();
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let mut undecodable = false;
+        let (bucket, raw_key) = address(host, &path, settings);
+        let key = decode_or_mark(raw_key, &mut undecodable);
+        let params = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode_or_mark(name, &mut undecodable), decode_or_mark(value, &mut undecodable))
+            })
+            .collect();
+        let method = parts.method.as_str().to_owned();
+        let mut head = Head {
+            operation: Operation::Other,
+            method,
+            path,
+            query,
+            headers,
+            params,
+            bucket,
+            key,
+            undecodable,
+        };
+        head.operation = head.classify();
+        head
+    }
+
+    /// The first header of this name, if it is UTF-8.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// The first query parameter of this name; an empty text when it has no value.
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn part_number(&self) -> Option<u32> {
+        self.param("partNumber")?.parse().ok()
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// Whether the client waits for a `100 Continue` before it sends the body.
+    pub(crate) fn expects_continue(&self) -> bool {
+        self.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+    }
+
+    /// Whether the header says `true`; any value but `true` and `false` is an error.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool> {
+        match self.header(name) {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+            Some(value) => Err(OssError::invalid_argument(name, value, "The value must be true or false.")),
+        }
+    }
+
+    /// A number in the query, within limits.
+    pub(crate) fn number(&self, name: &'static str, default: usize, limits: (usize, usize)) -> Result<usize> {
+        let Some(text) = self.param(name).filter(|text| !text.is_empty()) else { return Ok(default) };
+        match text.parse::<usize>() {
+            Ok(number) if (limits.0..=limits.1).contains(&number) => Ok(number),
+            _ => Err(OssError::invalid_argument(name, text, format!("Argument {name} is out of range."))),
+        }
+    }
+
+    /// Checks what the path says, before anything is done with it.
+    pub(crate) fn check_target(&self) -> Result<()> {
+        if self.undecodable {
+            let message = "The path or the query of the request is not percent-encoded UTF-8.";
+            return Err(OssError::new(400, "InvalidURI", message));
+        }
+        if self.key.len() > KEY_BYTES_MAX {
+            let message = "The length of the object name must be between 1 and 1023 bytes.";
+            return Err(OssError::new(400, "InvalidObjectName", message));
+        }
+        if self.key.starts_with(['/', '\\']) {
+            let message = "The object name must not start with a slash or a backslash.";
+            return Err(OssError::new(400, "InvalidObjectName", message));
+        }
+        Ok(())
+    }
+
+    fn classify(&self) -> Operation {
+        let has = |name| self.param(name).is_some();
+        if self.bucket.is_empty() {
+            return Operation::Other;
+        }
+        if self.key.is_empty() {
+            let list = self.method == "GET" && has("uploads");
+            return if list { Operation::ListMultipartUploads } else { Operation::Other };
+        }
+        let foreign = ["acl", "tagging", "append", "symlink", "restore", "delete", "x-oss-process"]
+            .into_iter()
+            .any(has);
+        match self.method.as_str() {
+            "POST" if has("uploads") => Operation::InitiateMultipartUpload,
+            "POST" if has("uploadId") => Operation::CompleteMultipartUpload,
+            "PUT" if has("uploadId") || has("partNumber") => Operation::UploadPart,
+            "GET" if has("uploadId") => Operation::ListParts,
+            "DELETE" if has("uploadId") => Operation::AbortMultipartUpload,
+            _ if foreign => Operation::Other,
+            "PUT" if self.header("x-oss-copy-source").is_none() => Operation::PutObject,
+            "GET" => Operation::GetObject,
+            "HEAD" => Operation::HeadObject,
+            "DELETE" => Operation::DeleteObject,
+            _ => Operation::Other,
+        }
+    }
+}
+
+/// Splits a request's host and path into the bucket and the raw key.
+fn address<'a>(host: &str, path: &'a str, settings: &Settings) -> (String, &'a str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let name = host_name(host);
+    let mapped = [host, name].into_iter().find_map(|host| settings.cnames.get(&host.to_ascii_lowercase()));
+    if let Some(bucket) = mapped {
+        return (bucket.clone(), path);
+    }
+    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    if literal || name.is_empty() || name.eq_ignore_ascii_case("localhost") {
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        return (decode(bucket).unwrap_or_default(), key);
+    }
+    let bucket = name.split('.').next().unwrap_or_default();
+    (bucket.to_owned(), path)
+}
+
+/// The host without its port.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn decode_or_mark(text: &str, undecodable: &mut bool) -> String {
+    decode(text).unwrap_or_else(|| {
+        *undecodable = true;
+        String::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, uri: &str, host: &str) -> Head {
+        let request = hyper::Request::builder().method(method).uri(uri).header("host", host).body(());
+        let (parts, ()) = request.expect("a request").into_parts();
+        let mut settings = Settings::default();
+        settings.cnames.insert("files.example.com".to_owned(), "mapped".to_owned());
+        Head::read(&parts, &settings)
+    }
+
+    #[test]
+    fn addresses() {
+        for (uri, host, bucket, key) in [
+            ("/a/b/c", "127.0.0.1:9000", "a", "b/c"),
+            ("/a/b%2Fc", "localhost:9000", "a", "b/c"),
+            ("/a/", "[::1]:9000", "a", ""),
+            ("/", "127.0.0.1", "", ""),
+            ("/b/c+%E4%B8%AD", "a.oss-cn-hangzhou.aliyuncs.com", "a", "b/c+\u{4e2d}"),
+            ("/b//c/../d", "files.example.com:8080", "mapped", "b//c/../d"),
+        ] {
+            let head = head("GET", uri, host);
+            assert_eq!((head.bucket.as_str(), head.key.as_str()), (bucket, key), "{uri} at {host}");
+            head.check_target().expect("a good target");
+        }
+        assert!(head("GET", "/a//b", "127.0.0.1").check_target().is_err());
+        assert!(head("GET", "/a/%FF", "127.0.0.1").check_target().is_err());
+    }
+
+    #[test]
+    fn operations() {
+        for (method, uri, operation) in [
+            ("POST", "/b/k?uploads", Operation::InitiateMultipartUpload),
+            ("PUT", "/b/k?partNumber=1&uploadId=2", Operation::UploadPart),
+            ("GET", "/b/k?uploadId=2&max-parts=1", Operation::ListParts),
+            ("POST", "/b/k?uploadId=2", Operation::CompleteMultipartUpload),
+            ("DELETE", "/b/k?uploadId=2", Operation::AbortMultipartUpload),
+            ("GET", "/b/?uploads", Operation::ListMultipartUploads),
+            ("GET", "/b/k?tagging", Operation::Other),
+            ("HEAD", "/b/k", Operation::HeadObject),
+            ("PUT", "/b/", Operation::Other),
+        ] {
+            assert_eq!(head(method, uri, "127.0.0.1").operation, operation, "{method} {uri}");
+        }
+    }
+}

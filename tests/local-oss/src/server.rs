@@ -1,0 +1,274 @@
+//! The server and its threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::answer::{Outcome, Payload};
+use crate::builder::{Builder, Settings};
+use crate::checksum::Sums;
+use crate::exchange;
+use crate::faults::Rule;
+use crate::journal::Logged;
+use crate::state::{Credential, Shared};
+use crate::store::{Attributes, NewObject, Object, StoredObject, Upload};
+use crate::stream::Wire;
+
+/// How long callbacks that are under way may hold up the stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A running server; it stops when it is dropped.
+pub struct LocalOss {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LocalOss {
+    /// Starts a server in memory on a free port, with the bucket `examplebucket`, the credentials `ak` and
+    /// `sk`, and the region `cn-hangzhou`.
+    ///
+    /// # Panics
+    /// When no port can be bound.
+    pub fn start() -> LocalOss {
+        match LocalOss::builder().start() {
+            Ok(server) => server,
+            Err(error) => panic!("local-oss can't start on 127.0.0.1: {error}"),
+        }
+    }
+
+    /// A server with other settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn launch(settings: Settings) -> io::Result<LocalOss> {
+        let listener = std::net::TcpListener::bind(&settings.address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(settings)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .thread_name("local-oss")
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let state = Arc::clone(&shared);
+        let serve = move || serve_until(runtime, listener, &state, stopped);
+        let thread = std::thread::Builder::new().name("local-oss".to_owned()).spawn(serve)?;
+        Ok(LocalOss { shared, address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The endpoint to give to a client: `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Adds a rule by which requests go wrong.
+    pub fn inject(&self, rule: Rule) {
+        self.shared.faults.add(rule);
+    }
+
+    /// Drops all rules.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// How many requests were struck by a fault so far.
+    pub fn faults_fired(&self) -> usize {
+        self.shared.faults.fired()
+    }
+
+    /// All requests in order of arrival.
+    pub fn requests(&self) -> Vec<Logged> {
+        self.shared.journal.entries()
+    }
+
+    /// Forgets all requests.
+    pub fn clear_requests(&self) {
+        self.shared.journal.clear();
+    }
+
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// A copy of an object.
+    pub fn object(&self, bucket: &str, key: &str) -> Option<Object> {
+        self.shared.store.snapshot(bucket, key)
+    }
+
+    /// Stores an object as a client would.
+    ///
+    /// # Panics
+    /// When the bucket has no valid name or the directory can't be written.
+    pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) {
+        let done = self.seed(bucket, key, bytes);
+        if let Err(error) = done {
+            panic!("local-oss can't store {bucket}/{key}: {}", error.message);
+        }
+    }
+
+    fn seed(&self, bucket: &str, key: &str, bytes: &[u8]) -> crate::error::Result<()> {
+        let store = &self.shared.store;
+        store.create_bucket(bucket)?;
+        let sums = Sums::of(bytes);
+        let staging = store.new_staging()?;
+        let mut sink = store.sink(&staging, Some(sums.size))?;
+        sink.write(bytes)?;
+        let (content, temporary) = sink.finish();
+        let object = StoredObject {
+            size: sums.size,
+            etag: sums.etag(None),
+            crc64: sums.crc64,
+            attributes: Attributes::default(),
+            parts: 0,
+            modified: SystemTime::now(),
+            version: None,
+            content,
+        };
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        store.store_object(NewObject { bucket, key, object, forbid_overwrite: false, staging })?;
+        temporary.keep();
+        Ok(())
+    }
+
+    /// Deletes an object.
+    pub fn remove_object(&self, bucket: &str, key: &str) {
+        let _ = self.shared.store.remove_object(bucket, key);
+    }
+
+    /// Where the bytes of an object lie, if the server keeps them in a directory.
+    pub fn object_path(&self, bucket: &str, key: &str) -> Option<PathBuf> {
+        self.shared.store.object_path(bucket, key)
+    }
+
+    /// The unfinished uploads, in order of initiation.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.shared.store.uploads().iter().map(|upload| upload.snapshot()).collect()
+    }
+
+    /// Makes an upload vanish, as a lifecycle rule does.
+    pub fn expire_upload(&self, upload_id: &str) {
+        self.shared.store.expire_upload(upload_id);
+    }
+
+    /// Flips a bit of a stored part; its ETag and CRC-64 then describe the flipped bytes.
+    ///
+    /// # Panics
+    /// When there is no such part, or none that could be changed.
+    pub fn corrupt_part(&self, upload_id: &str, number: u32) {
+        if let Err(error) = self.shared.store.corrupt_part(upload_id, number) {
+            panic!("local-oss can't corrupt part {number} of {upload_id}: {error}");
+        }
+    }
+
+    /// Accepts further credentials.
+    pub fn add_credentials(&self, id: &str, secret: &str, token: Option<&str>) {
+        let (secret, token) = (secret.to_owned(), token.map(str::to_owned));
+        self.shared.add_credential(id, Credential { secret, token, expired: false });
+    }
+
+    /// Answers `SecurityTokenExpired` to these credentials from now on.
+    pub fn expire_credentials(&self, id: &str) {
+        self.shared.expire_credential(id);
+    }
+
+    /// Sets how far the server's clock is ahead, or behind if negative.
+    pub fn set_clock_skew(&self, seconds: i64) {
+        self.shared.set_skew(seconds);
+    }
+
+    /// Stops the server: no thread and no port is left afterwards.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for LocalOss {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for LocalOss {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LocalOss").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Accepts connections until the server is stopped, then ends whatever still runs.
+fn serve_until(
+    runtime: Runtime,
+    listener: std::net::TcpListener,
+    shared: &Arc<Shared>,
+    stopped: oneshot::Receiver<()>,
+) {
+    runtime.spawn(accept(listener, Arc::clone(shared)));
+    let _ = runtime.block_on(stopped);
+    runtime.shutdown_timeout(STOP_PATIENCE);
+}
+
+async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::spawn(serve_connection(stream, Arc::clone(&shared), number));
+            }
+            // For want of file descriptors, say: wait for some to come free.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize) {
+    let _ = stream.set_nodelay(true);
+    let wire = Wire::new(stream);
+    let io = TokioIo::new(wire.clone());
+    let service = service_fn(move |request| respond(Arc::clone(&shared), wire.clone(), number, request));
+    let _ = http1::Builder::new().serve_connection(io, service).await;
+}
+
+/// The answer to a request; an error drops the connection.
+async fn respond(
+    shared: Arc<Shared>,
+    wire: Wire,
+    number: usize,
+    request: Request<Incoming>,
+) -> io::Result<Response<Payload>> {
+    // In a task of its own a request is carried out even if its client goes away.
+    let task = tokio::spawn(exchange::run(shared, wire.clone(), number, request));
+    match task.await {
+        Ok(Outcome::Answer(answer)) => Ok(answer.into_response()),
+        Ok(Outcome::Reset) => {
+            wire.reset_on_close();
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+        Ok(Outcome::Close) | Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
