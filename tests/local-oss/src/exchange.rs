@@ -64,11 +64,11 @@ impl Exchange {
         let latency = self.shared.settings.latency;
         let delay = if let Some(Fault::Delay(delay)) = fault { delay } else { Duration::ZERO };
         if let Some(outcome) = self.strike_before_answer(fault.as_ref()).await {
-            tokio::time::sleep(latency).await;
+            pause(latency).await;
             return outcome;
         }
         let answer = self.apply().await;
-        tokio::time::sleep(latency + delay).await;
+        pause(latency + delay).await;
         self.strike_after_apply(fault.as_ref(), answer).await
     }
 
@@ -275,5 +275,12 @@ impl Exchange {
             self.intake.received,
             self.started.elapsed().as_millis(),
         );
+    }
+}
+
+/// Sleeps, but not for nothing: the timer would round that up.
+async fn pause(duration: Duration) {
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
     }
 }

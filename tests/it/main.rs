@@ -1,0 +1,17 @@
+//! Everything that can be seen from outside: the public API against a real socket, with real files.
+
+mod house;
+
+mod callback;
+mod cancel;
+mod checkpoint;
+mod crash;
+mod credentials;
+mod faults;
+mod housekeeping;
+mod options;
+mod refused;
+mod resume;
+mod tidy;
+mod upload;
+mod wire;
