@@ -12,7 +12,6 @@ use crate::Uploaded;
 #[non_exhaustive]
 pub enum Error {
     /// An argument or an option is wrong, or two contradict each other. Nothing has been sent.
-    #[non_exhaustive]
     InvalidOption {
         /// The option's or the argument's name, as in the function that takes it.
         option: &'static str,
@@ -20,7 +19,6 @@ pub enum Error {
         reason: String,
     },
     /// The local file can't be read.
-    #[non_exhaustive]
     Source {
         /// The file; empty when an open file was given.
         path: PathBuf,
@@ -28,13 +26,11 @@ pub enum Error {
         source: io::Error,
     },
     /// The local file was changed while it went up. No object was made of it; the same call starts over.
-    #[non_exhaustive]
     SourceChanged {
         /// The file; empty when an open file was given.
         path: PathBuf,
     },
     /// The checkpoint can't be read or written.
-    #[non_exhaustive]
     Checkpoint {
         /// The checkpoint file; `None` for a [`CheckpointStore`](crate::CheckpointStore).
         path: Option<PathBuf>,
@@ -42,30 +38,24 @@ pub enum Error {
         source: io::Error,
     },
     /// Another call, in this process or in another one, is using the checkpoint.
-    #[non_exhaustive]
     CheckpointInUse {
         /// The checkpoint file.
         path: PathBuf,
     },
     /// What stands at the checkpoint's path is not a checkpoint of ours. It was left alone.
-    #[non_exhaustive]
     NotACheckpoint {
         /// What stands there.
         path: PathBuf,
     },
     /// No usable credentials: the provider failed, or gave something that can't be sent.
-    #[non_exhaustive]
     Credentials {
         /// What the provider said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer came: name lookup, connection, TLS, a timeout, a reset.
-    #[non_exhaustive]
     Transport {
-        /// The OSS API name, such as `UploadPart`.
-        operation: &'static str,
-        /// `oss://bucket/key`.
-        object: Box<str>,
+        /// What was asked of OSS.
+        operation: Operation,
         /// The part number of an `UploadPart`.
         part: Option<u32>,
         /// How many times it was tried.
@@ -76,21 +66,15 @@ pub enum Error {
     /// OSS answered, and the answer is no.
     Service(Box<ServiceError>),
     /// The answer claims success but can't be trusted: no ETag, broken XML, another CRC-64 than the file's.
-    #[non_exhaustive]
     Response {
-        /// The OSS API name, such as `UploadPart`.
-        operation: &'static str,
-        /// `oss://bucket/key`.
-        object: Box<str>,
-        /// The part number of an `UploadPart`.
-        part: Option<u32>,
+        /// What was asked of OSS.
+        operation: Operation,
         /// What is wrong with the answer.
         reason: String,
         /// The request id that the answer carried.
-        request_id: Option<Box<str>>,
+        request_id: Option<String>,
     },
     /// The object is complete, but the application server that OSS called back did not accept it (HTTP 203).
-    #[non_exhaustive]
     Callback {
         /// The finished upload.
         uploaded: Box<Uploaded>,
@@ -98,7 +82,6 @@ pub enum Error {
         service: Box<ServiceError>,
     },
     /// The upload was cancelled through its [`CancelToken`](crate::CancelToken).
-    #[non_exhaustive]
     Cancelled {
         /// The request that makes the object had already been sent: the object may exist.
         object_may_exist: bool,
@@ -123,14 +106,22 @@ pub struct ServiceError {
     pub ec: Option<String>,
     /// The endpoint that OSS says is the right one, when the bucket lies in another region.
     pub endpoint: Option<String>,
-    /// The OSS API name, such as `UploadPart`.
-    pub operation: &'static str,
-    /// `oss://bucket/key`.
-    pub object: String,
+    /// What was asked of OSS.
+    pub operation: Operation,
     /// The part number of an `UploadPart`.
     pub part: Option<u32>,
     /// How many times it was tried.
     pub attempts: u32,
+}
+
+/// A request to OSS: its API name, as which it compares and dereferences, and what it was of.
+///
+/// `UploadPart 7 of oss://examplebucket/dir/object.bin`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operation {
+    name: &'static str,
+    part: Option<u32>,
+    object: Box<str>,
 }
 
 /// The result of everything here that can fail.
@@ -212,18 +203,12 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::Credentials { source } => write!(f, "no credentials: {source}"),
-            Error::Transport { operation, object, part, attempts, source } => {
-                write!(
-                    f,
-                    "{} failed{}: {source}",
-                    Request { operation, object, part: *part },
-                    Tried(*attempts)
-                )
+            Error::Transport { operation, attempts, source, .. } => {
+                write!(f, "{operation} failed{}: {source}", Tried(*attempts))
             }
             Error::Service(service) => service.fmt(f),
-            Error::Response { operation, object, part, reason, request_id } => {
-                let request = Request { operation, object, part: *part };
-                write!(f, "{request}: the response can't be trusted: {reason}")?;
+            Error::Response { operation, reason, request_id } => {
+                write!(f, "{operation}: the response can't be trusted: {reason}")?;
                 match request_id {
                     Some(id) => write!(f, " (request id {id})"),
                     None => Ok(()),
@@ -242,8 +227,7 @@ impl fmt::Display for Error {
 
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request = Request { operation: self.operation, object: &self.object, part: self.part };
-        write!(f, "{request} failed{}: {} {}", Tried(self.attempts), self.status, self.code)?;
+        write!(f, "{} failed{}: {} {}", self.operation, Tried(self.attempts), self.status, self.code)?;
         if !self.message.is_empty() {
             write!(f, ": {}", self.message.trim_end_matches('.'))?;
         }
@@ -272,18 +256,38 @@ impl std::error::Error for Error {
 
 impl std::error::Error for ServiceError {}
 
-struct Request<'a> {
-    operation: &'a str,
-    object: &'a str,
-    part: Option<u32>,
+impl Operation {
+    pub(crate) fn new(name: &'static str, part: Option<u32>, object: String) -> Operation {
+        Operation { name, part, object: object.into() }
+    }
 }
 
-impl fmt::Display for Request<'_> {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.part {
-            Some(part) => write!(f, "{} {part} of {}", self.operation, self.object),
-            None => write!(f, "{} of {}", self.operation, self.object),
+            Some(part) => write!(f, "{} {part} of {}", self.name, self.object),
+            None => write!(f, "{} of {}", self.name, self.object),
         }
+    }
+}
+
+impl std::ops::Deref for Operation {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.name
+    }
+}
+
+impl PartialEq<str> for Operation {
+    fn eq(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
+impl PartialEq<&str> for Operation {
+    fn eq(&self, name: &&str) -> bool {
+        self.name == *name
     }
 }
 

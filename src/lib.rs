@@ -22,7 +22,7 @@ pub use callback::Callback;
 pub use cancel::CancelToken;
 pub use client::{Client, ClientBuilder};
 pub use credentials::{Credentials, ProvideCredentials};
-pub use error::{Error, Result, ServiceError};
+pub use error::{Error, Operation, Result, ServiceError};
 pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX};
 pub use protocol::list_uploads::MultipartUpload;
 pub use protocol::retry::RetryPolicy;

@@ -306,6 +306,14 @@ impl Switch {
         self.set(Flow::Draining);
     }
 
+    /// Attempts may begin again, unless the line is cut.
+    pub(crate) fn reopen(&self) {
+        let mut state = self.state();
+        if state.flow == Flow::Draining {
+            state.flow = Flow::Open;
+        }
+    }
+
     /// Breaks everything at once. A line that was given back is not touched.
     pub(crate) fn cut(&self) {
         self.set(Flow::Cut);
@@ -389,8 +397,7 @@ impl Setback {
         let error = match self {
             Setback::Local(error) => error,
             Setback::Transport(error) => Error::Transport {
-                operation: request.operation,
-                object: request.object().into(),
+                operation: request.operation(),
                 part: request.part,
                 attempts: tries.made,
                 source: error.source,
@@ -400,11 +407,9 @@ impl Setback {
                 Error::Service(Box::new(failure.service))
             }
             Setback::Untrusted(response, Untrusted(reason)) => Error::Response {
-                operation: request.operation,
-                object: request.object().into(),
-                part: request.part,
+                operation: request.operation(),
                 reason,
-                request_id: response.request_id().map(Into::into),
+                request_id: response.request_id().map(str::to_owned),
             },
         };
         Failed::Error { error, answer_lost, refusal }

@@ -34,8 +34,7 @@ pub(crate) fn parse(request: &Request, response: &Response, attempts: u32) -> Fa
         host_id: field("HostId"),
         ec: response.header("x-oss-ec").map(str::to_owned).or_else(|| field("EC")),
         endpoint: field("Endpoint"),
-        operation: request.operation,
-        object: request.object(),
+        operation: request.operation(),
         part: request.part,
         attempts,
     };

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::error::Operation;
 use crate::percent::{encoded, encoded_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,11 @@ impl Request {
 
     pub(crate) fn encoded_query(&self) -> String {
         join(self.query.iter().map(|(name, value)| (encoded(name), encoded(value))))
+    }
+
+    /// For errors.
+    pub(crate) fn operation(&self) -> Operation {
+        Operation::new(self.operation, self.part, self.object())
     }
 
     /// `oss://bucket/key`, for people.

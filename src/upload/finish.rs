@@ -8,6 +8,7 @@ use super::verify::Claim;
 use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
 use crate::client::{Failed, Message};
+use crate::error::Operation;
 use crate::part::Part;
 use crate::protocol::complete::{self, Completed};
 use crate::protocol::head_object;
@@ -31,7 +32,7 @@ impl Upload<'_, '_> {
             .line
             .call(&request, &mut message, |response, _| complete::parse(response, headers.has_callback()));
         let completed = match answer {
-            Ok(completed) => context.check_whole(request.operation, completed, crc64)?,
+            Ok(completed) => context.check_whole(request.operation(), completed, crc64)?,
             Err(failed) => context.settle(session, failed, crc64)?,
         };
         keeper.remove();
@@ -54,19 +55,12 @@ impl Context<'_> {
     }
 
     /// The object is there, and it must be the file.
-    fn check_whole(
-        &self,
-        operation: &'static str,
-        completed: Completed,
-        crc64: u64,
-    ) -> Result<Completed, Stop> {
+    fn check_whole(&self, operation: Operation, completed: Completed, crc64: u64) -> Result<Completed, Stop> {
         match completed.crc64 {
             Some(remote) if remote != crc64 => Err(Stop::Over(Error::Response {
                 operation,
-                object: format!("oss://{}/{}", self.target.bucket, self.target.key).into(),
-                part: None,
                 reason: format!("the CRC-64 of the object is {remote}, that of the file is {crc64}"),
-                request_id: completed.request_id.map(Into::into),
+                request_id: completed.request_id,
             })),
             _ => Ok(completed),
         }
@@ -124,6 +118,7 @@ impl Context<'_> {
         crc64: u64,
         session: Option<&Session>,
     ) -> Stop {
+        let Error::Service(service) = error else { return Stop::Error(error) };
         let completed = Completed {
             etag: response.header("etag").map(crate::part::unquoted).unwrap_or_default().to_owned(),
             crc64: response.crc64(),
@@ -131,14 +126,11 @@ impl Context<'_> {
             request_id: response.request_id().map(str::to_owned),
             ..Completed::default()
         };
-        let completed = match self.check_whole("CompleteMultipartUpload", completed, crc64) {
+        let completed = match self.check_whole(service.operation.clone(), completed, crc64) {
             Ok(completed) => completed,
             Err(stop) => return stop,
         };
         let uploaded = Box::new(self.uploaded(completed, session));
-        match error {
-            Error::Service(service) => Stop::Over(Error::Callback { uploaded, service }),
-            other => Stop::Error(other),
-        }
+        Stop::Over(Error::Callback { uploaded, service })
     }
 }

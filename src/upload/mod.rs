@@ -31,6 +31,7 @@ use progress::{ProgressEvent, Reporter, RestartReason};
 use settings::{Owned, Settings};
 use source::{ByteCount, Source};
 
+use crate::cancel::{CancelToken, Registration};
 use crate::client::{Client, Failed, Line, Message, Pacer};
 use crate::part::Part;
 use crate::protocol::{abort, initiate};
@@ -94,6 +95,7 @@ struct Context<'a> {
     plan: Plan,
     settings: Settings,
     line: Line,
+    _cancelling: Registration,
     pacer: Option<Pacer>,
     bytes: ByteCount,
 }
@@ -153,12 +155,19 @@ fn upload(
     let choice = owned.checkpoint.unwrap_or(CheckpointChoice::Off);
     let keeper = Keeper::open(choice, &source, target.bucket, target.key)?;
     let reporter = Reporter::new(owned.progress, plan.size, plan.count() as usize);
-    let line = target.client.line();
-    let switch = line.switch();
-    let _cancelling = settings.cancel.on_cancel(move || switch.cut());
+    let (line, cancelling) = open_line(target.client, &settings.cancel);
     let pacer = settings.bandwidth_limit.map(Pacer::new);
-    let context = Context { target, source, plan, settings, line, pacer, bytes: ByteCount::default() };
+    let bytes = ByteCount::default();
+    let context = Context { target, source, plan, settings, line, _cancelling: cancelling, pacer, bytes };
     Upload { context, keeper, reporter }.run()
+}
+
+/// A line that the token cuts.
+fn open_line(client: &Client, cancel: &CancelToken) -> (Line, Registration) {
+    let line = client.line();
+    let switch = line.switch();
+    let cancelling = cancel.on_cancel(move || switch.cut());
+    (line, cancelling)
 }
 
 impl Upload<'_, '_> {
@@ -227,6 +236,11 @@ impl Upload<'_, '_> {
     }
 
     fn start_over(&mut self, session: Session, reason: RestartReason) -> Result<Session, Stop> {
+        let context = &mut self.context;
+        if context.line.switch().is_cut() {
+            // Parts that did not end in time were cut off, and the line with them.
+            (context.line, context._cancelling) = open_line(context.target.client, &context.settings.cancel);
+        }
         if reason != RestartReason::UploadNotFound {
             self.abort(&session.record.subject, &session.record.upload_id, &self.context.line);
         }

@@ -45,12 +45,12 @@ pub(super) fn run<J: Send, T: Send>(
     }
     drop(put_job);
     let (tell, news) = bounded(routines * 2);
-    thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         // Moved in here, so that a panic on this thread ends the workers before it goes on.
         let news: Receiver<Message<T>> = news;
         for index in 0..routines {
             let (take_job, tell, work) = (take_job.clone(), tell.clone(), &work);
-            let worker = move || run_worker(&take_job, &tell, work);
+            let worker = move || run_worker(&take_job, &tell, switch, work);
             match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
                 Ok(_) => {}
                 Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
@@ -59,22 +59,35 @@ pub(super) fn run<J: Send, T: Send>(
         }
         drop(tell);
         listen(&news, &take_job, switch, hear)
-    })
+    });
+    switch.reopen();
+    result
 }
 
 fn run_worker<J, T>(
     take_job: &Receiver<J>,
     tell: &Sender<Message<T>>,
+    switch: &Switch,
     work: &impl Fn(J, &dyn Fn()) -> Result<T, Stop>,
 ) {
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
     for job in take_job {
-        if tell.send(Message::Done(work(job, &retrying))).is_err() {
+        let result = work(job, &retrying);
+        if result.is_err() {
+            halt(take_job, switch);
+        }
+        if tell.send(Message::Done(result)).is_err() {
             return;
         }
     }
+}
+
+/// No further job begins, and no further attempt of one.
+fn halt<J>(take_job: &Receiver<J>, switch: &Switch) {
+    while take_job.try_recv().is_ok() {}
+    switch.drain();
 }
 
 /// Until the last worker has hung up.
@@ -107,8 +120,7 @@ fn listen<J, T>(
             switch.cut();
         }
         if first_error.is_none() {
-            while take_job.try_recv().is_ok() {}
-            switch.drain();
+            halt(take_job, switch);
             (first_error, failed_at) = (Some(stop), ticks);
         }
     }

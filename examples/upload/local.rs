@@ -1,0 +1,57 @@
+//! A server of our own, for whoever has no account.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use local_oss::LocalOss;
+use oss_upload::{Client, Credentials};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/local-oss");
+const REGION: &str = "cn-hangzhou";
+
+/// Each source file has a server with a directory and a port of its own, the same in every run: the next run finds
+/// the parts of this one there, and two files can go up at the same time.
+pub fn start(file: &Path) -> Result<(LocalOss, Client), Box<dyn std::error::Error>> {
+    let dir = data_dir(file)?;
+    let server = serve(&dir).map_err(|error| format!("no local server in {}: {error}", dir.display()))?;
+    let endpoint = server.endpoint();
+    eprintln!("no OSS_ENDPOINT is set: using a local server at {endpoint}, data in {}", dir.display());
+    let client = Client::builder(&endpoint)
+        .credentials(Credentials::new("ak", "sk"))
+        .region(REGION)
+        .no_proxy()
+        .build()?;
+    Ok((server, client))
+}
+
+fn data_dir(file: &Path) -> io::Result<PathBuf> {
+    let mut name = crc64fast::Digest::new();
+    name.write(fs::canonicalize(file)?.as_os_str().as_encoded_bytes());
+    Ok(Path::new(DATA).join(format!("{:016x}", name.sum64())))
+}
+
+fn serve(dir: &Path) -> io::Result<LocalOss> {
+    fs::create_dir_all(dir)?;
+    // No bucket's name begins with a dot.
+    let port_file = dir.join(".port");
+    let port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let server = match serve_at(dir, port) {
+        Err(error) if port != 0 && error.kind() == ErrorKind::AddrInUse => serve_at(dir, 0)?,
+        result => result?,
+    };
+    if server.address().port() != port {
+        fs::write(&port_file, server.address().port().to_string())?;
+    }
+    Ok(server)
+}
+
+fn serve_at(dir: &Path, port: u16) -> io::Result<LocalOss> {
+    LocalOss::builder()
+        .address(&format!("127.0.0.1:{port}"))
+        .dir(dir)
+        .region(REGION)
+        .any_bucket(true)
+        .allow_v1(false)
+        .start()
+}
