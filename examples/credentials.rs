@@ -17,7 +17,8 @@ use tinyjson::JsonValue;
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Credentials from an address that answers with JSON: what `ALIBABA_CLOUD_CREDENTIALS_URI` names, or on an ECS
-/// instance with a role `http://100.100.100.200/latest/meta-data/ram/security-credentials/<role>`.
+/// instance with a role `http://100.100.100.200/latest/meta-data/ram/security-credentials/<role>`
+/// (in its normal mode; the hardened one wants a token first).
 struct StsCredentials {
     url: String,
     agent: ureq::Agent,

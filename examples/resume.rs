@@ -35,12 +35,8 @@ fn child(endpoint: &str, file: &Path, slow: bool) -> Result<(), Box<dyn Error>> 
         Client::builder(endpoint).credentials(credentials).region("cn-hangzhou").no_proxy().build()?;
     let options = [routines(4), checkpoint(true, "")];
     let limit = slow.then(|| bandwidth_limit(SLOW));
-    client.bucket("examplebucket")?.upload_file(
-        KEY,
-        file,
-        PART_SIZE as u64,
-        options.into_iter().chain(limit),
-    )?;
+    let bucket = client.bucket("examplebucket")?;
+    bucket.upload_file(KEY, file, PART_SIZE as u64, options.into_iter().chain(limit))?;
     Ok(())
 }
 
@@ -62,8 +58,10 @@ fn parent() -> Result<(), Box<dyn Error>> {
     }
     first.kill()?;
     first.wait()?;
-    // What had reached the server is still being stored.
-    sleep(Duration::from_millis(200));
+    // What has reached the server whole may still be on its way into the store.
+    while parts_kept(&server) < sent(&server.requests()).len() && Instant::now() < patience {
+        sleep(Duration::from_millis(5));
+    }
     let (found, sent_first) = (parts_kept(&server), sent(&server.requests()));
     println!("run 1: {} parts sent, killed; {found} of {PARTS} are on the server", sent_first.len());
 

@@ -95,6 +95,10 @@ impl Callback {
         if self.body.is_empty() {
             return wrong("the body is empty; OSS requires one".into());
         }
+        const BODY_TYPES: [&str; 2] = ["application/x-www-form-urlencoded", "application/json"];
+        if let Some(other) = self.body_type.as_deref().filter(|body_type| !BODY_TYPES.contains(body_type)) {
+            return wrong(format!("the body type {other:?} is not one of {}", BODY_TYPES.join(", ")));
+        }
         for (name, _) in &self.vars {
             let known = name.strip_prefix("x:").is_some_and(|rest| !rest.is_empty());
             if !known || name.chars().any(char::is_uppercase) {

@@ -3,6 +3,8 @@
 mod builder;
 mod line;
 mod pace;
+mod payload;
+mod switch;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,8 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use builder::ClientBuilder;
-pub(crate) use line::{Failed, Line, Message, Payload, Switch};
+pub(crate) use line::{Failed, Line};
 pub(crate) use pace::Pacer;
+pub(crate) use payload::{Message, Payload};
+pub(crate) use switch::Switch;
 
 use crate::credentials::{Credentials, ProvideCredentials};
 use crate::endpoint::Endpoint;

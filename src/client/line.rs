@@ -1,7 +1,8 @@
-use std::io::{self, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
 use std::time::{Duration, Instant};
 
+use super::payload::Payload;
+use super::switch::{Flow, Switch};
 use super::{Client, Pacer};
 use crate::Error;
 use crate::credentials::Credentials;
@@ -9,7 +10,7 @@ use crate::protocol::failure::{self, Failure};
 use crate::protocol::request::{Request, Response};
 use crate::protocol::retry::{Verdict, retry_after, verdict};
 use crate::protocol::{Parsed, Untrusted};
-use crate::transport::{Transport, TransportError, Wire};
+use crate::transport::{TransportError, Wire};
 
 /// How much of a body may still be in the socket's buffers when the last write returns: bytes.
 const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -21,19 +22,6 @@ const COMPLETE_PATIENCE: u32 = 5;
 const AFTER_CANCEL: Limits = Limits { attempts: 1, patience: Duration::from_secs(1) };
 /// What tidying up after a failed call may take: a few attempts of five seconds.
 const AFTER_FAILURE: Limits = Limits { attempts: 3, patience: Duration::from_secs(5) };
-
-/// What a request carries. Every attempt opens it anew.
-pub(crate) trait Payload {
-    /// Bytes.
-    fn length(&self) -> u64;
-    fn open(&mut self) -> Result<&mut dyn Read, Error>;
-    /// Why reading it failed, if it did: then it is not the network's fault.
-    fn failure(&mut self) -> Option<Error>;
-    /// Was any of it read since it was opened?
-    fn was_read(&self) -> bool;
-    /// The attempt failed, another one follows.
-    fn retrying(&mut self);
-}
 
 /// The transport of one call, shared by its threads, and the call's way out.
 pub(crate) struct Line {
@@ -47,29 +35,6 @@ pub(crate) struct Line {
 struct Limits {
     attempts: u32,
     patience: Duration,
-}
-
-/// Stops what a [`Line`] is doing, from any thread.
-#[derive(Clone)]
-pub(crate) struct Switch(Arc<Wiring>);
-
-struct Wiring {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    flow: Flow,
-    /// Gone when the line has been given back: a switch that is thrown too late hits nobody else's connections.
-    transport: Option<Arc<dyn Transport>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-enum Flow {
-    Open,
-    /// Attempts that are under way go on; no other is begun.
-    Draining,
-    Cut,
 }
 
 /// Why a call of a [`Line`] gave no result.
@@ -116,9 +81,8 @@ struct Tries {
 
 impl Line {
     pub(super) fn new(client: Client) -> Line {
-        let state = State { flow: Flow::Open, transport: Some(client.lease()) };
-        let wiring = Wiring { state: Mutex::new(state), changed: Condvar::new() };
-        Line { client, switch: Switch(Arc::new(wiring)), limits: None }
+        let switch = Switch::new(client.lease());
+        Line { client, switch, limits: None }
     }
 
     /// A line of its own, of which little time is taken.
@@ -293,65 +257,9 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let mut state = self.switch.state();
-        if let (Some(transport), true) = (state.transport.take(), state.flow < Flow::Cut) {
+        if let Some(transport) = self.switch.release() {
             self.client.give_back(transport);
         }
-    }
-}
-
-impl Switch {
-    /// No further attempt begins; those under way may end.
-    pub(crate) fn drain(&self) {
-        self.set(Flow::Draining);
-    }
-
-    /// Attempts may begin again, unless the line is cut.
-    pub(crate) fn reopen(&self) {
-        let mut state = self.state();
-        if state.flow == Flow::Draining {
-            state.flow = Flow::Open;
-        }
-    }
-
-    /// Breaks everything at once. A line that was given back is not touched.
-    pub(crate) fn cut(&self) {
-        self.set(Flow::Cut);
-        let transport = self.state().transport.take();
-        if let Some(transport) = transport {
-            transport.shutdown();
-        }
-    }
-
-    pub(crate) fn is_cut(&self) -> bool {
-        self.flow() == Flow::Cut
-    }
-
-    fn set(&self, flow: Flow) {
-        let mut state = self.state();
-        if state.flow < flow {
-            state.flow = flow;
-        }
-        self.0.changed.notify_all();
-    }
-
-    /// Sleeps, unless or until the flow is `limit` or worse. True if it slept to the end.
-    fn wait(&self, duration: Duration, limit: Flow) -> bool {
-        let state = self.state();
-        let waited = self.0.changed.wait_timeout_while(state, duration, |state| state.flow < limit);
-        waited.unwrap_or_else(PoisonError::into_inner).0.flow < limit
-    }
-
-    fn flow(&self) -> Flow {
-        self.state().flow
-    }
-
-    fn transport(&self) -> Option<Arc<dyn Transport>> {
-        self.state().transport.clone()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -419,39 +327,4 @@ impl Setback {
 fn stopped() -> TransportError {
     let source = io::Error::new(io::ErrorKind::ConnectionAborted, "stopped");
     TransportError { source, never_sent: true, permanent: true }
-}
-
-/// A request with a short text, or nothing, as its body.
-pub(crate) struct Message<'a> {
-    text: io::Cursor<Vec<u8>>,
-    on_retry: &'a mut dyn FnMut(),
-}
-
-impl<'a> Message<'a> {
-    pub(crate) fn new(text: impl Into<Vec<u8>>, on_retry: &'a mut dyn FnMut()) -> Message<'a> {
-        Message { text: io::Cursor::new(text.into()), on_retry }
-    }
-}
-
-impl Payload for Message<'_> {
-    fn length(&self) -> u64 {
-        self.text.get_ref().len() as u64
-    }
-
-    fn open(&mut self) -> Result<&mut dyn Read, Error> {
-        self.text.set_position(0);
-        Ok(&mut self.text)
-    }
-
-    fn failure(&mut self) -> Option<Error> {
-        None
-    }
-
-    fn was_read(&self) -> bool {
-        self.text.position() > 0
-    }
-
-    fn retrying(&mut self) {
-        (self.on_retry)();
-    }
 }

@@ -110,7 +110,7 @@ impl Record {
         let (subject, print) = (&self.subject, &self.subject.print);
         let mut text = String::with_capacity(1024 + self.parts.len() * 80);
         let mut line = |name: &str, value: &str| {
-            write!(text, "{name} {value}\n").expect("a String takes all");
+            writeln!(text, "{name} {value}").expect("a String takes all");
         };
         line("endpoint", &encoded(&subject.endpoint));
         line("bucket", &encoded(&subject.bucket));

@@ -124,6 +124,8 @@ impl Headers {
     ) -> Result<()> {
         for (header, (option, value)) in headers {
             check_value(option, &value)?;
+            // Spaces around a value do not arrive, and V1 signs what arrives.
+            let value = value.trim().to_owned();
             match header {
                 "x-oss-object-acl" => self.overwrite.push((header.into(), value)),
                 _ => self.set(header, value),
@@ -151,8 +153,8 @@ impl Headers {
             if value.chars().any(char::is_control) {
                 return Err(Error::option("meta", format!("the value of {name} has a control character")));
             }
-            let value = encoded_non_ascii(value).into_owned();
-            bytes += name.len() + value.len();
+            let value = encoded_non_ascii(value.trim()).into_owned();
+            bytes += META_PREFIX.len() + name.len() + value.len();
             self.object.push((format!("{META_PREFIX}{name}").into(), value));
         }
         if bytes > META_BYTES_MAX {

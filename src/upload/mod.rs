@@ -1,6 +1,7 @@
 //! The protocol of a resumable upload, as the calling thread runs it: open the file, find what was recorded or begin
 //! anew, send the parts that are missing, complete, and forget the record.
 
+mod body;
 mod checkpoint;
 mod checkpoint_file;
 mod finish;
@@ -23,13 +24,14 @@ use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::Path;
 
+use body::ByteCount;
 use checkpoint::{Record, Subject};
 use keeper::Keeper;
 use options::{CheckpointChoice, UploadOption};
 use plan::Plan;
 use progress::{ProgressEvent, Reporter, RestartReason};
 use settings::{Owned, Settings};
-use source::{ByteCount, Source};
+use source::Source;
 
 use crate::cancel::{CancelToken, Registration};
 use crate::client::{Client, Failed, Line, Message, Pacer};
@@ -204,7 +206,7 @@ impl Upload<'_, '_> {
     }
 
     /// Initiate, and write the upload id down before anything is sent.
-    fn begin(&mut self, event: ProgressEvent) -> Result<Session, Stop> {
+    fn begin(&mut self, event: ProgressEvent) -> Result<Box<Session>, Stop> {
         let (context, reporter) = (&self.context, &mut self.reporter);
         let Target { bucket, key, .. } = *context.target;
         let settings = &context.settings;
@@ -224,7 +226,8 @@ impl Upload<'_, '_> {
             parts: BTreeMap::new(),
             completing: None,
         };
-        let session = Session { record, parts_resumed: 0, origin: Origin::Initiated, may_be_complete: false };
+        let session =
+            Box::new(Session { record, parts_resumed: 0, origin: Origin::Initiated, may_be_complete: false });
         if let Err(error) = self.keeper.save(&session.record) {
             return Err(self.tidy_up(&session, Stop::Error(error)));
         }
@@ -235,7 +238,7 @@ impl Upload<'_, '_> {
         Ok(session)
     }
 
-    fn start_over(&mut self, session: Session, reason: RestartReason) -> Result<Session, Stop> {
+    fn start_over(&mut self, session: Box<Session>, reason: RestartReason) -> Result<Box<Session>, Stop> {
         let context = &mut self.context;
         if context.line.switch().is_cut() {
             // Parts that did not end in time were cut off, and the line with them.

@@ -44,6 +44,21 @@ pub(super) enum Flag {
     RequestPayer,
 }
 
+impl Flag {
+    /// The option's function.
+    fn name(self) -> &'static str {
+        match self {
+            Flag::DeleteUploadOnCancelling => "delete_upload_on_cancelling",
+            Flag::Sequential => "sequential",
+            Flag::ContentMd5 => "content_md5",
+            Flag::VerifyOnResume => "verify_on_resume",
+            Flag::AdoptUnfinished => "adopt_unfinished",
+            Flag::ForbidOverwrite => "forbid_overwrite",
+            Flag::RequestPayer => "request_payer",
+        }
+    }
+}
+
 pub(super) enum CheckpointChoice<'a> {
     Off,
     /// Empty: beside the source.
@@ -201,7 +216,7 @@ pub fn sequential(sequential: bool) -> UploadOption<'static> {
     flag(Flag::Sequential, sequential)
 }
 
-/// Send `Content-MD5` with every part. It costs a second reading of the file; CRC-64 is always checked. Defaults
+/// Send `Content-MD5` with every part, or with the single PutObject. It costs a second reading of the file; CRC-64 is always checked. Defaults
 /// to `false`. Android and iOS always send it.
 pub fn content_md5(send: bool) -> UploadOption<'static> {
     flag(Flag::ContentMd5, send)
@@ -346,7 +361,7 @@ impl fmt::Debug for UploadOption<'_> {
             Setting::Checkpoint(CheckpointChoice::Store(_)) => write!(f, "checkpoint_store(..)"),
             Setting::Progress(_) => write!(f, "progress(..)"),
             Setting::Cancel(token) => write!(f, "cancel({token:?})"),
-            Setting::Flag(flag, on) => write!(f, "{flag:?}({on})"),
+            Setting::Flag(flag, on) => write!(f, "{}({on})", flag.name()),
             Setting::MultipartThreshold(bytes) => write!(f, "multipart_threshold({bytes})"),
             Setting::Callback(callback) => write!(f, "callback({callback:?})"),
             Setting::Header { option, value, .. } => write!(f, "{option}({value:?})"),

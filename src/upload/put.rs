@@ -1,8 +1,8 @@
 //! A file that needs no parts: one PutObject, run on a worker like a part.
 
+use super::body::PieceBody;
 use super::keeper::Found;
 use super::progress::ProgressEvent;
-use super::source::PieceBody;
 use super::workers::{self, News};
 use super::{Context, Stop, Target, Upload, Uploaded};
 use crate::client::Failed;
@@ -47,7 +47,7 @@ impl Context<'_> {
     fn put_object(&self, piece: Piece, retrying: &dyn Fn()) -> Result<Completed, Stop> {
         let Target { bucket, key, client } = *self.target;
         let headers = &self.settings.headers;
-        let request = put_object::request(bucket, key, &headers.put());
+        let request = self.with_content_md5(put_object::request(bucket, key, &headers.put()), piece)?;
         let begun = client.now();
         self.check_cancelled()?;
         let mut body =

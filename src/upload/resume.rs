@@ -13,7 +13,7 @@ use crate::part::{Part, Piece};
 use crate::protocol::list_parts::{self, ListedPart};
 
 pub(super) enum Resumed {
-    Session(Session),
+    Session(Box<Session>),
     /// Nothing is left to do: the earlier call had completed it.
     Complete(Box<Uploaded>),
 }
@@ -45,12 +45,12 @@ impl Upload<'_, '_> {
             return self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
         }
         let doubtful = subject.is_doubtful(&record.subject);
-        let session = Session {
+        let session = Box::new(Session {
             may_be_complete: record.completing.is_some(),
             record: Record { subject, ..record },
             parts_resumed: 0,
             origin: Origin::Recorded,
-        };
+        });
         self.carry_on(session, doubtful)
     }
 
@@ -62,7 +62,7 @@ impl Upload<'_, '_> {
         }
     }
 
-    fn carry_on(&mut self, mut session: Session, doubtful: bool) -> Result<Resumed, Stop> {
+    fn carry_on(&mut self, mut session: Box<Session>, doubtful: bool) -> Result<Resumed, Stop> {
         let verify = doubtful || self.context.settings.verify_on_resume;
         match self.context.reconcile(&mut session, verify) {
             Ok(Reconciled::Parts) => {}
@@ -78,7 +78,7 @@ impl Upload<'_, '_> {
         self.resumed(session).map(Resumed::Session)
     }
 
-    fn resumed(&mut self, mut session: Session) -> Result<Session, Stop> {
+    fn resumed(&mut self, mut session: Box<Session>) -> Result<Box<Session>, Stop> {
         session.parts_resumed = session.record.parts.len();
         self.keeper.touch();
         let bytes = session.bytes(&self.context.plan);
@@ -91,7 +91,7 @@ impl Upload<'_, '_> {
     }
 
     /// No record is at hand: takes over the newest unfinished upload of this very key.
-    fn adopt(&mut self) -> Result<Session, Stop> {
+    fn adopt(&mut self) -> Result<Box<Session>, Stop> {
         let Target { bucket, key, .. } = *self.context.target;
         let headers = self.context.settings.headers.plain();
         let newest = match unfinished::list(&self.context.line, bucket, key, headers) {
@@ -123,7 +123,7 @@ impl Upload<'_, '_> {
         if let Err(error) = self.keeper.save(&session.record) {
             return Err(Stop::Error(error));
         }
-        self.resumed(session)
+        self.resumed(Box::new(session))
     }
 
     pub(super) fn check_panicked(&self) -> Result<(), Stop> {

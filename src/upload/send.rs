@@ -1,7 +1,7 @@
 //! Sending the parts that are missing.
 
+use super::body::PieceBody;
 use super::progress::{ProgressEvent, RestartReason};
-use super::source::PieceBody;
 use super::workers::{self, News};
 use super::{Context, Session, Stop, Target, Upload};
 use base64::Engine;
@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::client::Failed;
 use crate::part::{Part, Piece, unquoted};
+use crate::protocol::request::Request;
 use crate::protocol::upload_part;
 
 /// The record is written at most once a second; ticks are tenths of it.
@@ -55,12 +56,9 @@ impl Context<'_> {
     /// Runs on a worker.
     fn send_part(&self, upload_id: &str, piece: Piece, retrying: &dyn Fn()) -> Result<Part, Stop> {
         let Target { bucket, key, .. } = *self.target;
-        let mut request =
+        let request =
             upload_part::request(bucket, key, upload_id, piece.number, &self.settings.headers.part());
-        if self.settings.content_md5 {
-            let (_, md5) = self.source.digest(piece, true, &self.line)?;
-            request = request.header("content-md5", STANDARD.encode(md5.expect("it was asked for")));
-        }
+        let request = self.with_content_md5(request, piece)?;
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying);
         let sent = self.line.call(&request, &mut body, |response, body| {
@@ -78,6 +76,14 @@ impl Context<'_> {
             }
             Err(failed) => Err(self.stop(failed)),
         }
+    }
+
+    pub(super) fn with_content_md5(&self, request: Request, piece: Piece) -> Result<Request, Stop> {
+        if !self.settings.content_md5 {
+            return Ok(request);
+        }
+        let (_, md5) = self.source.digest(piece, true, &self.line)?;
+        Ok(request.header("content-md5", STANDARD.encode(md5.expect("it was asked for"))))
     }
 
     /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5; the

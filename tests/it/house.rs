@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use local_oss::{LocalOss, Logged, Operation};
+use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
 use oss_upload::{Bucket, Client, ClientBuilder, Credentials, RetryPolicy};
 
 /// Bytes: the smallest part that OSS takes.
@@ -72,6 +72,12 @@ impl House {
             self.requests(Operation::UploadPart).iter().filter_map(|logged| logged.part_number).collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// Answers the next request that carries this part with 403: the call fails, and no part is lost.
+    pub fn refuse_part(&self, number: u32) {
+        let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
+        self.server.inject(Rule::new(fault).on(Operation::UploadPart).part(number));
     }
 }
 

@@ -9,12 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use local_oss::{Fault, Logged, Operation, Rule};
 use oss_upload::{
-    Callback, CancelToken, Error, ObjectAcl, ProgressEvent, RestartReason, ServerSideEncryption, SignatureVersion,
-    StorageClass, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit, cache_control, callback, cancel,
-    checkpoint, checkpoint_dir, content_disposition, content_encoding, content_language, content_md5, content_type,
-    delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl, progress,
-    request_payer, routines, sequential, server_side_encryption, storage_class, tag, traffic_limit,
-    verify_on_resume,
+    Callback, CancelToken, Error, ObjectAcl, ProgressEvent, RestartReason, ServerSideEncryption,
+    SignatureVersion, StorageClass, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit, cache_control,
+    callback, cancel, checkpoint, checkpoint_dir, content_disposition, content_encoding, content_language,
+    content_md5, content_type, delete_upload_on_cancelling, expires, forbid_overwrite, meta,
+    multipart_threshold, object_acl, progress, request_payer, routines, sequential, server_side_encryption,
+    storage_class, tag, traffic_limit, verify_on_resume,
 };
 
 use crate::callback::App;
@@ -87,7 +87,8 @@ const OBJECT: [(&str, &str); 12] = [
     ("x-oss-storage-class", "IA"),
     ("x-oss-tagging", "team=storage%201"),
 ];
-const AT_BOTH_ENDS: [(&str, &str); 2] = [("x-oss-forbid-overwrite", "true"), ("x-oss-object-acl", "public-read")];
+const AT_BOTH_ENDS: [(&str, &str); 2] =
+    [("x-oss-forbid-overwrite", "true"), ("x-oss-object-acl", "public-read")];
 const TRAFFIC: (&str, &str) = ("x-oss-traffic-limit", "838860800");
 const PAYER: (&str, &str) = ("x-oss-request-payer", "requester");
 const XML: (&str, &str) = ("content-type", "application/xml");
@@ -99,10 +100,9 @@ fn every_header_goes_where_it_belongs_and_nowhere_else() {
     let upload = |key: &str, more: UploadOption<'static>| {
         house.bucket.upload_file(key, &path, PART, every_header(&app).into_iter().chain([more]))
     };
-    let refuse = || refuse_part(&house, 2);
-    refuse();
+    house.refuse_part(2);
     upload("without-record", checkpoint(false, "")).unwrap_err();
-    refuse();
+    house.refuse_part(2);
     upload("o", checkpoint(true, "")).unwrap_err();
     house.server.inject(Rule::new(Fault::ResetAfterApply).on(Operation::CompleteMultipartUpload));
     upload("o", checkpoint(true, "")).unwrap();
@@ -287,7 +287,14 @@ fn every_encryption() {
 #[test]
 fn metadata_by_names_without_case_and_with_or_without_prefix() {
     assert_objects_have(
-        || [meta("Author", "a"), meta("X-OSS-Meta-AUTHOR", "李"), meta("x-oss-meta-b", "1"), meta("c-d_e.f", "ok")],
+        || {
+            [
+                meta("Author", "a"),
+                meta("X-OSS-Meta-AUTHOR", "李"),
+                meta("x-oss-meta-b", "1"),
+                meta("c-d_e.f", "ok"),
+            ]
+        },
         &[("x-oss-meta-author", "%E6%9D%8E"), ("x-oss-meta-b", "1"), ("x-oss-meta-c-d_e.f", "ok")],
         None,
     );
@@ -311,7 +318,8 @@ fn the_largest_values_that_are_taken() {
         let house = House::new();
         let tags = (0..10).map(|n| tag(format!("{n}{}", "键".repeat(127)), "值".repeat(256)));
         let metas = (0..4).map(|n| meta(n.to_string(), "v".repeat(2000)));
-        let limits = [traffic_limit(245_760), routines(100), multipart_threshold(5 << 30), multipart_threshold(2)];
+        let limits =
+            [traffic_limit(245_760), routines(100), multipart_threshold(5 << 30), multipart_threshold(2)];
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let options = tags.chain(metas).chain(limits).chain([expires(last)]);
         house.bucket.upload_file("o", house.file("f", size), PART, options).unwrap();
@@ -437,12 +445,6 @@ fn an_object_that_appears_meanwhile_is_not_overwritten() {
     house.assert_nothing_left(&["f"]);
 }
 
-/// The second part is refused once: the call fails with one part sent.
-fn refuse_part(house: &House, number: u32) {
-    let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(fault).on(Operation::UploadPart).part(number));
-}
-
 /// Runs twice; the first time only one part goes up. Gives the old upload's id and what the second call reported first.
 fn interrupted<'a>(
     house: &House,
@@ -450,7 +452,7 @@ fn interrupted<'a>(
     second: Vec<UploadOption<'a>>,
 ) -> (String, ProgressEvent, Uploaded) {
     let path = house.file("f", 3 * PART);
-    refuse_part(house, 2);
+    house.refuse_part(2);
     house.bucket.upload_file("o", &path, PART, first.into_iter().chain([checkpoint(true, "")])).unwrap_err();
     let old = house.server.uploads()[0].upload_id.clone();
     let events = RefCell::new(Vec::new());
@@ -481,7 +483,8 @@ fn what_is_given_when_an_upload_begins_can_not_change_later() {
     for change in changes {
         let shown = format!("{:?}", change());
         let house = House::new();
-        let (old, event, uploaded) = interrupted(&house, vec![meta("a", "1")], vec![meta("a", "1"), change()]);
+        let (old, event, uploaded) =
+            interrupted(&house, vec![meta("a", "1")], vec![meta("a", "1"), change()]);
         assert_eq!(event, ProgressEvent::Restarted(RestartReason::OptionsChanged), "{shown}");
         assert_eq!(uploaded.parts_resumed, 0);
         let aborted = house.requests(Operation::AbortMultipartUpload);
@@ -566,7 +569,10 @@ fn an_open_file_has_no_place_beside_it_for_the_checkpoint() {
     let file = File::open(house.file("f", 2 * PART)).unwrap();
     let error = house.bucket.upload_open_file("o", file, PART, [checkpoint(true, "")]).unwrap_err();
     assert_option(&error, "checkpoint", "an open file");
-    assert!(error.to_string().contains("open file") && error.to_string().contains("checkpoint_dir"), "{error}");
+    assert!(
+        error.to_string().contains("open file") && error.to_string().contains("checkpoint_dir"),
+        "{error}"
+    );
     assert_eq!(house.server.requests().len(), 0);
 }
 
@@ -578,7 +584,7 @@ fn an_open_file_resumes_by_a_directory_or_a_path() {
         [|dir| checkpoint_dir(true, dir.join("made/for/it")), |dir| checkpoint(true, dir.join("cp"))];
     for (key, record) in ["o1", "o2"].into_iter().zip(records) {
         house.server.clear_requests();
-        refuse_part(&house, 2);
+        house.refuse_part(2);
         let file = || File::open(&path).unwrap();
         house.bucket.upload_open_file(key, file(), PART, [record(&dir)]).unwrap_err();
         let uploaded = house.bucket.upload_open_file(key, file(), PART, [record(&dir)]).unwrap();
