@@ -126,7 +126,10 @@ impl Bucket {
         }
         let request = abort::request(target.bucket, target.key, upload_id, &[]);
         let line = self.client.line();
-        match line.call(&request, &mut Message::new("", &mut || {}), |_, _| Ok(())).map_err(error) {
+        match line
+            .call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response))
+            .map_err(error)
+        {
             Err(gone) if gone.service_code() == Some("NoSuchUpload") => Ok(()),
             result => result,
         }

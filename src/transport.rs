@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use ureq::config::Config;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::config::{Config, ConfigBuilder};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Proxy, SendBody, Timeout};
 
 use crate::protocol::request::{Header, Method, Response};
@@ -83,21 +83,19 @@ impl UreqFactory {
                 Error::option("proxy", "it is not a URL of the form http://[user:password@]host:port")
             })?),
         };
-        let config = Config::builder()
+        let base = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .accept_encoding("")
             .user_agent(config.user_agent.as_str())
             .proxy(proxy)
-            .tls_config(tls(config.root_certificates.as_deref())?)
             .output_buffer_size(OUTPUT_BUFFER_BYTES)
             .input_buffer_size(INPUT_BUFFER_BYTES)
             .max_idle_connections(CONNECTIONS_MAX)
             .max_idle_connections_per_host(CONNECTIONS_MAX)
-            .max_idle_age(IDLE_MAX)
-            .build();
-        Ok(UreqFactory(config))
+            .max_idle_age(IDLE_MAX);
+        Ok(UreqFactory(with_tls(base, config.root_certificates.as_deref())?.build()))
     }
 
     pub(crate) fn transport(&self) -> UreqTransport {
@@ -105,18 +103,24 @@ impl UreqFactory {
     }
 }
 
-fn tls(root_certificates: Option<&[u8]>) -> Result<TlsConfig> {
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+fn with_tls(
+    config: ConfigBuilder<AgentScope>,
+    root_certificates: Option<&[u8]>,
+) -> Result<ConfigBuilder<AgentScope>> {
+    use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
     let provider = if cfg!(feature = "rustls") { TlsProvider::Rustls } else { TlsProvider::NativeTls };
     let roots = match root_certificates {
         Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
         None if cfg!(feature = "rustls") && !cfg!(feature = "platform-verifier") => RootCerts::WebPki,
         None => RootCerts::PlatformVerifier,
     };
-    Ok(TlsConfig::builder().provider(provider).root_certs(roots).build())
+    Ok(config.tls_config(TlsConfig::builder().provider(provider).root_certs(roots).build()))
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
+fn certificates(pem: &[u8]) -> Result<Vec<ureq::tls::Certificate<'static>>> {
+    use ureq::tls::{PemItem, parse_pem};
     let wrong = |why: &str| Error::option("root_certificates_pem", why);
     let mut certificates = Vec::new();
     for item in parse_pem(pem) {
@@ -128,11 +132,17 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
 }
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
-fn certificates(_pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
-    Err(Error::option(
-        "root_certificates_pem",
-        "this build has no TLS: switch on the feature rustls or native-tls",
-    ))
+fn with_tls(
+    config: ConfigBuilder<AgentScope>,
+    root_certificates: Option<&[u8]>,
+) -> Result<ConfigBuilder<AgentScope>> {
+    match root_certificates {
+        Some(_) => {
+            let reason = "this build has no TLS: switch on the feature rustls or native-tls";
+            Err(Error::option("root_certificates_pem", reason))
+        }
+        None => Ok(config),
+    }
 }
 
 pub(crate) struct UreqTransport(Agent);

@@ -63,7 +63,9 @@ pub fn parse() -> Result<Option<Arguments>, String> {
             Arg::Long("checkpoint") => checkpoint = Some(parser.value().map_err(problem)?.into()),
             Arg::Long("no-checkpoint") => checkpoint = None,
             Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
-            Arg::Value(value) if target.is_none() => target = Some(destination(&value.to_string_lossy())?),
+            Arg::Value(value) if target.is_none() => {
+                target = Some(destination(&value.string().map_err(problem)?)?)
+            }
             other => return Err(problem(other.unexpected())),
         }
     }

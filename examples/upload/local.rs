@@ -14,7 +14,10 @@ const REGION: &str = "cn-hangzhou";
 /// the parts of this one there, and two files can go up at the same time.
 pub fn start(file: &Path) -> Result<(LocalOss, Client), Box<dyn std::error::Error>> {
     let dir = data_dir(file)?;
-    let server = serve(&dir).map_err(|error| format!("no local server in {}: {error}", dir.display()))?;
+    let server = serve(&dir).map_err(|error| match error.kind() {
+        ErrorKind::ResourceBusy => format!("{} is being uploaded by another run", file.display()),
+        _ => format!("no local server in {}: {error}", dir.display()),
+    })?;
     let endpoint = server.endpoint();
     eprintln!("no OSS_ENDPOINT is set: using a local server at {endpoint}, data in {}", dir.display());
     let client = Client::builder(&endpoint)

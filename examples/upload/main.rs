@@ -118,7 +118,7 @@ fn is_account_set() -> Result<bool, String> {
     let optional = ["OSS_REGION", "OSS_SESSION_TOKEN"].into_iter().filter(is_set);
     let set: Vec<&str> = set.into_iter().chain(optional).collect();
     if !set.is_empty() && !missing.is_empty() {
-        return Err(format!("{} set, but not {}", set.join(", "), missing.join(", ")));
+        return Err(format!("{} not set, though {} is", missing.join(", "), set.join(", ")));
     }
     Ok(missing.is_empty())
 }

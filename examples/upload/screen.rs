@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use oss_upload::{CancelToken, Error, Progress, ProgressEvent, Uploaded};
 
-const BAR: &str = "[{bar:30}] {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  \
+const BAR: &str = "[{wide_bar}] {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  \
                    {eta} left {msg}";
 
 /// The first Ctrl-C stops the upload in good order, the second one the program.
@@ -52,7 +52,14 @@ impl Screen {
             }
             ProgressEvent::Restarted(reason) => self.say(&format!("starting over: {reason}")),
             ProgressEvent::Retrying => self.bar.set_message("(trying again)"),
+            ProgressEvent::Transferred if now.parts_done == now.parts_total => {
+                self.bar.set_message("(completing)");
+            }
             ProgressEvent::Transferred => self.bar.set_message(""),
+            ProgressEvent::Completed if self.last.is_none() => {
+                self.say("found the object complete: an earlier run had not seen the answer");
+                self.bar.finish_and_clear();
+            }
             ProgressEvent::Completed | ProgressEvent::Failed => self.bar.finish_and_clear(),
             _ => {}
         }

@@ -136,10 +136,6 @@ impl Line {
     ) -> Result<Response, Setback> {
         let client = &self.client;
         let credentials = client.credentials().map_err(Setback::Local)?;
-        if tries.renewed && tries.used.as_ref() == Some(&credentials) {
-            let source = "OSS says that the token has expired, and the provider has no other".into();
-            return Err(Setback::Local(Error::Credentials { source }));
-        }
         let signed = client.sign(request.clone(), &credentials);
         tries.used = Some(credentials);
         let url = client.shared.endpoint.url(&signed.bucket, &signed.encoded_key(), &signed.encoded_query());
@@ -233,10 +229,17 @@ impl Line {
                 Verdict::FixClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
                     at_once.filter(|_| self.client.fix_clock(response, failure))
                 }
-                Verdict::RenewCredentials if !std::mem::replace(&mut tries.renewed, true) => at_once,
+                Verdict::RenewCredentials if !std::mem::replace(&mut tries.renewed, true) => {
+                    at_once.filter(|_| self.has_other_credentials(tries))
+                }
                 _ => None,
             },
         }
+    }
+
+    /// Asking with the same token again would be refused again.
+    fn has_other_credentials(&self, tries: &Tries) -> bool {
+        self.client.credentials().is_ok_and(|credentials| Some(credentials) != tries.used)
     }
 
     fn patience(&self, request: &Request, length: u64) -> Duration {

@@ -29,8 +29,15 @@ pub(super) struct CheckpointFile {
 impl CheckpointFile {
     /// Makes the file if it is missing, and locks it.
     pub(super) fn open(path: &Path) -> Result<CheckpointFile> {
+        let mut last_error = None;
         for _ in 0..TRIES_MAX {
-            let Some((held, empty)) = open_or_create(path)? else { continue };
+            let (held, empty) = match open_or_create(path)? {
+                Ok(opened) => opened,
+                Err(error) => {
+                    last_error = Some(error);
+                    continue;
+                }
+            };
             match held.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -47,7 +54,8 @@ impl CheckpointFile {
                 return Ok(file);
             }
         }
-        Err(Error::CheckpointInUse { path: path.to_owned() })
+        // Others come and go without end; or there is no making a file here.
+        Err(last_error.map_or(Error::CheckpointInUse { path: path.to_owned() }, |error| failed(path, error)))
     }
 
     fn check_first_line(&mut self) -> Result<()> {
@@ -127,8 +135,8 @@ impl Drop for CheckpointFile {
     }
 }
 
-/// The file and whether it is empty; nothing if it came or went in the middle.
-fn open_or_create(path: &Path) -> Result<Option<(File, bool)>> {
+/// The file and whether it is empty. The inner error is that it came or went in the middle: to be tried again.
+fn open_or_create(path: &Path) -> Result<io::Result<(File, bool)>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     match std::fs::symlink_metadata(path) {
@@ -141,17 +149,12 @@ fn open_or_create(path: &Path) -> Result<Option<(File, bool)>> {
         Err(error) => return Err(failed(path, error)),
     }
     match options.open(path).and_then(|file| Ok((file.metadata()?.len() == 0, file))) {
-        Ok((empty, file)) => Ok(Some((file, empty))),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(is_directory) => {
-            Ok(None)
+        Ok((empty, file)) => Ok(Ok((file, empty))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            Ok(Err(error))
         }
         Err(error) => Err(failed(path, error)),
     }
-}
-
-fn is_directory(path: &Path) -> bool {
-    path.as_os_str().is_empty() || path.is_dir()
 }
 
 /// Readable by nobody else.

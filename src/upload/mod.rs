@@ -284,7 +284,7 @@ impl Upload<'_, '_> {
     fn abort(&self, subject: &Subject, upload_id: &str, line: &Line) {
         let headers = self.context.settings.headers.plain();
         let request = abort::request(&subject.bucket, &subject.key, upload_id, headers);
-        match line.call(&request, &mut Message::new("", &mut || {}), |_, _| Ok(())) {
+        match line.call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response)) {
             Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
                 log::warn!("the upload {upload_id} is left on the server: {error}");
             }

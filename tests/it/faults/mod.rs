@@ -1,6 +1,8 @@
 //! The network, the server, the file and the disk fail, each at every point where it can.
 
+mod lost;
 mod network;
+mod source;
 
 use std::fmt::Debug;
 use std::panic::resume_unwind;
