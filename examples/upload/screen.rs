@@ -1,7 +1,7 @@
 //! What the user sees.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,14 +85,22 @@ impl Screen {
             Error::Transport { .. } | Error::Service(_) | Error::Response { .. } if error.is_resumable() => {
                 format!("{error}; {advice}")
             }
+            Error::Checkpoint { path: Some(path), source, .. } if is_forbidden(source) => format!(
+                "can't write the checkpoint {}: put it elsewhere with --checkpoint PATH, or use --no-checkpoint",
+                path.display()
+            ),
             _ => error.to_string(),
         }
     }
 }
 
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// To standard output. A reader that has gone away is no reason to fail.
 pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 pub fn summarize(uploaded: &Uploaded, took: Duration, bytes: Option<&Path>) {

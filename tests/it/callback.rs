@@ -9,8 +9,8 @@ use oss_upload::{Callback, Error, callback, checkpoint, content_type, progress};
 
 use crate::house::{House, PART};
 
-/// One byte goes up in a PutObject, the rest in parts.
-const SIZES: [u64; 2] = [1, 2 * PART + 7];
+/// The small ones go up in a PutObject, the large one in parts.
+const SIZES: [u64; 3] = [0, 1, 2 * PART + 7];
 
 /// An application server that answers everything with the same words.
 pub struct App {

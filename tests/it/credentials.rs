@@ -10,6 +10,7 @@ use oss_upload::{
 };
 
 use crate::house::{House, PART, client};
+use crate::wire::Proxy;
 
 const SECRET: &str = "hush-secret-0123456789";
 const TOKEN: &str = "hush-token-0123456789";
@@ -203,11 +204,14 @@ fn a_key_that_no_header_can_hold_is_refused_by_name() {
         }
     }
     assert_eq!(house.server.requests().len(), 0);
-    let error = Client::new("https://oss-cn-hangzhou.aliyuncs.com", "ak", format!("{SECRET}\n")).unwrap_err();
+    let error = Client::new("http://oss-cn-hangzhou.aliyuncs.com", "ak", format!("{SECRET}\n")).unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }) && !format!("{error}{error:?}").contains("hush"));
     let error = Client::builder(&house.server.endpoint()).region("cn-hangzhou").build().unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
 }
+
+/// The file that a child process is to upload.
+const UPLOAD: &str = "CHILD_UPLOADS";
 
 /// Runs one of the tests below in a process of its own, with these variables and no others that matter.
 fn child(test: &str, variables: &[(&str, &str)]) -> String {
@@ -235,7 +239,7 @@ fn child_from_env() {
         Err(error) => println!("client: {error}"),
         Ok(client) => {
             println!("client: {client:?}");
-            if let Ok(path) = std::env::var("UPLOAD") {
+            if let Ok(path) = std::env::var(UPLOAD) {
                 client.bucket("examplebucket").unwrap().upload_file("o", path, PART, []).unwrap();
             }
         }
@@ -249,14 +253,14 @@ fn a_client_from_the_environment() {
     let endpoint = ("OSS_ENDPOINT", endpoint.as_str());
     let (id, secret) = (("OSS_ACCESS_KEY_ID", "sts-id"), ("OSS_ACCESS_KEY_SECRET", SECRET));
     let (region, token) = (("OSS_REGION", "oss-cn-hangzhou"), ("OSS_SESSION_TOKEN", TOKEN));
-    let upload = ("UPLOAD", path.to_str().unwrap());
+    let upload = (UPLOAD, path.to_str().unwrap());
     let said = child("child_from_env", &[endpoint, region, id, secret, token, upload]);
     house.assert_stored("o", &path);
     assert!(!said.contains("hush"), "{said}");
 
     let requests = house.server.requests().len();
     let line_end = format!("{SECRET}\n");
-    let oss = ("OSS_ENDPOINT", "https://oss-cn-hangzhou.aliyuncs.com");
+    let oss = ("OSS_ENDPOINT", "http://oss-cn-hangzhou-internal.aliyuncs.com");
     for (variables, wanted) in [
         (vec![region, id, secret], "client: invalid endpoint: OSS_ENDPOINT"),
         (vec![endpoint, region, secret], "credentials: no credentials: OSS_ACCESS_KEY_ID"),
@@ -278,6 +282,32 @@ fn a_client_from_the_environment() {
     assert_eq!(house.server.requests().len(), requests);
 }
 
+#[test]
+fn the_environments_proxy_is_used_where_it_applies() {
+    let house = House::new();
+    let proxy = Proxy::start(house.server.address());
+    let (proxy_url, path) = (format!("http://{}", proxy.address), house.file("f", 1));
+    let endpoint = house.server.endpoint();
+    let run = |endpoint, name, value| {
+        let variables = [
+            ("OSS_ENDPOINT", endpoint),
+            ("OSS_REGION", "cn-hangzhou"),
+            ("OSS_ACCESS_KEY_ID", "ak"),
+            ("OSS_ACCESS_KEY_SECRET", "sk"),
+            (UPLOAD, path.to_str().unwrap()),
+            ("HTTP_PROXY", &proxy_url),
+            (name, value),
+        ];
+        child("child_from_env", &variables);
+        house.assert_stored("o", &path);
+        house.server.remove_object("examplebucket", "o");
+        proxy.heads().len()
+    };
+    assert_eq!(run("http://oss-cn-hangzhou.aliyuncs.com", "NO_PROXY", "example.com"), 1);
+    assert_eq!(run(&endpoint, "NO_PROXY", "127.0.0.1"), 1);
+    assert_eq!(run(&endpoint, "NO_PROXY", "example.com"), 2);
+}
+
 /// Prints everything that anybody logs, but for the dump of the wire that only `ureq_proto=trace` gives.
 struct Talk;
 
@@ -297,9 +327,10 @@ impl log::Log for Talk {
 #[test]
 #[ignore = "a child process of nothing_tells_the_secret"]
 fn child_that_tells_all() {
+    let Ok(path) = std::env::var(UPLOAD) else { return };
     log::set_logger(&Talk).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    let (endpoint, path) = (std::env::var("OSS_ENDPOINT").unwrap(), std::env::var("UPLOAD").unwrap());
+    let endpoint = std::env::var("OSS_ENDPOINT").unwrap();
     let right = Credentials::from_env().unwrap();
     let wrong = Credentials::new("sts-id", "hush-wrong").with_security_token(TOKEN);
     let other = Credentials::new("sts-id", SECRET).with_security_token("hush-other");
@@ -350,7 +381,7 @@ fn nothing_tells_the_secret() {
             ("OSS_ACCESS_KEY_ID", "sts-id"),
             ("OSS_ACCESS_KEY_SECRET", SECRET),
             ("OSS_SESSION_TOKEN", TOKEN),
-            ("UPLOAD", path.to_str().unwrap()),
+            (UPLOAD, path.to_str().unwrap()),
         ],
     );
     for heard in [

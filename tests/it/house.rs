@@ -93,5 +93,20 @@ pub fn client(server: &LocalOss) -> ClientBuilder {
 pub fn content(name: &str, size: u64) -> Vec<u8> {
     let seed = name.bytes().fold(size, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| random.u8(..)).take(size as usize).collect()
+    let mut bytes = vec![0; size as usize];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// Runs the test of this name once more, in a process of its own. True in that process, which then does the test.
+pub fn alone(test: &str) -> bool {
+    const ALONE: &str = "OSS_UPLOAD_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    false
 }

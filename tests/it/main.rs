@@ -9,9 +9,12 @@ mod crash;
 mod credentials;
 mod faults;
 mod housekeeping;
+mod live;
 mod options;
 mod refused;
 mod resume;
 mod tidy;
+#[cfg(feature = "rustls")]
+mod tls;
 mod upload;
 mod wire;

@@ -20,8 +20,8 @@ use oss_upload::{
 use crate::callback::App;
 use crate::house::{House, PART, client, content};
 
-/// One byte goes up in a PutObject, the rest in parts.
-const SIZES: [u64; 2] = [1, 2 * PART + 7];
+/// The small ones go up in a PutObject, the large one in parts.
+const SIZES: [u64; 3] = [0, 1, 2 * PART + 7];
 
 /// Whatever every request has.
 const COMMON: [&str; 9] = [
@@ -337,7 +337,6 @@ fn wrong_values_are_named_before_any_request() {
     let app = |url: &str| callback(Callback::new(url, "body"));
     let good = || Callback::new("http://h/", "body");
     let mut wrong = vec![
-        ("content_disposition", content_disposition("attachment; filename=中.txt")),
         ("content_type", content_type("")),
         ("content_type", content_type(" ")),
         ("expires", expires(before)),
@@ -377,7 +376,7 @@ fn wrong_values_are_named_before_any_request() {
         ("callback", callback(good().var("x:Name", "v"))),
         ("checkpoint_dir", checkpoint_dir(true, "")),
     ];
-    for bad in ["a\nb", "a\r\nb", "a\0b", "\u{7f}"] {
+    for bad in ["a\nb", "a\r\nb", "a\tb", "a\0b", "\u{7f}", "中"] {
         wrong.extend([
             ("content_type", content_type(bad)),
             ("cache_control", cache_control(bad)),
@@ -603,14 +602,27 @@ fn every_body_has_its_md5_when_wanted() {
         house.bucket.upload_file("o", &path, PART, [content_md5(true)]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let md5 = |bytes| STANDARD.encode(md5::compute(bytes).0);
-        let bodies: Vec<_> = house.requests(Operation::UploadPart);
-        for logged in &bodies {
+        for logged in house.requests(Operation::UploadPart) {
             let from = (logged.part_number.unwrap() as usize - 1) * PART as usize;
             let part = &bytes[from..bytes.len().min(from + PART as usize)];
             assert_eq!(logged.header("content-md5"), Some(md5(part).as_str()));
         }
         for logged in house.requests(Operation::PutObject) {
             assert_eq!(logged.header("content-md5"), Some(md5(&bytes).as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_damaged_on_its_way_is_sent_again_with_and_without_md5() {
+    for (size, operation) in [(1, Operation::PutObject), (2 * PART, Operation::UploadPart)] {
+        for wanted in [false, true] {
+            let house = House::new();
+            let path = house.file("f", size);
+            house.server.inject(Rule::new(Fault::CorruptBody).on(operation));
+            house.bucket.upload_file("o", &path, PART, [content_md5(wanted)]).unwrap();
+            house.assert_stored("o", &path);
+            assert_eq!(house.server.faults_fired(), 1);
         }
     }
 }

@@ -90,6 +90,18 @@ fn an_address_and_localhost_have_the_bucket_in_the_path() {
 }
 
 #[test]
+fn an_ipv6_address_keeps_its_brackets() {
+    // Not every machine has IPv6.
+    let Ok(server) = LocalOss::builder().address("[::1]:0").start() else { return };
+    let house = House::with(server);
+    let path = house.file("f", 2 * PART);
+    house.bucket.upload_file("o", &path, PART, []).unwrap();
+    house.assert_stored("o", &path);
+    let host = format!("[::1]:{}", house.server.address().port());
+    assert!(house.server.requests().iter().all(|logged| logged.header("host") == Some(&host)));
+}
+
+#[test]
 fn a_cname_has_the_bucket_nowhere_but_in_the_signature() {
     for signature in SIGNATURES {
         let house = House::with(LocalOss::builder().cname("127.0.0.1", "examplebucket").start().unwrap());
@@ -104,14 +116,14 @@ fn a_cname_has_the_bucket_nowhere_but_in_the_signature() {
 }
 
 /// An HTTP proxy that leads every request to one server, wherever it was meant to go.
-struct Proxy {
-    address: SocketAddr,
+pub struct Proxy {
+    pub address: SocketAddr,
     /// First line and headers of what it was asked.
     heads: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 impl Proxy {
-    fn start(server: SocketAddr) -> Proxy {
+    pub fn start(server: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy { address: listener.local_addr().unwrap(), heads: Arc::default() };
         let heads = Arc::clone(&proxy.heads);
@@ -139,7 +151,7 @@ impl Proxy {
         let _ = stream.shutdown(std::net::Shutdown::Both);
     }
 
-    fn heads(&self) -> Vec<Vec<String>> {
+    pub fn heads(&self) -> Vec<Vec<String>> {
         self.heads.lock().unwrap().clone()
     }
 }
@@ -297,17 +309,23 @@ fn a_clock_that_nothing_corrects_is_no_endless_loop() {
 
 #[test]
 fn redirects_are_not_followed() {
-    for size in SIZES {
+    for operation in [
+        Operation::InitiateMultipartUpload,
+        Operation::UploadPart,
+        Operation::CompleteMultipartUpload,
+        Operation::PutObject,
+    ] {
         for code in [301, 302, 307, 308] {
             let (house, elsewhere) = (House::new(), LocalOss::start());
             let location = format!("{}/examplebucket/o", elsewhere.endpoint());
-            house.server.inject(Rule::new(Fault::Redirect { status: code, location }).forever());
-            let path = house.file("f", size);
-            let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
+            house.server.inject(Rule::new(Fault::Redirect { status: code, location }).on(operation).forever());
+            let path = house.file("f", if operation == Operation::PutObject { 1 } else { 2 * PART });
+            let error = house.bucket.upload_file("o", &path, PART, []).unwrap_err();
             assert!(!error.is_resumable());
             assert_eq!(service(error).status, code);
-            assert_eq!(house.server.requests().len(), 1);
+            assert_eq!(house.requests(operation).len(), 1);
             assert_eq!(elsewhere.connections(), 0);
+            house.assert_nothing_left(&["f"]);
         }
     }
 }

@@ -1,0 +1,97 @@
+//! HTTPS, with a certificate authority of our own.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use oss_upload::{Bucket, Client, Credentials, Error, RetryPolicy, checkpoint, routines};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::house::{House, PART};
+
+/// Speaks TLS in front of the server; gives its address and its certificate in PEM.
+fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(config));
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let config = config.clone();
+            thread::spawn(move || splice(client, server, config));
+        }
+    });
+    (address, cert.pem())
+}
+
+/// One thread for both ways: whichever has something.
+fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> io::Result<()> {
+    let tick = Some(Duration::from_millis(1));
+    let mut plain = TcpStream::connect(server)?;
+    client.set_read_timeout(tick)?;
+    plain.set_read_timeout(tick)?;
+    let mut tls = StreamOwned::new(ServerConnection::new(config).map_err(io::Error::other)?, client);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        if !forward(&mut tls, &mut plain, &mut buffer)? || !forward(&mut plain, &mut tls, &mut buffer)? {
+            return Ok(());
+        }
+    }
+}
+
+/// False at the end.
+fn forward(from: &mut impl Read, to: &mut impl Write, buffer: &mut [u8]) -> io::Result<bool> {
+    match from.read(buffer) {
+        Ok(0) => Ok(false),
+        Ok(read) => to.write_all(&buffer[..read]).and_then(|()| to.flush()).map(|()| true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn bucket(endpoint: &str, roots: Option<&str>) -> Bucket {
+    let builder = Client::builder(endpoint)
+        .credentials(Credentials::new("ak", "sk"))
+        .region("cn-hangzhou")
+        .no_proxy()
+        .retry(RetryPolicy::default().base_delay(Duration::from_millis(1)));
+    let builder = match roots {
+        Some(pem) => builder.root_certificates_pem(pem),
+        None => builder,
+    };
+    builder.build().unwrap().bucket("examplebucket").unwrap()
+}
+
+#[test]
+fn an_upload_over_https() {
+    let house = House::new();
+    let (address, pem) = tls_in_front_of(house.server.address());
+    let path = house.file("f", 5 * PART + 1);
+    let bucket = bucket(&format!("https://localhost:{}", address.port()), Some(&pem));
+    let uploaded = bucket.upload_file("o", &path, PART, [routines(2), checkpoint(true, "")]).unwrap();
+    assert_eq!(uploaded.parts, 6);
+    house.assert_stored("o", &path);
+    house.assert_nothing_left(&["f"]);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_at_once() {
+    let house = House::new();
+    let (address, pem) = tls_in_front_of(house.server.address());
+    let path = house.file("f", 1);
+    let strangers = bucket(&format!("https://localhost:{}", address.port()), None);
+    let misnamed = bucket(&format!("https://127.0.0.1:{}", address.port()), Some(&pem));
+    for bucket in [strangers, misnamed] {
+        let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
+        assert!(matches!(error, Error::Transport { attempts: 1, .. }), "{error:?}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+    assert_eq!(house.server.requests().len(), 0);
+}
