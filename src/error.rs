@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Uploaded;
 
@@ -8,7 +8,6 @@ use crate::Uploaded;
 ///
 /// Every error is printed on one line that names the operation and its object. The cause, where there is one,
 /// is also the [`source`](std::error::Error::source). No error ever holds a secret, a token or a signature.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// An argument or an option is wrong, or two contradict each other. Nothing has been sent.
@@ -171,7 +170,8 @@ impl Error {
 
 impl ServiceError {
     fn is_temporary(&self) -> bool {
-        const TEMPORARY: [&str; 5] = [
+        const TEMPORARY: [&str; 6] = [
+            "InvalidDigest",
             "SecurityTokenExpired",
             "InvalidSecurityToken",
             "RequestTimeTooSkewed",
@@ -191,16 +191,16 @@ impl fmt::Display for Error {
                 write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
             }
             Error::Checkpoint { path, source } => match path {
-                Some(path) => write!(f, "checkpoint {}: {source}", path.display()),
+                Some(path) => write!(f, "checkpoint {}: {source}", name(path)),
                 None => write!(f, "checkpoint store: {source}"),
             },
             Error::CheckpointInUse { path } => {
-                write!(f, "checkpoint {} is in use by another upload", path.display())
+                write!(f, "checkpoint {} is in use by another upload", name(path))
             }
             Error::NotACheckpoint { path } => write!(
                 f,
                 "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path",
-                path.display()
+                name(path)
             ),
             Error::Credentials { source } => write!(f, "no credentials: {source}"),
             Error::Transport { operation, attempts, source, .. } => {
@@ -215,13 +215,25 @@ impl fmt::Display for Error {
                 }
             }
             Error::Callback { uploaded, service } => {
-                write!(f, "{} is uploaded, but its callback failed: {}", uploaded.key, service.message)
+                write!(
+                    f,
+                    "{} is uploaded, but its callback failed: {}",
+                    printable(&uploaded.key),
+                    service.message
+                )
             }
             Error::Cancelled { object_may_exist: false } => write!(f, "the upload was cancelled"),
             Error::Cancelled { object_may_exist: true } => {
                 write!(f, "the upload was cancelled while it was being completed: the object may exist")
             }
         }
+    }
+}
+
+/// The same words: they are what a `main` that returns this error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -299,6 +311,15 @@ impl fmt::Display for Tried {
     }
 }
 
-fn name(path: &std::path::Path) -> impl fmt::Display + '_ {
-    if path.as_os_str().is_empty() { std::path::Path::new("the open file").display() } else { path.display() }
+fn name(path: &Path) -> String {
+    if path.as_os_str().is_empty() { "the open file".to_owned() } else { printable(&path.to_string_lossy()) }
+}
+
+/// Names may hold line ends and control characters; an error is one line that colours nobody's terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let escape = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(escape).collect()
 }

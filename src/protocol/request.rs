@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::error::Operation;
+use crate::error::{Operation, printable};
 use crate::percent::{encoded, encoded_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Request {
 
     /// `oss://bucket/key`, for people.
     pub(crate) fn object(&self) -> String {
-        format!("oss://{}/{}", self.bucket, self.key)
+        format!("oss://{}/{}", self.bucket, printable(&self.key))
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
         (_, "SecurityTokenExpired" | "InvalidSecurityToken") => Verdict::RenewCredentials,
         (_, "CallbackFailed") => Verdict::Final,
         (408 | 429, _) => Verdict::Again,
+        // The body was damaged on its way; it is read anew.
+        (400, "InvalidDigest") => Verdict::Again,
         // A 200 that hides an error: the code alone says what it is.
         (200, "InternalError" | "ServiceUnavailable" | "RequestTimeout") => Verdict::Again,
         (status, _) if status >= 500 => Verdict::Again,
@@ -116,6 +118,7 @@ mod tests {
         for status in [301, 307, 400, 401, 403, 404, 405, 409, 411, 413] {
             assert_eq!(judged(status, "Whatever", ""), Verdict::Final, "{status}");
         }
+        assert_eq!(judged(400, "InvalidDigest", ""), Verdict::Again);
         assert_eq!(judged(203, "CallbackFailed", ""), Verdict::Final);
         assert_eq!(judged(200, "InternalError", ""), Verdict::Again);
         assert_eq!(judged(200, "AccessDenied", ""), Verdict::Final);

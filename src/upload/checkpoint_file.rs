@@ -99,6 +99,10 @@ impl CheckpointFile {
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             result => result.map_err(io::Error::from)?,
         }
+        if !is_at(&self.held, &self.path)? && std::fs::symlink_metadata(&self.path).is_ok() {
+            let reason = "something else was put in its place while the upload ran";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+        }
         self.held = file.persist(&self.path).map_err(|error| error.error)?;
         self.empty = false;
         sync_directory(directory);
@@ -132,6 +136,8 @@ impl Drop for CheckpointFile {
         if self.empty && self.remove().is_err() {
             log::warn!("the empty checkpoint {} can't be removed", self.path.display());
         }
+        // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
+        let _ = self.held.unlock();
     }
 }
 

@@ -84,7 +84,10 @@ impl Context<'_> {
                 found.ok_or(Stop::StartOver(RestartReason::UploadNotFound, error))
             }
             (Some("FileAlreadyExists"), _) if may_exist && self.settings.forbid_overwrite => {
-                self.find_object(crc64, session.record.initiated)?.ok_or(Stop::Error(error))
+                let found = self.find_object(crc64, session.record.initiated)?.ok_or(Stop::Error(error))?;
+                // If it was not our Complete that made it, our parts are still there.
+                self.abort(&session.record, &self.line);
+                Ok(found)
             }
             _ => Err(Stop::Error(error)),
         }

@@ -4,6 +4,7 @@
 mod body;
 mod checkpoint;
 mod checkpoint_file;
+mod context;
 mod finish;
 mod headers;
 mod keeper;
@@ -13,9 +14,11 @@ pub(crate) mod progress;
 mod put;
 mod resume;
 mod send;
+mod session;
 mod settings;
 mod source;
 pub(crate) mod unfinished;
+mod uploaded;
 mod verify;
 mod workers;
 
@@ -24,106 +27,27 @@ use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::Path;
 
-use body::ByteCount;
-use checkpoint::{Record, Subject};
+use checkpoint::Record;
+pub(crate) use context::Target;
+use context::{Context, Stop};
 use keeper::Keeper;
 use options::{CheckpointChoice, UploadOption};
 use plan::Plan;
 use progress::{ProgressEvent, Reporter, RestartReason};
+use session::{Origin, Session};
 use settings::{Owned, Settings};
 use source::Source;
+pub use uploaded::Uploaded;
 
-use crate::cancel::{CancelToken, Registration};
-use crate::client::{Client, Failed, Line, Message, Pacer};
-use crate::part::Part;
-use crate::protocol::{abort, initiate};
+use crate::client::Message;
+use crate::protocol::initiate;
 use crate::{Error, Result};
-
-/// A finished upload.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Uploaded {
-    /// The object's key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// The object's ETag, without quotes. Only that of a PutObject or a sequential upload is an MD5.
-    pub etag: String,
-    /// The object's CRC-64, as OSS computed it and equal to the file's; `None` if OSS did not tell.
-    pub crc64: Option<u64>,
-    /// In a bucket with versioning.
-    pub version_id: Option<String>,
-    /// The object's URL, as OSS tells it for a multipart upload.
-    pub location: Option<String>,
-    /// Of the request that made the object, or of the one that found it made.
-    pub request_id: Option<String>,
-    /// `None` for a PutObject.
-    pub upload_id: Option<String>,
-    /// Parts of the object; 1 for a PutObject.
-    pub parts: usize,
-    /// Parts that an earlier call had sent.
-    pub parts_resumed: usize,
-    /// Bytes of the file that this call handed to the network, also those that had to be sent again.
-    pub bytes_sent: u64,
-    /// What the application server answered to the [`callback`](crate::callback).
-    pub callback_body: Option<Vec<u8>>,
-}
-
-/// Where the object goes.
-pub(crate) struct Target<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) bucket: &'a str,
-    pub(crate) key: &'a str,
-}
-
-/// Why an upload stops.
-enum Stop {
-    Error(Error),
-    /// It can't be carried on, but it can be begun anew; the error counts when it has been already.
-    StartOver(RestartReason, Error),
-    /// The object is made, but something is wrong with it or with its callback. Nothing is left to carry on.
-    Over(Error),
-    Cancelled {
-        object_may_exist: bool,
-    },
-    /// The progress callback did; the panic waits in the reporter.
-    Panicked,
-}
-
-/// What all threads of a call see.
-struct Context<'a> {
-    target: &'a Target<'a>,
-    source: Source,
-    plan: Plan,
-    settings: Settings,
-    line: Line,
-    _cancelling: Registration,
-    pacer: Option<Pacer>,
-    bytes: ByteCount,
-}
 
 /// One call.
 struct Upload<'t, 'o> {
     context: Context<'t>,
     keeper: Keeper<'o>,
     reporter: Reporter<'o>,
-}
-
-/// An upload that OSS knows.
-struct Session {
-    record: Record,
-    parts_resumed: usize,
-    origin: Origin,
-    /// Complete was sent in an earlier call, and its answer is not known.
-    may_be_complete: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Initiated,
-    Recorded,
-    /// Found on the server: perhaps somebody else's.
-    Adopted,
 }
 
 pub(crate) fn upload_file(
@@ -157,19 +81,7 @@ fn upload(
     let choice = owned.checkpoint.unwrap_or(CheckpointChoice::Off);
     let keeper = Keeper::open(choice, &source, target.bucket, target.key)?;
     let reporter = Reporter::new(owned.progress, plan.size, plan.count() as usize);
-    let (line, cancelling) = open_line(target.client, &settings.cancel);
-    let pacer = settings.bandwidth_limit.map(Pacer::new);
-    let bytes = ByteCount::default();
-    let context = Context { target, source, plan, settings, line, _cancelling: cancelling, pacer, bytes };
-    Upload { context, keeper, reporter }.run()
-}
-
-/// A line that the token cuts.
-fn open_line(client: &Client, cancel: &CancelToken) -> (Line, Registration) {
-    let line = client.line();
-    let switch = line.switch();
-    let cancelling = cancel.on_cancel(move || switch.cut());
-    (line, cancelling)
+    Upload { context: Context::new(target, source, plan, settings), keeper, reporter }.run()
 }
 
 impl Upload<'_, '_> {
@@ -239,13 +151,9 @@ impl Upload<'_, '_> {
     }
 
     fn start_over(&mut self, session: Box<Session>, reason: RestartReason) -> Result<Box<Session>, Stop> {
-        let context = &mut self.context;
-        if context.line.switch().is_cut() {
-            // Parts that did not end in time were cut off, and the line with them.
-            (context.line, context._cancelling) = open_line(context.target.client, &context.settings.cancel);
-        }
+        self.context.renew_line();
         if reason != RestartReason::UploadNotFound {
-            self.abort(&session.record.subject, &session.record.upload_id, &self.context.line);
+            self.context.abort(&session.record, &self.context.line);
         }
         self.begin(ProgressEvent::Restarted(reason))
     }
@@ -274,117 +182,9 @@ impl Upload<'_, '_> {
         let cancelled = matches!(stop, Stop::Cancelled { .. });
         if !(adopted && cancelled) {
             let line = self.context.line.tidying(cancelled);
-            self.abort(&session.record.subject, &session.record.upload_id, &line);
+            self.context.abort(&session.record, &line);
         }
         self.keeper.remove();
         stop
-    }
-
-    /// Best effort: what OSS goes on storing is billed, but is no reason to fail.
-    fn abort(&self, subject: &Subject, upload_id: &str, line: &Line) {
-        let headers = self.context.settings.headers.plain();
-        let request = abort::request(&subject.bucket, &subject.key, upload_id, headers);
-        match line.call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response)) {
-            Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
-                log::warn!("the upload {upload_id} is left on the server: {error}");
-            }
-            Err(Failed::Stopped { .. }) => log::warn!("the upload {upload_id} is left on the server"),
-            _ => {}
-        }
-    }
-}
-
-impl Context<'_> {
-    fn subject(&self) -> Subject {
-        let remembered = self.settings.headers.remembered(self.settings.sequential);
-        Subject::new(
-            self.target.client.endpoint().origin(),
-            self.target.bucket,
-            self.target.key,
-            &self.source.path,
-            self.source.print,
-            self.plan.part_size,
-            &remembered,
-        )
-    }
-
-    /// What a request's failure means for the upload.
-    fn stop(&self, failed: Failed) -> Stop {
-        match failed {
-            Failed::Stopped { answer_lost } => {
-                Stop::Cancelled { object_may_exist: answer_lost && self.plan.single }
-            }
-            Failed::Error { error, .. } if error.service_code() == Some("NoSuchUpload") => {
-                Stop::StartOver(RestartReason::UploadNotFound, error)
-            }
-            Failed::Error { error, .. } => Stop::Error(error),
-        }
-    }
-
-    fn check_cancelled(&self) -> Result<(), Stop> {
-        match self.settings.cancel.is_cancelled() {
-            true => Err(Stop::Cancelled { object_may_exist: false }),
-            false => Ok(()),
-        }
-    }
-
-    fn uploaded(
-        &self,
-        completed: crate::protocol::complete::Completed,
-        session: Option<&Session>,
-    ) -> Uploaded {
-        Uploaded {
-            key: self.target.key.to_owned(),
-            size: self.plan.size,
-            etag: completed.etag,
-            crc64: completed.crc64,
-            version_id: completed.version_id,
-            location: completed.location,
-            request_id: completed.request_id,
-            upload_id: session.map(|session| session.record.upload_id.clone()),
-            parts: self.plan.count() as usize,
-            parts_resumed: session.map_or(0, |session| session.parts_resumed),
-            bytes_sent: self.bytes.sent(),
-            callback_body: completed.callback_body,
-        }
-    }
-}
-
-impl Session {
-    fn bytes(&self, plan: &Plan) -> u64 {
-        self.record.parts.keys().filter_map(|number| plan.piece(*number)).map(|piece| piece.size).sum()
-    }
-
-    /// Of the whole object, from its parts; all are there.
-    fn crc64(&self, plan: &Plan) -> u64 {
-        let joined = |crc64, part: &Part| {
-            let size = plan.piece(part.number).map_or(0, |piece| piece.size);
-            crate::crc64::combine(crc64, part.crc64, size)
-        };
-        self.record.parts.values().fold(0, joined)
-    }
-}
-
-impl Stop {
-    /// Nothing that is under way is waited for.
-    fn is_immediate(&self) -> bool {
-        matches!(self, Stop::Cancelled { .. } | Stop::Panicked)
-    }
-
-    fn into_error(self) -> Error {
-        match self {
-            Stop::Error(error) | Stop::StartOver(_, error) | Stop::Over(error) => error,
-            Stop::Cancelled { object_may_exist } => Error::Cancelled { object_may_exist },
-            Stop::Panicked => unreachable!("the panic has gone on"),
-        }
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        match error {
-            Error::Cancelled { object_may_exist } => Stop::Cancelled { object_may_exist },
-            other => Stop::Error(other),
-        }
     }
 }

@@ -58,7 +58,7 @@ impl Upload<'_, '_> {
     /// request to.
     pub(super) fn abort_superseded(&self, record: &Record) {
         if record.subject.endpoint == self.context.target.client.endpoint().origin() {
-            self.abort(&record.subject, &record.upload_id, &self.context.line);
+            self.context.abort(record, &self.context.line);
         }
     }
 
@@ -68,6 +68,8 @@ impl Upload<'_, '_> {
             Ok(Reconciled::Parts) => {}
             Ok(Reconciled::Complete(uploaded)) => {
                 self.keeper.remove();
+                let upload_id = uploaded.upload_id.as_deref();
+                self.reporter.begin(ProgressEvent::Resumed, upload_id, uploaded.parts, uploaded.size);
                 return Ok(Resumed::Complete(uploaded));
             }
             Ok(Reconciled::StartOver(reason)) => {
@@ -148,7 +150,10 @@ impl Context<'_> {
                 return Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
             }
             Listing::Denied if verify => Claim::all(recorded.values(), &self.plan),
-            Listing::Denied => return Ok(Reconciled::Parts),
+            Listing::Denied => {
+                session.record.parts.retain(|number, _| self.plan.piece(*number).is_some());
+                return Ok(Reconciled::Parts);
+            }
             Listing::Parts(listed) => {
                 let on_server = listed.len();
                 let (mut held, claims) = self.sort_out(recorded, listed, verify);

@@ -75,8 +75,11 @@ fn run_worker<J, T>(
     };
     for job in take_job {
         let result = work(job, &retrying);
-        if result.is_err() {
-            halt(take_job, switch);
+        match &result {
+            Ok(_) => {}
+            // Another worker has failed, and says so itself.
+            Err(Stop::Drained) => return,
+            Err(_) => halt(take_job, switch),
         }
         if tell.send(Message::Done(result)).is_err() {
             return;
@@ -116,7 +119,7 @@ fn listen<J, T>(
             }
         };
         let Err(stop) = result else { continue };
-        if stop.is_immediate() {
+        if matches!(stop, Stop::Panicked) {
             switch.cut();
         }
         if first_error.is_none() {

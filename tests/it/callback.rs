@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{Callback, Error, callback, checkpoint, content_type, progress};
 
@@ -100,6 +102,11 @@ fn the_application_hears_of_the_object_and_its_answer_comes_back() {
         assert_eq!(heard[0].line, "POST /done?source=a%20b%26c&q=%E4%B8%AD HTTP/1.1");
         assert_eq!(heard[0].header("host"), "app.example.com");
         assert_eq!(heard[0].header("content-type"), "application/x-www-form-urlencoded");
+        let made = house.server.requests().into_iter().find_map(|logged| {
+            let call = logged.header("x-oss-callback")?;
+            Some(String::from_utf8(STANDARD.decode(call).unwrap()).unwrap())
+        });
+        assert!(made.unwrap().contains("\"callbackSNI\":true"));
         let (etag, crc64) = (uploaded.etag, object.crc64);
         let object = "dir%2F%E4%B8%AD.txt";
         let body =

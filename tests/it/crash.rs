@@ -1,12 +1,12 @@
 //! `kill -9` at every step, then the same call again. What OSS has stored is never sent a second time.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, Operation, Rule};
+use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
 use oss_upload::{
     CheckpointStore, Client, Credentials, Error, UploadOption, bandwidth_limit, checkpoint, checkpoint_store,
     routines,
@@ -106,33 +106,57 @@ fn until(child: &mut Child, mut is_so: impl FnMut() -> bool) -> bool {
     panic!("neither has it happened nor has the child ended");
 }
 
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// What the server had answered at each kill.
+#[derive(Default)]
+struct Witness {
+    /// How many requests it had seen, and the parts that it had acknowledged.
+    kills: Vec<(usize, BTreeSet<Sent>)>,
 }
 
-/// The same call finishes the upload, and no stored part was sent twice to the same upload.
+/// Upload id and part number.
+type Sent = (Option<String>, Option<u32>);
+
+impl Witness {
+    fn kill(&mut self, house: &House, mut child: Child) {
+        let requests = house.server.requests();
+        let answered = parts(&requests).filter(|part| part.status == Some(200)).map(sent).collect();
+        self.kills.push((requests.len(), answered));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// The object is the file; no acknowledged part was sent again; and in vain no more than was in flight.
+    #[track_caller]
+    fn assert_nothing_in_vain(&self, house: &House, path: &Path, what: &str) {
+        house.assert_stored("o", path);
+        let requests = house.server.requests();
+        for (seen, answered) in &self.kills {
+            let again: Vec<_> =
+                parts(&requests[*seen..]).map(sent).filter(|part| answered.contains(part)).collect();
+            assert!(again.is_empty(), "{what}: sent again though acknowledged: {again:?}");
+        }
+        let last = parts(&requests).last().and_then(|part| part.upload_id.clone());
+        let bodies = parts(&requests).filter(|part| part.upload_id == last).count();
+        let most = PARTS as usize + self.kills.len() * ROUTINES;
+        assert!(bodies <= most, "{what}: {bodies} part bodies, where {most} are the most");
+    }
+}
+
+fn parts(requests: &[Logged]) -> impl Iterator<Item = &Logged> {
+    requests.iter().filter(|logged| logged.operation == Operation::UploadPart)
+}
+
+fn sent(part: &Logged) -> Sent {
+    (part.upload_id.clone(), part.part_number)
+}
+
+/// The same call finishes the upload.
 #[track_caller]
-fn finish(house: &House, path: &Path, what: &str) {
+fn finish(house: &House, path: &Path, witness: &Witness, what: &str) {
     let result = house.bucket.upload_file("o", path, PART, [checkpoint(true, ""), routines(ROUTINES)]);
     result.unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_once(house, path, what);
+    witness.assert_nothing_in_vain(house, path, what);
     house.assert_nothing_left(&["f"]);
-}
-
-#[track_caller]
-fn assert_once(house: &House, path: &Path, what: &str) {
-    house.assert_stored("o", path);
-    let mut stored: BTreeMap<_, u32> = BTreeMap::new();
-    for part in house.requests(Operation::UploadPart) {
-        let applied = part.status == Some(200)
-            || part.fault.as_deref().is_some_and(|fault| fault.contains("AfterApply"));
-        if applied {
-            *stored.entry((part.upload_id, part.part_number)).or_default() += 1;
-        }
-    }
-    let twice: Vec<_> = stored.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "{what}: sent again though stored: {twice:?}");
 }
 
 /// At the n-th request, for n = 1, 2, …: killed when it was sent, and when it was applied.
@@ -146,7 +170,8 @@ fn killed_at_every_request() {
             house.server.inject(Rule::new(fault.clone()).nth(n));
             let mut child = start(&house.server, &path, "plain");
             let struck = until(&mut child, || house.server.faults_fired() > 0 && applied(&house, &fault));
-            kill(child);
+            let mut witness = Witness::default();
+            witness.kill(&house, child);
             house.server.clear_faults();
             if !struck {
                 assert!(n > PARTS as usize + 1, "{what} did not happen");
@@ -158,7 +183,7 @@ fn killed_at_every_request() {
                 let id = house.server.uploads()[0].upload_id.clone();
                 house.bucket.abort_multipart_upload("o", &id).unwrap();
             }
-            finish(&house, &path, &what);
+            finish(&house, &path, &witness, &what);
         }
     }
 }
@@ -190,7 +215,8 @@ fn killed_before_and_after_every_save() {
         let mut child = start(&house.server, &path, &format!("stop {n}"));
         let stopped = house.path("f.stopped");
         let struck = until(&mut child, || stopped.exists());
-        kill(child);
+        let mut witness = Witness::default();
+        witness.kill(&house, child);
         if !struck {
             assert!(n >= 6, "{what} did not happen");
             break;
@@ -208,7 +234,7 @@ fn killed_before_and_after_every_save() {
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         // A record that was removed has done its work; what comes after is a new upload.
         if uploads.len() == 1 {
-            assert_once(&house, &path, &what);
+            witness.assert_nothing_in_vain(&house, &path, &what);
         }
         house.assert_nothing_left(&["f"]);
     }
@@ -221,14 +247,14 @@ fn killed_at_random_instants() {
     let mut kills = 0;
     while kills < 200 {
         let house = House::new();
-        let path = house.file("f", SIZE);
+        let (path, mut witness) = (house.file("f", SIZE), Witness::default());
         for _ in 0..40 {
             let mut child = start(&house.server, &path, "limit 3000000");
             sleep(Duration::from_millis(random.u64(5..150)));
             if child.try_wait().unwrap().is_some_and(|status| status.success()) {
                 break;
             }
-            kill(child);
+            witness.kill(&house, child);
             kills += 1;
         }
         // Answers to Initiate that died with their process.
@@ -238,7 +264,7 @@ fn killed_at_random_instants() {
                 house.bucket.abort_multipart_upload("o", &upload.upload_id).unwrap();
             }
         }
-        finish(&house, &path, &format!("after {kills} kills"));
+        finish(&house, &path, &witness, &format!("after {kills} kills"));
     }
 }
 
@@ -252,7 +278,8 @@ fn nothing_stays_locked_after_a_crash() {
     assert!(until(&mut child, || !house.parts_sent().is_empty()));
     let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
     assert!(matches!(&error, Error::CheckpointInUse { path } if path.ends_with("f.cp")), "{error}");
-    kill(child);
+    let mut witness = Witness::default();
+    witness.kill(&house, child);
     house.server.clear_faults();
-    finish(&house, &path, "after a kill");
+    finish(&house, &path, &witness, "after a kill");
 }

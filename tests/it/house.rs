@@ -107,6 +107,10 @@ pub fn alone(test: &str) -> bool {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     let output = command.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     false
 }

@@ -74,7 +74,8 @@ fn more_than_a_thousand_uploads_come_in_pages() {
     house.server.inject(Rule::new(fault).on(Operation::UploadPart).forever());
     let path = house.file("f", 1);
     // The page ends within the uploads of one odd key.
-    let all: Vec<_> = (0..990).map(|n| format!("a{n:04}")).chain((0..20).map(|_| "c +%\u{1}中".to_owned())).collect();
+    let all: Vec<_> =
+        (0..990).map(|n| format!("a{n:04}")).chain((0..20).map(|_| "c +%\u{1}中".to_owned())).collect();
     for key in &all {
         let options = [checkpoint_store(Nowhere), multipart_threshold(0)];
         house.bucket.upload_file(key, &path, PART, options).unwrap_err();
@@ -200,6 +201,37 @@ fn a_record_of_another_endpoint_sends_no_request_there_and_aborts_nothing() {
     assert!(elsewhere.requests().iter().all(|logged| logged.operation != Operation::AbortMultipartUpload));
     assert!(elsewhere.object("examplebucket", "o").is_some());
     house.assert_files(&["f"]);
+}
+
+/// Between fork and exec, a child has a copy of every open file.
+#[cfg(unix)]
+#[test]
+fn a_process_that_is_started_meanwhile_keeps_no_record_locked() {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let house = House::new();
+    let path = house.file("f", 2 * PART);
+    let done = AtomicBool::new(false);
+    let start_processes = || {
+        while !done.load(Ordering::Relaxed) {
+            Command::new("true").status().unwrap();
+        }
+    };
+    let call = |_| {
+        house.refuse_part(1);
+        house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err()
+    };
+    let errors = std::thread::scope(|scope| {
+        scope.spawn(start_processes);
+        scope.spawn(start_processes);
+        let errors: Vec<_> = (0..100).map(call).collect();
+        done.store(true, Ordering::Relaxed);
+        errors
+    });
+    for error in errors {
+        assert_eq!(error.service_code(), Some("AccessDenied"), "{error:?}");
+    }
 }
 
 #[test]

@@ -595,6 +595,25 @@ fn an_open_file_resumes_by_a_directory_or_a_path() {
 }
 
 #[test]
+fn another_open_file_does_not_get_the_parts_of_the_first() {
+    let house = House::new();
+    let (first, second, records) =
+        (house.file("f", 3 * PART), house.file("g", 3 * PART), house.path("records"));
+    let time = SystemTime::now() - Duration::from_secs(60);
+    let open = |path: &std::path::Path| {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+        file
+    };
+    house.refuse_part(3);
+    house.bucket.upload_open_file("o", open(&first), PART, [checkpoint_dir(true, &records)]).unwrap_err();
+    let uploaded =
+        house.bucket.upload_open_file("o", open(&second), PART, [checkpoint_dir(true, &records)]).unwrap();
+    assert_eq!(uploaded.parts_resumed, 0);
+    house.assert_stored("o", &second);
+}
+
+#[test]
 fn every_body_has_its_md5_when_wanted() {
     for size in SIZES {
         let house = House::new();

@@ -294,3 +294,31 @@ fn many_pages_of_parts_are_read() {
     assert_eq!(house.requests(Operation::ListParts).len(), 3);
     assert_eq!(house.parts_sent().len(), 2_500 - uploaded.parts_resumed);
 }
+
+#[test]
+fn parts_in_flight_are_recorded_when_another_one_fails() {
+    let house = House::new();
+    let path = house.file("f", SIZE);
+    let denied = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
+    house
+        .server
+        .inject(Rule::new(Fault::Slow { bytes_per_second: 2 * PART }).on(Operation::UploadPart).part(1));
+    house.server.inject(Rule::new(denied).on(Operation::UploadPart).part(2).forever());
+    let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, ""), routines(2)]).unwrap_err();
+    assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
+    assert_eq!(house.parts_sent(), [1, 2]);
+    let record = std::fs::read_to_string(house.path("f.cp")).unwrap();
+    assert!(record.contains("\npart 1 "), "{record}");
+}
+
+#[test]
+fn a_part_that_does_not_end_in_time_is_cut_off_and_the_upload_starts_over_all_the_same() {
+    let house = House::new();
+    let path = house.file("f", SIZE);
+    house.server.inject(Rule::new(Fault::Stall).on(Operation::UploadPart).part(1));
+    house.server.inject(Rule::new(Fault::ExpireUpload).on(Operation::UploadPart).part(2));
+    let uploaded = house.bucket.upload_file("o", &path, PART, [checkpoint(true, ""), routines(2)]).unwrap();
+    assert_eq!(uploaded.parts, 9);
+    house.assert_stored("o", &path);
+    house.assert_nothing_left(&["f"]);
+}

@@ -42,7 +42,8 @@ const FOREIGN: [(&str, &[&str]); 10] = [
 const CLOCKS: [&str; 5] =
     ["Instant::now", "SystemTime::now", "thread::sleep", "wait_timeout", "recv_timeout"];
 
-const LINES_MAX: usize = 340;
+/// Of code; comments and empty lines are free.
+const LINES_MAX: usize = 300;
 const FUNCTION_LINES_MAX: usize = 70;
 
 fn root() -> PathBuf {
@@ -114,7 +115,8 @@ fn the_client_has_the_only_clock_and_the_only_sleep() {
 #[test]
 fn files_and_functions_can_be_read_at_a_glance() {
     for (file, code) in sources() {
-        let lines = code.lines().count();
+        let lines =
+            code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
         assert!(lines <= LINES_MAX, "{file} has {lines} lines");
         let mut begun: Option<(usize, &str, usize)> = None;
         for (number, line) in code.lines().enumerate() {

@@ -205,10 +205,12 @@ fn a_cname_through_a_proxy() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_a_transport_error() {
+fn a_proxy_that_hangs_up_is_a_transport_error() {
     let house = House::new();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let bucket = bucket(client(&house.server).proxy(format!("http://user:hush@{closed}")));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let bucket = bucket(client(&house.server).proxy(format!("http://user:hush@{address}")));
     let error = bucket.upload_file("o", house.file("f", 1), PART, []).unwrap_err();
     assert!(matches!(error, Error::Transport { attempts: 5, .. }), "{error:?}");
     assert!(error.is_resumable() && !format!("{error} {error:?}").contains("hush"));
@@ -268,6 +270,27 @@ fn a_refusal_is_told_in_full_and_not_repeated() {
 }
 
 #[test]
+fn an_error_is_one_line_whatever_the_key() {
+    let key = "a\r\nERROR b\u{1b}[31m中";
+    for size in SIZES {
+        let house = House::new();
+        let path = house.file("f", size);
+        let wrong = bucket(client(&house.server).credentials(Credentials::new("ak", "wrong")));
+        let refused = wrong.upload_file(key, &path, PART, []).unwrap_err();
+        house.server.inject(Rule::new(Fault::Html).forever());
+        let untrusted = house.bucket.upload_file(key, &path, PART, []).unwrap_err();
+        house.server.clear_faults();
+        house.server.inject(Rule::new(Fault::Reset).forever());
+        let broken = house.bucket.upload_file(key, &path, PART, []).unwrap_err();
+        let too_long = house.bucket.upload_file(&key.repeat(100), &path, PART, []).unwrap_err();
+        for error in [refused, untrusted, broken, too_long] {
+            let text = error.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_clock_costs_one_request() {
     for (signature, skew) in
         SIGNATURES.into_iter().flat_map(|signature| [(signature, 3600), (signature, -86_400)])
@@ -318,7 +341,9 @@ fn redirects_are_not_followed() {
         for code in [301, 302, 307, 308] {
             let (house, elsewhere) = (House::new(), LocalOss::start());
             let location = format!("{}/examplebucket/o", elsewhere.endpoint());
-            house.server.inject(Rule::new(Fault::Redirect { status: code, location }).on(operation).forever());
+            house
+                .server
+                .inject(Rule::new(Fault::Redirect { status: code, location }).on(operation).forever());
             let path = house.file("f", if operation == Operation::PutObject { 1 } else { 2 * PART });
             let error = house.bucket.upload_file("o", &path, PART, []).unwrap_err();
             assert!(!error.is_resumable());
@@ -339,7 +364,8 @@ fn a_gigabyte_of_answer_is_not_read() {
         let size = if operation == Operation::PutObject { 1 } else { 2 * PART };
         let started = Instant::now();
         let error = bucket.upload_file("o", house.file("f", size), PART, []).unwrap_err();
-        assert!(error.to_string().contains("response"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("response") && text.contains("larger than"), "{text}");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         assert!(house.server.object("examplebucket", "o").is_none());
     }

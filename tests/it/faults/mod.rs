@@ -1,8 +1,10 @@
 //! The network, the server, the file and the disk fail, each at every point where it can.
 
+mod disk;
 mod lost;
 mod network;
 mod source;
+mod stalls;
 
 use std::fmt::Debug;
 use std::panic::resume_unwind;

@@ -18,7 +18,7 @@ use Operation::*;
 
 /// What the upload finds when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Story {
+pub enum Story {
     /// A small file: one request.
     Put,
     /// Nothing.
@@ -104,7 +104,7 @@ fn effect(fault: &Fault, operation: Operation, story: Story) -> Effect {
 }
 
 /// The upload that is struck.
-struct Bench {
+pub struct Bench {
     house: House,
     fault: Fault,
     story: Story,
@@ -113,7 +113,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(fault: Fault, story: Story, recorded: bool) -> Bench {
+    pub fn new(fault: Fault, story: Story, recorded: bool) -> Bench {
         let server = LocalOss::start();
         server.add_credentials("ak2", "sk2", None);
         let count = AtomicUsize::new(0);
@@ -163,7 +163,7 @@ impl Bench {
     }
 
     /// Whether the fault fired at all.
-    fn strike(&self, rule: Rule, forever: bool) -> bool {
+    pub fn strike(&self, rule: Rule, forever: bool) -> bool {
         let server = &self.house.server;
         let before = server.requests().len();
         server.inject(rule);
@@ -263,7 +263,8 @@ impl Bench {
         let requests = self.house.server.requests();
         let answers_lost = struck.iter().filter(|logged| logged.operation == InitiateMultipartUpload).count();
         let of = |id: &str| requests.iter().filter(|logged| logged.upload_id.as_deref() == Some(id)).count();
-        let hopeless = forever || !matches!(effect(&self.fault, InitiateMultipartUpload, self.story), Effect::Passing(_));
+        let hopeless = forever
+            || !matches!(effect(&self.fault, InitiateMultipartUpload, self.story), Effect::Passing(_));
         let (mut unknown, mut known) = (0, Vec::new());
         for upload in self.house.server.uploads() {
             let id = upload.upload_id.as_str();

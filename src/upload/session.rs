@@ -1,0 +1,37 @@
+//! An upload that OSS knows.
+
+use super::checkpoint::Record;
+use super::plan::Plan;
+use crate::part::Part;
+
+/// The record is what is known of it.
+pub(super) struct Session {
+    pub(super) record: Record,
+    pub(super) parts_resumed: usize,
+    pub(super) origin: Origin,
+    /// Complete was sent in an earlier call, and its answer is not known.
+    pub(super) may_be_complete: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Initiated,
+    Recorded,
+    /// Found on the server: perhaps somebody else's.
+    Adopted,
+}
+
+impl Session {
+    pub(super) fn bytes(&self, plan: &Plan) -> u64 {
+        self.record.parts.keys().filter_map(|number| plan.piece(*number)).map(|piece| piece.size).sum()
+    }
+
+    /// Of the whole object, from its parts; all are there.
+    pub(super) fn crc64(&self, plan: &Plan) -> u64 {
+        let joined = |crc64, part: &Part| {
+            let size = plan.piece(part.number).map_or(0, |piece| piece.size);
+            crate::crc64::combine(crc64, part.crc64, size)
+        };
+        self.record.parts.values().fold(0, joined)
+    }
+}
