@@ -200,7 +200,7 @@ impl Line {
         };
         let delay = match wait.at_once {
             true => Duration::ZERO,
-            false => policy.delay(tries.made, fastrand::f64(), wait.retry_after),
+            false => self.at_most(policy.delay(tries.made, fastrand::f64(), wait.retry_after)),
         };
         log::warn!(
             "{} of {} failed (attempt {} of {attempts_max}), again in {} ms: {}",
@@ -213,6 +213,7 @@ impl Line {
         payload.retrying();
         match self.switch.wait(delay, Flow::Draining) {
             true => Ok(()),
+            false if self.switch.is_cut() => Err(Failed::Stopped { answer_lost }),
             false => Err(setback.into_failed(request, tries)),
         }
     }

@@ -107,18 +107,36 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Best effort: what OSS goes on storing is billed, but is no reason to fail.
-    pub(super) fn abort(&self, record: &Record, line: &Line) {
+    /// Best effort: what OSS goes on storing is billed, but is no reason to fail. And only where the record names our
+    /// own endpoint: a file never tells us whom to send a signed request to. False if the line was stopped.
+    pub(super) fn abort(&self, record: &Record, line: &Line) -> bool {
         let (subject, upload_id) = (&record.subject, &record.upload_id);
-        let headers = self.settings.headers.plain();
-        let request = abort::request(&subject.bucket, &subject.key, upload_id, headers);
+        if subject.endpoint != self.target.client.endpoint().origin() {
+            return true;
+        }
+        let request = abort::request(&subject.bucket, &subject.key, upload_id, self.settings.headers.plain());
         match line.call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response)) {
             Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
                 log::warn!("the upload {upload_id} is left on the server: {error}");
             }
-            Err(Failed::Stopped { .. }) => log::warn!("the upload {upload_id} is left on the server"),
+            Err(Failed::Stopped { .. }) => return false,
             _ => {}
         }
+        true
+    }
+
+    /// The same when the call is over: a few seconds after a failure, one second after a cancel, which may also come
+    /// in the middle of the former.
+    pub(super) fn abort_briefly(&self, record: &Record, cancelled: bool) {
+        if !cancelled {
+            let line = self.line.tidying(false);
+            let switch = line.switch();
+            let _cancelling = self.settings.cancel.on_cancel(move || switch.cut());
+            if self.abort(record, &line) {
+                return;
+            }
+        }
+        self.abort(record, &self.line.tidying(true));
     }
 
     pub(super) fn check_cancelled(&self) -> Result<(), Stop> {

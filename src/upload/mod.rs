@@ -106,7 +106,7 @@ impl Upload<'_, '_> {
         };
         let mut result = self.send_and_complete(&mut session);
         if let Err(Stop::StartOver(reason, _)) = result {
-            session = self.start_over(session, reason)?;
+            session = self.start_over(&session, reason)?;
             result = self.send_and_complete(&mut session);
         }
         result.map_err(|stop| self.tidy_up(&session, stop))
@@ -150,12 +150,23 @@ impl Upload<'_, '_> {
         Ok(session)
     }
 
-    fn start_over(&mut self, session: Box<Session>, reason: RestartReason) -> Result<Box<Session>, Stop> {
+    /// Once, and by itself: this upload can't be carried on.
+    fn start_over(&mut self, session: &Session, reason: RestartReason) -> Result<Box<Session>, Stop> {
         self.context.renew_line();
-        if reason != RestartReason::UploadNotFound {
+        if reason != RestartReason::UploadNotFound && session.origin != Origin::Adopted {
             self.context.abort(&session.record, &self.context.line);
         }
-        self.begin(ProgressEvent::Restarted(reason))
+        self.begin(ProgressEvent::Restarted(reason)).map_err(|stop| self.give_up(&session.record, stop))
+    }
+
+    /// Beginning anew has failed. If it was cancelled, the upload that it was to replace goes as well.
+    fn give_up(&mut self, old: &Record, stop: Stop) -> Stop {
+        let cancelled = matches!(stop, Stop::Cancelled { .. });
+        if cancelled && self.context.settings.delete_upload_on_cancelling {
+            self.context.abort_briefly(old, true);
+            self.keeper.remove();
+        }
+        stop
     }
 
     /// After a failure: keep the upload for the next call, or leave nothing behind.
@@ -181,8 +192,7 @@ impl Upload<'_, '_> {
         }
         let cancelled = matches!(stop, Stop::Cancelled { .. });
         if !(adopted && cancelled) {
-            let line = self.context.line.tidying(cancelled);
-            self.context.abort(&session.record, &line);
+            self.context.abort_briefly(&session.record, cancelled);
         }
         self.keeper.remove();
         stop

@@ -12,9 +12,12 @@ use crate::protocol::put_object;
 
 impl Upload<'_, '_> {
     pub(super) fn put(&mut self) -> Result<Uploaded, Stop> {
-        if let Found::Record(record) = self.keeper.load()? {
-            self.abort_superseded(&record);
-        }
+        let Found::Record(superseded) = self.keeper.load()? else { return self.put_file() };
+        self.context.abort(&superseded, &self.context.line);
+        self.put_file().map_err(|stop| self.give_up(&superseded, stop))
+    }
+
+    fn put_file(&mut self) -> Result<Uploaded, Stop> {
         self.reporter.begin(ProgressEvent::Started, None, 0, 0);
         self.check_panicked()?;
         let Upload { context, reporter, keeper } = self;

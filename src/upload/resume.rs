@@ -41,8 +41,9 @@ impl Upload<'_, '_> {
         };
         let subject = self.context.subject();
         if let Some(reason) = subject.difference(&record.subject) {
-            self.abort_superseded(&record);
-            return self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
+            self.context.abort(&record, &self.context.line);
+            let begun = self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
+            return begun.map_err(|stop| self.give_up(&record, stop));
         }
         let doubtful = subject.is_doubtful(&record.subject);
         let session = Box::new(Session {
@@ -52,14 +53,6 @@ impl Upload<'_, '_> {
             origin: Origin::Recorded,
         });
         self.carry_on(session, doubtful)
-    }
-
-    /// Best effort, and only where the record names our own endpoint: a file never tells us whom to send a signed
-    /// request to.
-    pub(super) fn abort_superseded(&self, record: &Record) {
-        if record.subject.endpoint == self.context.target.client.endpoint().origin() {
-            self.context.abort(record, &self.context.line);
-        }
     }
 
     fn carry_on(&mut self, mut session: Box<Session>, doubtful: bool) -> Result<Resumed, Stop> {
@@ -73,7 +66,7 @@ impl Upload<'_, '_> {
                 return Ok(Resumed::Complete(uploaded));
             }
             Ok(Reconciled::StartOver(reason)) => {
-                return self.start_over(session, reason).map(Resumed::Session);
+                return self.start_over(&session, reason).map(Resumed::Session);
             }
             Err(stop) => return Err(self.tidy_up(&session, stop)),
         }

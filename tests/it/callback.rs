@@ -192,6 +192,19 @@ fn a_failed_callback_is_not_a_failed_upload() {
 }
 
 #[test]
+fn an_outdated_record_goes_even_if_the_callback_fails() {
+    let (house, app) = (House::new(), App::start(500, "{}"));
+    house.refuse_part(2);
+    house.bucket.upload_file("o", house.file("f", 2 * PART), PART, [checkpoint(true, "")]).unwrap_err();
+    house.assert_files(&["f", "f.cp"]);
+    let options = [callback(Callback::new(app.url("/"), "body")), checkpoint(true, "")];
+    let error = house.bucket.upload_file("o", house.file("f", 1), PART, options).unwrap_err();
+    assert_eq!(error.service_code(), Some("CallbackFailed"));
+    house.assert_stored("o", &house.path("f"));
+    house.assert_nothing_left(&["f"]);
+}
+
+#[test]
 fn a_lost_answer_takes_the_callbacks_answer_with_it() {
     let (house, app) = (House::new(), App::start(200, "{}"));
     let path = house.file("f", 2 * PART);

@@ -166,6 +166,9 @@ fn what_a_provider_says_is_the_source_of_the_error() {
     assert!(error.to_string().contains("the vault is sealed") && error.is_resumable());
     assert_eq!(house.server.requests().len(), 0);
     house.assert_nothing_left(&["f"]);
+    let fails = bucket(&house, || Err("two\nlines".into()));
+    let error = fails.upload_file("o", house.path("f"), PART, []).unwrap_err();
+    assert!(!error.to_string().contains('\n'), "{error}");
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn child_that_tells_all() {
             let client = builder.build().unwrap();
             let bucket = client.bucket("examplebucket").unwrap();
             println!("{client:?} {bucket:?}");
-            match bucket.upload_file("o", &path, PART, [checkpoint(true, "")]) {
+            match bucket.upload_file("o\nFORGED", &path, PART, [checkpoint(true, "")]) {
                 Ok(uploaded) => println!("uploaded: {uploaded:?}"),
                 Err(error) => println!("error: {error} {error:?} {:?}", std::error::Error::source(&error)),
             }
@@ -397,4 +400,6 @@ fn nothing_tells_the_secret() {
         let line = said.lines().find(|line| line.contains(hushed));
         assert_eq!(line, None);
     }
+    let forged = said.lines().find(|line| line.starts_with("FORGED"));
+    assert_eq!(forged, None, "a key must not begin a line of the log");
 }

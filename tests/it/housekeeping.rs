@@ -398,25 +398,33 @@ fn a_failure_leaves_the_upload_for_the_next_machine() {
 }
 
 #[test]
-fn cancelling_aborts_what_this_call_began_and_leaves_what_it_adopted() {
-    let cancelled = |house: &House| {
+fn cancelling_aborts_what_this_call_began_and_nothing_else() {
+    let cancelled = |house: &House, record: UploadOption<'_>| {
         let token = CancelToken::new();
         let stop = |progress: &oss_upload::Progress| {
             if progress.event == ProgressEvent::Transferred {
                 token.cancel();
             }
         };
-        let options = [cancel(&token), adopt_unfinished(true), progress(stop)];
+        let options = [record, cancel(&token), adopt_unfinished(true), progress(stop)];
         let error = house.bucket.upload_file("o", house.path("f"), PART, options).unwrap_err();
         assert!(matches!(error, Error::Cancelled { object_may_exist: false, .. }), "{error:?}");
     };
-    let house = House::new();
-    house.file("f", 20 * PART);
-    cancelled(&house);
-    house.assert_nothing_left(&["f"]);
-    let left = leave(&house, "o", 20 * PART, 2);
-    cancelled(&house);
-    assert_eq!(house.server.uploads()[0].upload_id, left);
-    assert!(adopt(&house, []).unwrap().parts_resumed >= 2);
-    house.assert_stored("o", &house.path("f"));
+    for recorded in [false, true] {
+        let house = House::new();
+        house.file("f", 20 * PART);
+        cancelled(&house, checkpoint(recorded, ""));
+        house.assert_nothing_left(&["f"]);
+        // Adopted, without and with a record of it.
+        let left = leave(&house, "o", 20 * PART, 2);
+        if recorded {
+            house.refuse_part(3);
+            adopt(&house, [checkpoint(true, "")]).unwrap_err();
+        }
+        cancelled(&house, checkpoint(recorded, ""));
+        assert_eq!(house.server.uploads()[0].upload_id, left);
+        assert!(adopt(&house, [checkpoint(recorded, "")]).unwrap().parts_resumed >= 2);
+        house.assert_stored("o", &house.path("f"));
+        house.assert_nothing_left(&["f"]);
+    }
 }

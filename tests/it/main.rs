@@ -5,6 +5,7 @@ mod house;
 mod callback;
 mod cancel;
 mod checkpoint;
+mod coming_from;
 mod crash;
 mod credentials;
 mod faults;

@@ -10,7 +10,7 @@ use std::thread;
 use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
     Callback, Error, Progress, ProgressEvent, RestartReason, UploadOption, Uploaded, callback, checkpoint,
-    forbid_overwrite, progress,
+    forbid_overwrite, progress, sequential,
 };
 
 use super::each;
@@ -200,6 +200,33 @@ fn parts_whose_answers_are_lost_are_found_by_the_next_call() {
         assert_eq!((uploaded.parts_resumed, house.parts_sent()), (2, vec![3, 4]));
         house.assert_stored("o", &house.path("f"));
         house.assert_nothing_left(&["f"]);
+    }
+}
+
+/// OSS refuses to take a part of a sequential upload twice, and says which one it has.
+#[test]
+fn a_sequential_part_whose_answer_is_lost_is_not_sent_twice() {
+    for (fault, size) in
+        [ResetAfterApply, CloseAfterApply, NoEtag].into_iter().zip([SIZE, 4 * PART, PART + 1])
+    {
+        for (forever, recorded) in [(false, true), (false, false), (true, true)] {
+            let house = House::new();
+            house.file("f", size);
+            let rule = Rule::new(fault.clone()).on(UploadPart).part(2);
+            house.server.inject(if forever { rule.forever() } else { rule });
+            let options = || [sequential(true), checkpoint(recorded, "")];
+            let result = upload(&house, options());
+            if forever && result.is_err() {
+                house.server.clear_faults();
+                house.server.clear_requests();
+                upload(&house, options()).unwrap();
+                assert!(!house.parts_sent().contains(&2), "{fault:?}");
+            } else {
+                result.unwrap();
+            }
+            house.assert_stored("o", &house.path("f"));
+            house.assert_nothing_left(&["f"]);
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
-use oss_upload::{Credentials, Error, RetryPolicy, UploadOption, Uploaded, adopt_unfinished, checkpoint};
+use oss_upload::{
+    Credentials, Error, RetryPolicy, UploadOption, Uploaded, adopt_unfinished, checkpoint, content_md5,
+    routines,
+};
 
 use super::each;
 use crate::house::{House, PART, client, content};
@@ -29,6 +32,8 @@ pub enum Story {
     Completing,
     /// A record of another content of the file.
     Superseded,
+    /// The same, and the file has become small.
+    Shrunk,
     /// No record, but an unfinished upload with one of three parts.
     Adopted,
 }
@@ -40,7 +45,7 @@ impl Story {
             Story::Put => 1,
             Story::Parts => 5,
             Story::Resumed => 4,
-            Story::Completing => 2,
+            Story::Completing | Story::Shrunk => 2,
             Story::Superseded => 6,
             Story::Adopted => 5,
         }
@@ -143,17 +148,20 @@ impl Bench {
         let rule = match self.story {
             Story::Put | Story::Parts => return,
             Story::Completing => Rule::new(CloseAfterApply).on(CompleteMultipartUpload).forever(),
-            Story::Resumed | Story::Superseded | Story::Adopted => {
+            Story::Resumed | Story::Superseded | Story::Shrunk | Story::Adopted => {
                 Rule::new(status(403, "AccessDenied")).on(UploadPart).part(2)
             }
         };
         server.inject(rule);
         self.upload().unwrap_err();
         server.clear_faults();
-        if self.story == Story::Superseded {
-            std::fs::write(&self.path, content("another", 2 * PART + 7)).unwrap();
-            server.clear_requests();
-        }
+        let size = match self.story {
+            Story::Superseded => 2 * PART + 7,
+            Story::Shrunk => PART / 10,
+            _ => return,
+        };
+        std::fs::write(&self.path, content("another", size)).unwrap();
+        server.clear_requests();
     }
 
     fn upload(&self) -> Result<Uploaded, Error> {
@@ -289,7 +297,7 @@ fn status(status: u16, code: &str) -> Fault {
     Status { status, code: code.into(), retry_after: None }
 }
 
-const STORIES: [(Story, bool); 8] = [
+const STORIES: [(Story, bool); 9] = [
     (Story::Put, false),
     (Story::Put, true),
     (Story::Parts, false),
@@ -297,6 +305,7 @@ const STORIES: [(Story, bool); 8] = [
     (Story::Resumed, true),
     (Story::Completing, true),
     (Story::Superseded, true),
+    (Story::Shrunk, true),
     (Story::Adopted, false),
 ];
 
@@ -375,4 +384,41 @@ fn answers_that_are_not_true() {
 #[test]
 fn what_expires_and_what_is_slow() {
     sweep([ExpireUpload, ExpireToken, SkewClock(3600), SkewClock(-3600), Slow { bytes_per_second: 4 << 20 }]);
+}
+
+/// OSS compares before it stores. A bit that flipped on the way is no reason to give up.
+#[test]
+fn with_content_md5_no_corrupted_body_is_ever_stored() {
+    for (size, operation) in [(2 * PART + 7, UploadPart), (PART, PutObject)] {
+        let house = House::new();
+        let path = house.file("f", size);
+        let options = || [content_md5(true), checkpoint(true, "")];
+        house.server.inject(Rule::new(CorruptBody).on(operation).forever());
+        house.bucket.upload_file("o", &path, PART, options()).unwrap_err();
+        assert!(house.server.object("examplebucket", "o").is_none(), "{operation:?}");
+        house.server.clear_faults();
+        house.server.inject(Rule::new(CorruptBody).on(operation));
+        house.bucket.upload_file("o", &path, PART, options()).unwrap();
+        house.assert_stored("o", &path);
+        house.assert_nothing_left(&["f"]);
+    }
+}
+
+/// Of many parts at the same time, one fails for good.
+#[test]
+fn after_a_failure_no_part_begins_and_none_is_lost() {
+    let server = LocalOss::builder().latency(Duration::from_millis(20)).start().unwrap();
+    let house = House::with(server);
+    let path = house.file("f", 12 * PART);
+    let options = || [routines(3), checkpoint(true, "")];
+    house.refuse_part(2);
+    let error = house.bucket.upload_file("o", &path, PART, options()).unwrap_err();
+    assert!(matches!(&error, Error::Service(service) if service.part == Some(2)), "{error}");
+    let first = house.parts_sent();
+    assert!(first.len() <= 6, "parts were begun after the failure: {first:?}");
+    let uploaded = house.bucket.upload_file("o", &path, PART, options()).unwrap();
+    assert_eq!(uploaded.parts_resumed, first.len() - 1, "but part 2");
+    assert_eq!(house.parts_sent().len(), 13, "every part once, part 2 twice");
+    house.assert_stored("o", &path);
+    house.assert_nothing_left(&["f"]);
 }

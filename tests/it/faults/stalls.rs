@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
-use oss_upload::{Error, RetryPolicy, checkpoint, multipart_threshold};
+use oss_upload::{Error, RetryPolicy, checkpoint, multipart_threshold, routines};
 
 use super::each;
 use super::network::{Bench, Story};
@@ -83,6 +83,27 @@ fn impatient(server: LocalOss) -> House {
     let mut house = House::with(server);
     house.bucket = client.bucket("examplebucket").unwrap();
     house
+}
+
+/// Part 2 is refused while part 1 is on its way: slowly, or in silence.
+#[test]
+fn parts_on_their_way_get_five_seconds_when_another_fails() {
+    let slow = Slow { bytes_per_second: 100 * 1024 };
+    each([(slow, 0..4, 1), (Stall, 5..8, 0)], |(fault, seconds, acknowledged)| {
+        let house = House::new();
+        let path = house.file("f", 4 * PART);
+        house.server.inject(Rule::new(fault).on(UploadPart).part(1));
+        house.refuse_part(2);
+        let options = || [routines(2), checkpoint(true, "")];
+        let started = Instant::now();
+        let error = house.bucket.upload_file("o", &path, PART, options()).unwrap_err();
+        assert!(matches!(&error, Error::Service(service) if service.part == Some(2)), "{error}");
+        assert!(seconds.contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+        let uploaded = house.bucket.upload_file("o", &path, PART, options()).unwrap();
+        assert_eq!(uploaded.parts_resumed, acknowledged);
+        house.assert_stored("o", &path);
+        house.assert_nothing_left(&["f"]);
+    });
 }
 
 #[test]
