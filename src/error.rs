@@ -186,13 +186,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
-            Error::Source { path, source } => write!(f, "can't read {}: {source}", name(path)),
+            Error::Source { path, source } => write!(f, "can't read {}: {}", name(path), line(source)),
             Error::SourceChanged { path } => {
                 write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
             }
             Error::Checkpoint { path, source } => match path {
-                Some(path) => write!(f, "checkpoint {}: {source}", name(path)),
-                None => write!(f, "checkpoint store: {source}"),
+                Some(path) => write!(f, "checkpoint {}: {}", name(path), line(source)),
+                None => write!(f, "checkpoint store: {}", line(source)),
             },
             Error::CheckpointInUse { path } => {
                 write!(f, "checkpoint {} is in use by another upload", name(path))
@@ -202,9 +202,9 @@ impl fmt::Display for Error {
                 "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path",
                 name(path)
             ),
-            Error::Credentials { source } => write!(f, "no credentials: {source}"),
+            Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
             Error::Transport { operation, attempts, source, .. } => {
-                write!(f, "{operation} failed{}: {source}", Tried(*attempts))
+                write!(f, "{operation} failed{}: {}", Tried(*attempts), line(source))
             }
             Error::Service(service) => service.fmt(f),
             Error::Response { operation, reason, request_id } => {
@@ -315,7 +315,11 @@ fn name(path: &Path) -> String {
     if path.as_os_str().is_empty() { "the open file".to_owned() } else { printable(&path.to_string_lossy()) }
 }
 
-/// Names may hold line ends and control characters; an error is one line that colours nobody's terminal.
+fn line(source: &impl fmt::Display) -> String {
+    printable(&source.to_string())
+}
+
+/// Names, and what others say, may hold line ends and control characters; an error is one line that colours nobody's terminal.
 pub(crate) fn printable(text: &str) -> String {
     let escape = |character: char| match character.is_control() {
         true => character.escape_default().to_string(),

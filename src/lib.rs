@@ -17,6 +17,9 @@ mod error;
 mod part;
 mod percent;
 
+#[cfg(any(doc, doctest))]
+pub mod docs;
+
 pub use bucket::Bucket;
 pub use callback::Callback;
 pub use cancel::CancelToken;

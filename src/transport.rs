@@ -218,13 +218,16 @@ fn failure(error: ureq::Error, patience: Duration) -> TransportError {
         | ureq::Error::ConnectionFailed
         | ureq::Error::ConnectProxyFailed(_)
         | ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => true,
-        ureq::Error::Io(error) => matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable
-        ),
+        ureq::Error::Io(error) => {
+            is_lookup_failure(error)
+                || matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                        | io::ErrorKind::AddrNotAvailable
+                )
+        }
         _ => false,
     };
     // A certificate that isn't trusted comes as InvalidData out of the handshake.
@@ -244,11 +247,20 @@ fn failure(error: ureq::Error, patience: Duration) -> TransportError {
     TransportError { source: readable(error, patience), never_sent, permanent }
 }
 
+/// The resolver has no kind of its own in `std`: on Unix its words, on Windows its codes tell.
+fn is_lookup_failure(error: &io::Error) -> bool {
+    const WINDOWS: [i32; 3] = [11_001, 11_002, 11_004];
+    let by_code = cfg!(windows) && error.raw_os_error().is_some_and(|code| WINDOWS.contains(&code));
+    by_code || error.to_string().starts_with("failed to lookup address information")
+}
+
 /// The error in words that a person can act on.
 fn readable(error: ureq::Error, patience: Duration) -> io::Error {
     let patience = humantime::format_duration(Duration::from_secs(patience.as_secs().max(1)));
     let timed_out = |what: String| io::Error::new(io::ErrorKind::TimedOut, what);
+    let unknown_host = || io::Error::new(io::ErrorKind::NotFound, "the host name is not known");
     match error {
+        ureq::Error::Io(error) if is_lookup_failure(&error) => unknown_host(),
         ureq::Error::Io(error) => error,
         ureq::Error::Timeout(Timeout::Connect) => {
             timed_out("the connection could not be made in time".into())
@@ -257,7 +269,7 @@ fn readable(error: ureq::Error, patience: Duration) -> io::Error {
             timed_out(format!("the server took no data for {patience}"))
         }
         ureq::Error::Timeout(_) => timed_out(format!("no answer for {patience}")),
-        ureq::Error::HostNotFound => io::Error::new(io::ErrorKind::NotFound, "the host name is not known"),
+        ureq::Error::HostNotFound => unknown_host(),
         ureq::Error::BodyExceedsLimit(limit) => {
             io::Error::new(io::ErrorKind::InvalidData, format!("the response is larger than {limit} bytes"))
         }

@@ -109,7 +109,7 @@ impl<'a> Context<'a> {
 
     /// Best effort: what OSS goes on storing is billed, but is no reason to fail. And only where the record names our
     /// own endpoint: a file never tells us whom to send a signed request to. False if the line was stopped.
-    pub(super) fn abort(&self, record: &Record, line: &Line) -> bool {
+    fn abort(&self, record: &Record, line: &Line) -> bool {
         let (subject, upload_id) = (&record.subject, &record.upload_id);
         if subject.endpoint != self.target.client.endpoint().origin() {
             return true;
@@ -125,17 +125,16 @@ impl<'a> Context<'a> {
         true
     }
 
-    /// The same when the call is over: a few seconds after a failure, one second after a cancel, which may also come
-    /// in the middle of the former.
-    pub(super) fn abort_briefly(&self, record: &Record, cancelled: bool) {
-        if !cancelled {
-            let line = self.line.tidying(false);
-            let switch = line.switch();
-            let _cancelling = self.settings.cancel.on_cancel(move || switch.cut());
-            if self.abort(record, &line) {
-                return;
-            }
-        }
+    /// In a few seconds at most, unless it is cancelled.
+    pub(super) fn abort_soon(&self, record: &Record) -> bool {
+        let line = self.line.tidying(false);
+        let switch = line.switch();
+        let _cancelling = self.settings.cancel.on_cancel(move || switch.cut());
+        self.abort(record, &line)
+    }
+
+    /// In one attempt of one second: the call has been cancelled.
+    pub(super) fn abort_at_once(&self, record: &Record) {
         self.abort(record, &self.line.tidying(true));
     }
 

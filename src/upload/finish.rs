@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::progress::{ProgressEvent, RestartReason};
+use super::progress::RestartReason;
 use super::source::Change;
 use super::verify::Claim;
 use super::{Context, Session, Stop, Target, Upload, Uploaded};
@@ -26,7 +26,7 @@ impl Upload<'_, '_> {
         let headers = &context.settings.headers;
         let parts: Vec<Part> = session.record.parts.values().cloned().collect();
         let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
-        let mut on_retry = || reporter.tell(ProgressEvent::Retrying);
+        let mut on_retry = || reporter.retrying(&context.line);
         let mut message = Message::new(complete::body(&parts), &mut on_retry);
         let answer = context
             .line
@@ -86,7 +86,7 @@ impl Context<'_> {
             (Some("FileAlreadyExists"), _) if may_exist && self.settings.forbid_overwrite => {
                 let found = self.find_object(crc64, session.record.initiated)?.ok_or(Stop::Error(error))?;
                 // If it was not our Complete that made it, our parts are still there.
-                self.abort(&session.record, &self.line);
+                self.abort_soon(&session.record);
                 Ok(found)
             }
             _ => Err(Stop::Error(error)),

@@ -123,7 +123,7 @@ impl Upload<'_, '_> {
         let Target { bucket, key, .. } = *context.target;
         let settings = &context.settings;
         let request = initiate::request(bucket, key, settings.sequential, &settings.headers.initiate());
-        let mut on_retry = || reporter.tell(ProgressEvent::Retrying);
+        let mut on_retry = || reporter.retrying(&context.line);
         let (upload_id, initiated) = context
             .line
             .call(&request, &mut Message::new("", &mut on_retry), |response, _| {
@@ -154,29 +154,35 @@ impl Upload<'_, '_> {
     fn start_over(&mut self, session: &Session, reason: RestartReason) -> Result<Box<Session>, Stop> {
         self.context.renew_line();
         if reason != RestartReason::UploadNotFound && session.origin != Origin::Adopted {
-            self.context.abort(&session.record, &self.context.line);
+            self.context.abort_soon(&session.record);
         }
         self.begin(ProgressEvent::Restarted(reason)).map_err(|stop| self.give_up(&session.record, stop))
     }
 
     /// Beginning anew has failed. If it was cancelled, the upload that it was to replace goes as well.
     fn give_up(&mut self, old: &Record, stop: Stop) -> Stop {
-        let cancelled = matches!(stop, Stop::Cancelled { .. });
-        if cancelled && self.context.settings.delete_upload_on_cancelling {
-            self.context.abort_briefly(old, true);
+        let stop = self.unless_panicked(stop);
+        if matches!(stop, Stop::Cancelled { .. }) && self.context.settings.delete_upload_on_cancelling {
+            self.context.abort_at_once(old);
             self.keeper.remove();
         }
         stop
     }
 
+    /// A callback that panics stops the line; that is no cancelling.
+    fn unless_panicked(&self, stop: Stop) -> Stop {
+        if self.reporter.has_panicked() { Stop::Panicked } else { stop }
+    }
+
     /// After a failure: keep the upload for the next call, or leave nothing behind.
     fn tidy_up(&mut self, session: &Session, stop: Stop) -> Stop {
+        let stop = self.unless_panicked(stop);
         if let Stop::Over(_) = stop {
             self.keeper.remove();
             return stop;
         }
         let settings = &self.context.settings;
-        let adopted = session.origin == Origin::Adopted;
+        let others = settings.adopt_unfinished && session.origin != Origin::Initiated;
         let keeps = match &stop {
             Stop::Cancelled { .. } => {
                 let kept_somewhere = self.keeper.is_on() || settings.adopt_unfinished;
@@ -191,8 +197,8 @@ impl Upload<'_, '_> {
             return stop;
         }
         let cancelled = matches!(stop, Stop::Cancelled { .. });
-        if !(adopted && cancelled) {
-            self.context.abort_briefly(&session.record, cancelled);
+        if !(others && cancelled) && (cancelled || !self.context.abort_soon(&session.record)) {
+            self.context.abort_at_once(&session.record);
         }
         self.keeper.remove();
         stop

@@ -218,6 +218,9 @@ pub fn sequential(sequential: bool) -> UploadOption<'static> {
 
 /// Send `Content-MD5` with every part, or with the single PutObject. It costs a second reading of the file; CRC-64 is always checked. Defaults
 /// to `false`. Android and iOS always send it.
+///
+/// With it, OSS refuses bytes that were damaged on their way before it stores them; without it, a damaged PutObject is noticed,
+/// and sent again, after it has replaced the object.
 pub fn content_md5(send: bool) -> UploadOption<'static> {
     flag(Flag::ContentMd5, send)
 }

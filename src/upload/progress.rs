@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::client::Line;
+
 /// Where an upload stands; given to the callback of [`progress`](crate::progress).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,6 +123,14 @@ impl<'a> Reporter<'a> {
         self.moved(on_the_way);
         if self.state.transferred > before {
             self.tell(ProgressEvent::Transferred);
+        }
+    }
+
+    /// A request of the calling thread's is tried again, unless the callback panics.
+    pub(super) fn retrying(&mut self, line: &Line) {
+        self.tell(ProgressEvent::Retrying);
+        if self.has_panicked() {
+            line.switch().cut();
         }
     }
 

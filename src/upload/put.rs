@@ -13,7 +13,7 @@ use crate::protocol::put_object;
 impl Upload<'_, '_> {
     pub(super) fn put(&mut self) -> Result<Uploaded, Stop> {
         let Found::Record(superseded) = self.keeper.load()? else { return self.put_file() };
-        self.context.abort(&superseded, &self.context.line);
+        self.context.abort_soon(&superseded);
         self.put_file().map_err(|stop| self.give_up(&superseded, stop))
     }
 

@@ -41,7 +41,7 @@ impl Upload<'_, '_> {
         };
         let subject = self.context.subject();
         if let Some(reason) = subject.difference(&record.subject) {
-            self.context.abort(&record, &self.context.line);
+            self.context.abort_soon(&record);
             let begun = self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
             return begun.map_err(|stop| self.give_up(&record, stop));
         }

@@ -1,6 +1,7 @@
 //! The threads of a call: fed by one channel, heard through another, stopped by draining the first.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
@@ -48,17 +49,26 @@ pub(super) fn run<J: Send, T: Send>(
     let result = thread::scope(|scope| {
         // Moved in here, so that a panic on this thread ends the workers before it goes on.
         let news: Receiver<Message<T>> = news;
+        let mut threads = Vec::with_capacity(routines);
         for index in 0..routines {
             let (take_job, tell, work) = (take_job.clone(), tell.clone(), &work);
             let worker = move || run_worker(&take_job, &tell, switch, work);
             match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
-                Ok(_) => {}
+                Ok(thread) => threads.push(thread),
                 Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
-                Err(error) => log::warn!("{index} threads instead of {routines}: {error}"),
+                Err(error) => {
+                    log::warn!("{index} threads instead of {routines}: {error}");
+                    break;
+                }
             }
         }
         drop(tell);
-        listen(&news, &take_job, switch, hear)
+        let result = listen(&news, &take_job, switch, hear);
+        // The scope waits for the closures; this waits until the threads are gone.
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        result
     });
     switch.reopen();
     result

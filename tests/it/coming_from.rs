@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
     Callback, CancelToken, CheckpointStore, Error, ObjectAcl, ProgressEvent, RestartReason, UploadOption,
-    Uploaded, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store, content_md5, content_type,
-    delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl, progress,
-    request_payer, routines, sequential, tag, traffic_limit,
+    Uploaded, adopt_unfinished, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store, content_md5,
+    content_type, delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold,
+    object_acl, progress, request_payer, routines, sequential, tag, traffic_limit,
 };
 
 use crate::callback::App;
@@ -98,17 +98,47 @@ fn go() {
     house.assert_nothing_left(&["examplefile.txt"]);
 }
 
-/// The records of other programs, Go's here, stay as they are.
+/// The records of other programs, Go's here, stay as they are. The upload itself can be taken over.
 #[test]
 fn checkpoint_files_of_the_sdks_are_left_alone() {
     let house = House::new();
-    let path = house.file("f", 2 * PART);
+    let path = house.file("f", 3 * PART);
+    house.refuse_part(3);
+    house.bucket.upload_file(KEY, &path, PART, [checkpoint(true, "")]).unwrap_err();
     let theirs = r#"{"Magic":"FE8BB4EA-B593-4FAC-AD7A-2459A36E2E62","MD5":"MQlyEzN+LcH+uMV84kQAYQ=="}"#;
     fs::write(house.path("f.cp"), theirs).unwrap();
+    house.server.clear_requests();
     let error = house.bucket.upload_file(KEY, &path, PART, [checkpoint(true, "")]).unwrap_err();
     assert!(matches!(error, Error::NotACheckpoint { .. }), "{error}");
-    assert_eq!(fs::read_to_string(house.path("f.cp")).unwrap(), theirs);
     assert_eq!(house.server.requests().len(), 0);
+    let uploaded = house.bucket.upload_file(KEY, &path, PART, [adopt_unfinished(true)]).unwrap();
+    assert_eq!(uploaded.parts_resumed, 2);
+    house.assert_stored(KEY, &path);
+    assert_eq!(fs::read_to_string(house.path("f.cp")).unwrap(), theirs);
+    house.assert_nothing_left(&["f", "f.cp"]);
+}
+
+#[test]
+fn one_file_to_two_keys_at_once_needs_two_records() {
+    let house = House::new();
+    let (path, dir) = (house.file("f", 3 * PART), house.path("records"));
+    for in_dir in [false, true] {
+        let record = || if in_dir { checkpoint_dir(true, &dir) } else { checkpoint(true, "") };
+        let mut second = None;
+        let both = progress(|p| {
+            if p.parts_done == 1 {
+                second = Some(house.bucket.upload_file("second", &path, PART, [record()]));
+            }
+        });
+        house.bucket.upload_file("first", &path, PART, [record(), both]).unwrap();
+        match second.unwrap() {
+            Err(Error::CheckpointInUse { .. }) => assert!(!in_dir),
+            result => assert!(in_dir && result.is_ok(), "{result:?}"),
+        }
+    }
+    house.assert_stored("first", &path);
+    house.assert_stored("second", &path);
+    house.assert_nothing_left(&["f", "records"]);
 }
 
 /// Headers are part of what a record remembers, so a time that is computed from now never resumes.
@@ -151,7 +181,11 @@ fn python() {
     let house = House::new();
     let (path, root) = (house.file("yourLocalFile", 9 * PART + 7), house.path("tmp"));
     let percents = RefCell::new(Vec::new());
-    let percentage = |consumed: u64, total: u64| percents.borrow_mut().push(100 * consumed / total.max(1));
+    let caller = thread::current().id();
+    let percentage = |consumed: u64, total: u64| {
+        assert_eq!(thread::current().id(), caller);
+        percents.borrow_mut().push(100 * consumed / total.max(1));
+    };
     let call = || {
         let options = [
             checkpoint_dir(true, &root),
@@ -234,7 +268,7 @@ fn javascript() {
     house.assert_nothing_left(&["filePath"]);
 }
 
-/// In JavaScript, C# and Go a file that was changed goes on where the old one stopped.
+/// In JavaScript and C# a file that was changed goes on where the old one stopped.
 #[test]
 fn a_file_that_changed_between_two_tries_starts_over() {
     let house = House::new();

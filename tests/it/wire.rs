@@ -519,3 +519,21 @@ fn clones_share_their_connections() {
     assert!((1..=4).contains(&house.server.connections()), "{}", house.server.connections());
     assert_eq!(house.requests(Operation::CompleteMultipartUpload).len(), 40);
 }
+
+#[test]
+fn a_host_that_is_not_known_is_told_in_plain_words_and_was_never_asked() {
+    let house = House::new();
+    let path = house.file("f", 1);
+    let bucket = Client::builder("http://oss-nowhere.invalid")
+        .credentials(Credentials::new("ak", "sk"))
+        .region("cn-hangzhou")
+        .no_proxy()
+        .retry(RetryPolicy::default().max_attempts(2).base_delay(Duration::from_millis(1)))
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
+    let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
+    assert!(matches!(error, Error::Transport { attempts: 2, .. }), "{error}");
+    assert!(error.to_string().ends_with("the host name is not known"), "{error}");
+}

@@ -211,6 +211,7 @@ fn a_record_that_vanishes_on_the_way_is_written_again() {
 
 /// Whatever takes the record's place on the way is not ours to overwrite.
 #[test]
+#[cfg(unix)]
 fn what_takes_the_place_of_the_record_is_left_alone() {
     type Take = fn(&Path);
     let table: [(&str, Take); 3] = [
