@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::transport::Transport;
 
-/// Stops what a [`Line`] is doing, from any thread.
+/// Stops what a `Line` is doing, from any thread.
 #[derive(Clone)]
 pub(crate) struct Switch(Arc<Wiring>);
 

@@ -24,6 +24,6 @@ pub struct Uploaded {
     pub parts_resumed: usize,
     /// Bytes of the file that this call handed to the network, also those that had to be sent again.
     pub bytes_sent: u64,
-    /// What the application server answered to the [`callback`](crate::callback).
+    /// What the application server answered to the [`callback`](crate::callback()).
     pub callback_body: Option<Vec<u8>>,
 }
