@@ -1,5 +1,6 @@
 //! The network, the server, the file and the disk fail, each at every point where it can.
 
+mod bench;
 mod disk;
 mod lost;
 mod network;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{Error, RetryPolicy, checkpoint, multipart_threshold, routines};
 
+use super::bench::{Bench, Story};
 use super::each;
-use super::network::{Bench, Story};
 use crate::house::{House, PART, alone, client};
 
 use Fault::*;
