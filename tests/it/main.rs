@@ -14,6 +14,7 @@ mod live;
 mod options;
 mod refused;
 mod resume;
+mod sdk_defects;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -73,8 +73,6 @@ fn effect(fault: &Fault, operation: Operation, story: Story) -> Effect {
     let carries_file = matches!(operation, UploadPart | PutObject);
     match (fault, operation) {
         (_, AbortMultipartUpload) | (NoCrc | Slow { .. } | SkewClock(_), _) => Effect::None,
-        // The length that a HEAD tells is that of its own answer here: the object counts as another one.
-        (TruncateAnswer, HeadObject) => Effect::None,
         // Once the object is made, the answer is an error that stops in the middle.
         (TruncateXml, ListParts) if story == Story::Completing => Effect::Final(Wrong::Service(404)),
         (TruncateXml, CompleteMultipartUpload) => Effect::Passing(Wrong::Service(404)),
@@ -242,7 +240,7 @@ impl Bench {
         let lost = match &self.fault {
             ExpireUpload => true,
             WrongCrc if on(CompleteMultipartUpload) => true,
-            WrongCrc | TruncateAnswer if on(HeadObject) => true,
+            WrongCrc if on(HeadObject) => true,
             // Nothing tells the next call that the object is there already.
             _ if self.story == Story::Adopted && on(CompleteMultipartUpload) => true,
             _ if denied => on(HeadObject) || on(ListMultipartUploads) || self.story == Story::Adopted,

@@ -93,8 +93,8 @@ impl Answer {
         })
     }
 
-    /// The answer as bytes whose `Content-Length` promises more than there is.
-    pub(crate) fn into_truncated(self) -> Vec<u8> {
+    /// The answer as bytes whose `Content-Length` promises more than there is. One that has no body ends in its head.
+    pub(crate) fn into_truncated(self, without_body: bool) -> Vec<u8> {
         let body = self.body();
         let mut text = format!("HTTP/1.1 {} Truncated\r\n", self.status);
         for (name, value) in self.headers.iter().filter(|(name, _)| name != "content-length") {
@@ -102,6 +102,10 @@ impl Answer {
         }
         text.push_str(&format!("content-length: {}\r\n\r\n", body.len() + 64));
         let mut bytes = text.into_bytes();
+        if without_body {
+            bytes.truncate(bytes.len() / 2);
+            return bytes;
+        }
         bytes.extend_from_slice(&body[..body.len() / 2]);
         bytes
     }

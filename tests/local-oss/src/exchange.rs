@@ -180,7 +180,8 @@ impl Exchange {
             Some(Fault::TruncateAnswer) => {
                 self.add_common_headers(&mut answer);
                 self.record(Some(&answer));
-                let _ = self.wire.send_raw(&answer.into_truncated()).await;
+                let without_body = self.head.method == "HEAD";
+                let _ = self.wire.send_raw(&answer.into_truncated(without_body)).await;
                 return Outcome::Close;
             }
             Some(Fault::TruncateXml) => {
