@@ -91,16 +91,16 @@ impl Request {
 }
 
 /// `name=value&name`, in the order given.
-pub(crate) fn join<'a>(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> String {
+pub(crate) fn join<T: AsRef<str>>(pairs: impl Iterator<Item = (T, T)>) -> String {
     let mut joined = String::new();
     for (name, value) in pairs {
         if !joined.is_empty() {
             joined.push('&');
         }
-        joined.push_str(&name);
-        if !value.is_empty() {
+        joined.push_str(name.as_ref());
+        if !value.as_ref().is_empty() {
             joined.push('=');
-            joined.push_str(&value);
+            joined.push_str(value.as_ref());
         }
     }
     joined

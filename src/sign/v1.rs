@@ -63,7 +63,8 @@ fn resource(request: &Request) -> String {
         ("", _) => "/".to_owned(),
         (bucket, key) => format!("/{bucket}/{key}"),
     };
-    let mut query: Vec<_> = request.query.iter().filter(|(name, _)| is_signed(name)).collect();
+    let query = request.query.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut query: Vec<(&str, &str)> = query.filter(|(name, _)| is_signed(name)).collect();
     query.sort_unstable();
     for (at, (name, value)) in query.into_iter().enumerate() {
         resource.push(if at == 0 { '?' } else { '&' });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::content_type::guess;
 use super::options::ServerSideEncryption;
 use crate::callback::Callback;
 use crate::percent::{encoded, encoded_non_ascii};
@@ -61,8 +62,9 @@ impl Headers {
 
     /// What the finished object depends on; a record remembers its digest.
     pub(super) fn remembered(&self, sequential: bool) -> String {
-        let mut headers = [&self.object[..], &self.overwrite].concat();
-        headers.sort();
+        let headers = self.object.iter().chain(&self.overwrite);
+        let mut headers: Vec<(&str, &str)> = headers.map(|(name, value)| (&**name, value.as_str())).collect();
+        headers.sort_unstable();
         format!("{sequential}{headers:?}")
     }
 
@@ -196,7 +198,6 @@ impl Headers {
         if self.object.iter().any(|(name, _)| name == "content-type") {
             return;
         }
-        let guess = |name: &Path| mime_guess::from_path(name).first_raw();
         let guess = guess(path).or_else(|| guess(Path::new(key))).unwrap_or("application/octet-stream");
         self.set("content-type", guess);
     }

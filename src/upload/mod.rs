@@ -4,6 +4,7 @@
 mod body;
 mod checkpoint;
 mod checkpoint_file;
+mod content_type;
 mod context;
 mod finish;
 mod headers;

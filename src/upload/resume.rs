@@ -242,5 +242,9 @@ impl Context<'_> {
 }
 
 fn by_number(parts: Vec<Part>) -> BTreeMap<u32, Part> {
-    parts.into_iter().map(|part| (part.number, part)).collect()
+    let mut map = BTreeMap::new();
+    for part in parts {
+        map.insert(part.number, part);
+    }
+    map
 }

@@ -25,7 +25,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Foreign crates, each with the one file that may name it.
-const FOREIGN: [(&str, &[&str]); 10] = [
+const FOREIGN: [(&str, &[&str]); 9] = [
     ("ureq::", &["transport.rs"]),
     ("quick_xml::", &["protocol/xml.rs"]),
     ("crc64fast::", &["crc64.rs"]),
@@ -34,7 +34,6 @@ const FOREIGN: [(&str, &[&str]); 10] = [
     ("tempfile::", &["upload/checkpoint_file.rs"]),
     ("sha1_smol::", &["sign/v1.rs"]),
     ("sha2::", &["sign/v4.rs"]),
-    ("mime_guess::", &["upload/headers.rs"]),
     ("fastrand::", &["client/line.rs"]),
 ];
 

@@ -1,0 +1,69 @@
+//! What a child process costs, and how many runs become one figure.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wait4::Wait4;
+
+use crate::Result;
+
+/// One run of a program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Seconds of the processor, in the program and in the kernel for it.
+    pub cpu: f64,
+    /// Seconds by the clock.
+    pub wall: f64,
+    /// The most memory it had, in MiB.
+    pub rss: f64,
+    /// Connections it made.
+    pub connections: usize,
+    /// Requests it made.
+    pub requests: usize,
+}
+
+impl Cost {
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// When it can't be started or fails.
+    pub fn of(command: &mut Command) -> Result<Cost> {
+        let started = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let ended = child.wait4()?;
+        let wall = started.elapsed().as_secs_f64();
+        if !ended.status.success() {
+            return Err(format!("{command:?} failed: {}", ended.status).into());
+        }
+        let used = ended.rusage;
+        let cpu = used.utime + used.stime;
+        Ok(Cost { cpu: cpu.as_secs_f64(), wall, rss: used.maxrss as f64 / MAXRSS_PER_MIB, ..Cost::default() })
+    }
+}
+
+/// Kilobytes on Linux, bytes on macOS.
+const MAXRSS_PER_MIB: f64 = if cfg!(target_os = "linux") { 1024.0 } else { 1_048_576.0 };
+
+/// The middle one of some values.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The middle one of some durations, in microseconds.
+pub fn median_micros(values: impl IntoIterator<Item = Duration>) -> f64 {
+    median(values.into_iter().map(|value| value.as_secs_f64() * 1e6))
+}
+
+/// Each figure of its own is the median of the runs.
+pub fn medians(runs: &[Cost]) -> Cost {
+    let of = |figure: fn(&Cost) -> f64| median(runs.iter().map(figure));
+    Cost {
+        cpu: of(|run| run.cpu),
+        wall: of(|run| run.wall),
+        rss: of(|run| run.rss),
+        connections: of(|run| run.connections as f64) as usize,
+        requests: of(|run| run.requests as f64) as usize,
+    }
+}
