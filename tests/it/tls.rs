@@ -1,4 +1,6 @@
-//! HTTPS, with a certificate authority of our own.
+//! HTTPS, with a certificate of our own: for `localhost`, signed by itself, good until 2126, and made by
+//! `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
+//! -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out certificate.pem`.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,19 +9,22 @@ use std::thread;
 use std::time::Duration;
 
 use oss_upload::{Bucket, Client, Credentials, Error, RetryPolicy, checkpoint, routines};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::house::{House, PART};
 
-/// Speaks TLS in front of the server; gives its address and its certificate in PEM.
-fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, String) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+const CERTIFICATE: &str = include_str!("tls/certificate.pem");
+const KEY: &str = include_str!("tls/key.pem");
+
+/// Speaks TLS in front of the server; gives its address.
+fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(config));
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -28,7 +33,7 @@ fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, String) {
             thread::spawn(move || splice(client, server, config));
         }
     });
-    (address, cert.pem())
+    address
 }
 
 /// One thread for both ways: whichever has something.
@@ -72,9 +77,9 @@ fn bucket(endpoint: &str, roots: Option<&str>) -> Bucket {
 #[test]
 fn an_upload_over_https() {
     let house = House::new();
-    let (address, pem) = tls_in_front_of(house.server.address());
+    let address = tls_in_front_of(house.server.address());
     let path = house.file("f", 5 * PART + 1);
-    let bucket = bucket(&format!("https://localhost:{}", address.port()), Some(&pem));
+    let bucket = bucket(&format!("https://localhost:{}", address.port()), Some(CERTIFICATE));
     let uploaded = bucket.upload_file("o", &path, PART, [routines(2), checkpoint(true, "")]).unwrap();
     assert_eq!(uploaded.parts, 6);
     house.assert_stored("o", &path);
@@ -84,10 +89,10 @@ fn an_upload_over_https() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_told_at_once() {
     let house = House::new();
-    let (address, pem) = tls_in_front_of(house.server.address());
+    let address = tls_in_front_of(house.server.address());
     let path = house.file("f", 1);
     let strangers = bucket(&format!("https://localhost:{}", address.port()), None);
-    let misnamed = bucket(&format!("https://127.0.0.1:{}", address.port()), Some(&pem));
+    let misnamed = bucket(&format!("https://127.0.0.1:{}", address.port()), Some(CERTIFICATE));
     for bucket in [strangers, misnamed] {
         let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
         assert!(matches!(error, Error::Transport { attempts: 1, .. }), "{error:?}");

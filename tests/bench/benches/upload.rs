@@ -1,1 +1,253 @@
-fn main(){}
+//! The same file, uploaded to the same server by this crate and by other programs, run in turn.
+//!
+//! `cargo bench -p oss-upload-bench --bench upload -- [--mib 1024] [--runs 5] [--only TEXT]`
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use oss_upload_bench::Result;
+use oss_upload_bench::cost::{Cost, medians};
+use oss_upload_bench::server::Server;
+use oss_upload_bench::sign::signed_url;
+
+const MIB: u64 = 1 << 20;
+const PARTS_MAX: u64 = 10_000;
+const THREADS: usize = 4;
+/// What this crate pulls from a file at a time.
+const BUFFER: usize = 128 << 10;
+
+struct Arguments {
+    mib: u64,
+    runs: usize,
+    only: String,
+}
+
+/// What all runs share.
+struct Scene {
+    file: PathBuf,
+    bytes: u64,
+    server: Server,
+    record: PathBuf,
+}
+
+/// One way to upload the file.
+struct Contender {
+    name: &'static str,
+    /// What its ratios are to.
+    floor: &'static str,
+    command: fn(&Scene) -> Option<Command>,
+}
+
+const FLOOR: &str = "floor, 4 connections";
+const FLOOR_ONE: &str = "floor, 1 connection";
+const FLOOR_TLS: &str = "floor, 4 connections, TLS";
+
+const CONTENDERS: [Contender; 13] = [
+    Contender { name: FLOOR, floor: FLOOR, command: |scene| Some(floor(scene, THREADS, false)) },
+    Contender {
+        name: "oss-upload, 4 threads, 8 MiB",
+        floor: FLOOR,
+        command: |scene| Some(ours(scene, &scene.server.endpoint, THREADS, 8 * MIB)),
+    },
+    Contender { name: "  with a checkpoint", floor: FLOOR, command: |scene| Some(recorded(scene, 8 * MIB)) },
+    Contender {
+        name: "  with Content-MD5",
+        floor: FLOOR,
+        command: |scene| {
+            let mut command = ours(scene, &scene.server.endpoint, THREADS, 8 * MIB);
+            command.arg("--content-md5");
+            Some(command)
+        },
+    },
+    Contender {
+        name: "oss-upload, 4 threads, 10,000 parts",
+        floor: FLOOR,
+        command: |scene| Some(ours(scene, &scene.server.endpoint, THREADS, smallest(scene))),
+    },
+    Contender {
+        name: "  10,000 parts, checkpoint",
+        floor: FLOOR,
+        command: |scene| Some(recorded(scene, smallest(scene))),
+    },
+    Contender { name: "oss2 (Python), 4 threads, 8 MiB", floor: FLOOR, command: oss2 },
+    Contender { name: "opendal, 4 at a time, 8 MiB", floor: FLOOR, command: opendal },
+    Contender { name: FLOOR_ONE, floor: FLOOR_ONE, command: |scene| Some(floor(scene, 1, false)) },
+    Contender {
+        name: "oss-upload, 1 thread, 8 MiB",
+        floor: FLOOR_ONE,
+        command: |scene| Some(ours(scene, &scene.server.endpoint, 1, 8 * MIB)),
+    },
+    Contender { name: "curl -T", floor: FLOOR_ONE, command: curl },
+    Contender { name: FLOOR_TLS, floor: FLOOR_TLS, command: |scene| Some(floor(scene, THREADS, true)) },
+    Contender {
+        name: "oss-upload, 4 threads, 8 MiB, TLS",
+        floor: FLOOR_TLS,
+        command: |scene| {
+            let mut command = ours(scene, &scene.server.tls_endpoint, THREADS, 8 * MIB);
+            command.args(["--roots", &scene.server.roots]);
+            Some(command)
+        },
+    },
+];
+
+fn main() -> Result<()> {
+    let arguments = arguments()?;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let bytes = arguments.mib * MIB;
+    let scene = Scene {
+        file: fill(directory.path().join("file"), bytes)?,
+        bytes,
+        server: Server::start(env!("CARGO_BIN_EXE_bench-server"), Duration::ZERO)?,
+        record: directory.path().join("record"),
+    };
+    let runs = run_all(scene, &arguments)?;
+    print(&runs, bytes);
+    Ok(())
+}
+
+/// Cargo adds `--bench`.
+fn arguments() -> Result<Arguments> {
+    use lexopt::{Arg, ValueExt};
+    let mut arguments = Arguments { mib: 1024, runs: 5, only: String::new() };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("mib") => arguments.mib = parser.value()?.parse()?,
+            Arg::Long("runs") => arguments.runs = parser.value()?.parse()?,
+            Arg::Long("only") => arguments.only = parser.value()?.string()?,
+            Arg::Long("bench") => {}
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(arguments)
+}
+
+/// No two blocks of it are the same, and it is no sparse file.
+fn fill(path: PathBuf, bytes: u64) -> Result<PathBuf> {
+    let (mut file, mut block) = (File::create(&path)?, vec![0x5a; MIB as usize]);
+    for number in 0..bytes / MIB {
+        block[..8].copy_from_slice(&number.to_le_bytes());
+        file.write_all(&block)?;
+    }
+    Ok(path)
+}
+
+/// In turn, so that what else the machine does hits all alike. The first turn warms up and does not count.
+fn run_all(mut scene: Scene, arguments: &Arguments) -> Result<BTreeMap<usize, Vec<Cost>>> {
+    let chosen = |name: &str| name.contains(&arguments.only) || name.starts_with("floor");
+    let mut runs: BTreeMap<usize, Vec<Cost>> = BTreeMap::new();
+    for turn in 0..=arguments.runs {
+        for (index, contender) in CONTENDERS.iter().enumerate().filter(|(_, it)| chosen(it.name)) {
+            let Some(mut command) = (contender.command)(&scene) else {
+                if turn == 0 {
+                    println!("skipped, since it is not installed: {}", contender.name);
+                }
+                continue;
+            };
+            scene.server.counts()?;
+            let mut cost = Cost::of(&mut command)?;
+            (cost.connections, cost.requests) = scene.server.counts()?;
+            if turn > 0 {
+                runs.entry(index).or_default().push(cost);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn print(runs: &BTreeMap<usize, Vec<Cost>>, bytes: u64) {
+    let gib = bytes as f64 / (1 << 30) as f64;
+    let all: Vec<(&Contender, Cost)> =
+        runs.iter().map(|(index, runs)| (&CONTENDERS[*index], medians(runs))).collect();
+    let floor =
+        |name: &str| all.iter().find(|(it, _)| it.name == name).map_or(f64::NAN, |(_, cost)| cost.cpu);
+    println!("| | CPU s/GiB | × floor | wall s/GiB | peak RSS MiB | connections | requests |");
+    println!("|---|---|---|---|---|---|---|");
+    for (contender, cost) in &all {
+        println!(
+            "| {} | {:.2} | {:.2} | {:.2} | {:.1} | {} | {} |",
+            contender.name,
+            cost.cpu / gib,
+            cost.cpu / floor(contender.floor),
+            cost.wall / gib,
+            cost.rss,
+            cost.connections,
+            cost.requests
+        );
+    }
+}
+
+fn floor(scene: &Scene, connections: usize, tls: bool) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench-floor"));
+    command.arg(&scene.file).arg(BUFFER.to_string()).arg(&scene.server.roots);
+    let endpoint = if tls { &scene.server.tls_endpoint } else { &scene.server.endpoint };
+    command.args((0..connections).map(|number| signed_url(endpoint, &format!("floor{number}"))));
+    command
+}
+
+fn ours(scene: &Scene, endpoint: &str, threads: usize, part_size: u64) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench-ours"));
+    command.arg(endpoint).arg(&scene.file);
+    command.args(["--threads", &threads.to_string(), "--part-size", &part_size.to_string()]);
+    command
+}
+
+fn recorded(scene: &Scene, part_size: u64) -> Command {
+    let mut command = ours(scene, &scene.server.endpoint, THREADS, part_size);
+    command.arg("--checkpoint").arg(&scene.record);
+    command
+}
+
+/// The smallest part size that the file's 10,000 parts allow.
+fn smallest(scene: &Scene) -> u64 {
+    scene.bytes.div_ceil(PARTS_MAX).max(100 << 10)
+}
+
+fn curl(scene: &Scene) -> Option<Command> {
+    let mut command = Command::new("curl");
+    runs(Command::new("curl").arg("--version"))?;
+    command.args(["-sS", "--fail", "-T"]).arg(&scene.file).arg(signed_url(&scene.server.endpoint, "curl"));
+    Some(command)
+}
+
+/// Installed below the target directory on the first use.
+fn oss2(scene: &Scene) -> Option<Command> {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oss2-venv");
+    let python = venv.join("bin/python");
+    let works = || runs(Command::new(&python).args(["-c", "import oss2"]));
+    if works().is_none() {
+        runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        runs(Command::new(&python).args(["-m", "pip", "install", "-q", "oss2"]))?;
+        works()?;
+    }
+    let mut command = Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/oss2_upload.py")).arg(&scene.server.endpoint);
+    command.arg(&scene.file).args([(8 * MIB).to_string(), THREADS.to_string()]);
+    Some(command)
+}
+
+/// Built below the target directory on the first use: its hundreds of crates stay out of this workspace.
+fn opendal(scene: &Scene) -> Option<Command> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("opendal");
+    let program = target.join("release/opendal-upload");
+    if !program.exists() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/opendal/Cargo.toml");
+        let cargo = option_env!("CARGO").unwrap_or("cargo");
+        let mut build = Command::new(cargo);
+        build.args(["build", "--release", "-q", "--manifest-path", manifest, "--target-dir"]).arg(&target);
+        runs(&mut build)?;
+    }
+    let mut command = Command::new(program);
+    command.arg(&scene.server.endpoint).arg(&scene.file);
+    command.args([(8 * MIB).to_string(), THREADS.to_string()]);
+    Some(command)
+}
+
+fn runs(command: &mut Command) -> Option<()> {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success()).then_some(())
+}

@@ -37,12 +37,12 @@ impl Cost {
         }
         let used = ended.rusage;
         let cpu = used.utime + used.stime;
-        Ok(Cost { cpu: cpu.as_secs_f64(), wall, rss: used.maxrss as f64 / MAXRSS_PER_MIB, ..Cost::default() })
+        Ok(Cost { cpu: cpu.as_secs_f64(), wall, rss: used.maxrss as f64 / RSS_PER_MIB, ..Cost::default() })
     }
 }
 
-/// Kilobytes on Linux, bytes on macOS.
-const MAXRSS_PER_MIB: f64 = if cfg!(target_os = "linux") { 1024.0 } else { 1_048_576.0 };
+/// `wait4` gives bytes on every system.
+const RSS_PER_MIB: f64 = 1_048_576.0;
 
 /// The middle one of some values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -242,7 +242,7 @@ fn names_that_run_together_do_not_meet() {
         let (path, bucket) = (house.path(name), client.bucket(bucket).unwrap());
         bucket.upload_file(key, path, PART, [checkpoint_dir(true, house.path("records"))])
     };
-    ["f", "fs"].map(|name| house.file(name, SIZE));
+    ["f", "fs"].iter().for_each(|name| drop(house.file(name, SIZE)));
     for it in uploads {
         house.refuse_part(3);
         upload(it).unwrap_err();

@@ -1,40 +1,70 @@
 //! The least that an upload can cost: reads a file once, computes its CRC-64, and writes it to sockets, an even share to
-//! each of so many connections, in one request each. `bench-floor FILE BUFFER URL…`
+//! each of so many connections, in one request each. `bench-floor FILE BUFFER ROOTS URL…`
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread;
 
 use oss_upload_bench::Result;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which file?")?)?;
     let buffer_bytes: usize = arguments.next().ok_or("which buffer?")?.parse()?;
+    let tls = client_config(&arguments.next().ok_or("which certificates?")?)?;
     let urls: Vec<String> = arguments.collect();
     let share = file.metadata()?.len().div_ceil(urls.len() as u64);
-    let file = &file;
+    let (file, tls) = (&file, &tls);
     thread::scope(|scope| {
-        let put = |(index, url): (usize, &String)| {
-            let (url, start) = (url.clone(), share * index as u64);
-            scope.spawn(move || put(file, start, share, &url, buffer_bytes))
-        };
-        let threads: Vec<_> = urls.iter().enumerate().map(put).collect();
+        let mut threads = Vec::new();
+        for (index, url) in (0..).zip(&urls) {
+            let range = share * index..share * (index + 1);
+            threads.push(scope.spawn(move || put(file, range, url, tls, buffer_bytes)));
+        }
         threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
     })
 }
 
-fn put(file: &File, start: u64, share: u64, url: &str, buffer_bytes: usize) -> Result<()> {
-    let end = file.metadata()?.len().min(start + share);
-    let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or("which URL?")?;
-    let mut socket = TcpStream::connect(host)?;
+fn put(
+    file: &File,
+    range: Range<u64>,
+    url: &str,
+    tls: &Arc<ClientConfig>,
+    buffer_bytes: usize,
+) -> Result<()> {
+    let (scheme, rest) = url.split_once("://").ok_or("which URL?")?;
+    let (host, path) = rest.split_once('/').ok_or("which URL?")?;
+    let mut socket = TcpStream::connect(host.replace("localhost", "127.0.0.1"))?;
     socket.set_nodelay(true)?;
-    write!(socket, "PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", end - start)?;
-    let (mut buffer, mut position, mut crc64) = (vec![0; buffer_bytes], start, crc64fast::Digest::new());
-    while position < end {
-        let wanted = buffer.len().min((end - position) as usize);
+    let end = range.end.min(file.metadata()?.len());
+    let head =
+        format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", end - range.start);
+    if scheme == "http" {
+        return send(file, range.start..end, &head, &mut socket, buffer_bytes);
+    }
+    let connection = ClientConnection::new(tls.clone(), "localhost".try_into()?)?;
+    send(file, range.start..end, &head, &mut StreamOwned::new(connection, socket), buffer_bytes)
+}
+
+fn send(
+    file: &File,
+    range: Range<u64>,
+    head: &str,
+    socket: &mut (impl Read + Write),
+    buffer_bytes: usize,
+) -> Result<()> {
+    socket.write_all(head.as_bytes())?;
+    let (mut buffer, mut position, mut crc64) =
+        (vec![0; buffer_bytes], range.start, crc64fast::Digest::new());
+    while position < range.end {
+        let wanted = buffer.len().min((range.end - position) as usize);
         let read = file.read_at(&mut buffer[..wanted], position)?;
         if read == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -43,9 +73,18 @@ fn put(file: &File, start: u64, share: u64, url: &str, buffer_bytes: usize) -> R
         socket.write_all(&buffer[..read])?;
         position += read as u64;
     }
+    socket.flush()?;
     let answers = BufReader::new(socket).lines().map_while(io::Result::ok);
     let head: Vec<String> = answers.take_while(|line| !line.is_empty()).collect();
-    let crc64 = crc64.sum64().to_string();
-    let good = head.iter().any(|line| line.to_ascii_lowercase().starts_with("x-oss-hash-crc64") && line.ends_with(&crc64));
+    let wanted = format!("x-oss-hash-crc64ecma: {}", crc64.sum64());
+    let good = head.iter().any(|line| line.eq_ignore_ascii_case(&wanted));
     if good { Ok(()) } else { Err(format!("the server's answer: {head:?}").into()) }
+}
+
+fn client_config(roots: &str) -> Result<Arc<ClientConfig>> {
+    let mut store = RootCertStore::empty();
+    store.add(CertificateDer::from_pem_file(roots)?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(store).with_no_client_auth()))
 }
