@@ -23,38 +23,41 @@ impl Digest {
 
 /// The CRC of `a ‖ b` from the CRC of `a`, the CRC of `b` and the length of `b` in bytes.
 ///
-/// Appending zero bits to `a` is a linear map over GF(2); its matrix is squared once for each bit of the
-/// length, so this takes 64 squarings at most.
-pub(crate) fn combine(crc_a: u64, crc_b: u64, mut len_b: u64) -> u64 {
-    let mut operator = one_zero_byte();
-    let mut crc = crc_a;
-    while len_b != 0 {
-        if len_b & 1 == 1 {
-            crc = times(&operator, crc);
+/// A CRC is a polynomial over GF(2), modulo [`POLYNOMIAL`]; to append `b` to `a` is to multiply the CRC of `a` by
+/// x to the power of the bits in `b`. That power is found by squaring, in as many steps as the length has bits.
+pub(crate) fn combine(crc_a: u64, crc_b: u64, len_b: u64) -> u64 {
+    product(crc_a, x_to_the(len_b)) ^ crc_b
+}
+
+/// x⁰. The bits are reflected: the highest one is x⁰, the lowest x⁶³.
+const ONE: u64 = 1 << 63;
+
+/// x to the power of 8 × `bytes`.
+fn x_to_the(mut bytes: u64) -> u64 {
+    let (mut result, mut square) = (ONE, ONE >> 8);
+    while bytes != 0 {
+        if bytes & 1 == 1 {
+            result = product(result, square);
         }
-        operator = squared(&operator);
-        len_b >>= 1;
+        square = product(square, square);
+        bytes >>= 1;
     }
-    crc ^ crc_b
+    result
 }
 
-type Matrix = [u64; 64];
-
-fn one_zero_byte() -> Matrix {
-    let mut one_zero_bit = [0; 64];
-    one_zero_bit[0] = POLYNOMIAL;
-    for (bit, row) in one_zero_bit.iter_mut().enumerate().skip(1) {
-        *row = 1 << (bit - 1);
+fn product(a: u64, mut b: u64) -> u64 {
+    let mut sum = 0;
+    for power in 0..64 {
+        if a & (ONE >> power) != 0 {
+            sum ^= b;
+        }
+        let overflows = b & 1 == 1;
+        b >>= 1;
+        if overflows {
+            b ^= POLYNOMIAL;
+        }
     }
-    squared(&squared(&squared(&one_zero_bit)))
-}
-
-fn times(matrix: &Matrix, vector: u64) -> u64 {
-    (0..64).filter(|bit| vector >> bit & 1 == 1).fold(0, |sum, bit| sum ^ matrix[bit])
-}
-
-fn squared(matrix: &Matrix) -> Matrix {
-    matrix.map(|row| times(matrix, row))
+    sum
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod callback;
 mod cancel;
 mod checkpoint;
 mod coming_from;
+mod cost;
 mod crash;
 mod credentials;
 mod faults;

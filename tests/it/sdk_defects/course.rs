@@ -2,14 +2,11 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
-    Callback, CancelToken, Error, Progress, ProgressEvent, RetryPolicy, callback, cancel, checkpoint,
-    progress, routines,
+    Callback, Error, Progress, ProgressEvent, RetryPolicy, callback, checkpoint, progress, routines,
 };
 
 use crate::callback::App;
@@ -166,28 +163,4 @@ fn each_part_has_its_own_attempts() {
     let error = upload().unwrap_err();
     assert!(matches!(&error, Error::Service(service) if service.attempts == 3), "{error}");
     assert_eq!(house.parts_sent().iter().filter(|part| **part == 2).count(), 3);
-}
-
-/// In Android nobody hears of the last part when it ends in the wrong moment.
-#[test]
-fn a_cancel_that_meets_the_last_part_never_hangs() {
-    let house = House::new();
-    let path = house.file("f", 2 * PART);
-    let mut random = fastrand::Rng::with_seed(54);
-    for _ in 0..40 {
-        let (token, (tell, told)) = (CancelToken::new(), mpsc::channel());
-        let (bucket, path, at) =
-            (house.bucket.clone(), path.clone(), Duration::from_micros(random.u64(..8000)));
-        let canceller = token.clone();
-        thread::spawn(move || {
-            let options = [routines(2), cancel(&token)];
-            tell.send(bucket.upload_file("o", path, PART, options)).unwrap();
-        });
-        thread::sleep(at);
-        canceller.cancel();
-        match told.recv_timeout(Duration::from_secs(60)).expect("it hangs") {
-            Ok(_) | Err(Error::Cancelled { .. }) => {}
-            Err(other) => panic!("{other}"),
-        }
-    }
 }
