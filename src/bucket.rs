@@ -2,6 +2,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::client::{Client, Failed, Message};
+use crate::endpoint::is_bucket_name;
 use crate::protocol::abort;
 use crate::protocol::list_uploads::MultipartUpload;
 use crate::upload::options::UploadOption;
@@ -27,13 +28,9 @@ impl Client {
     /// [`Error::InvalidOption`] for a name against OSS's rules: 3 to 63 lower-case letters, digits and hyphens, beginning and
     /// ending with a letter or digit.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let wrong = |why: &str| Err(Error::option("bucket", format!("{name:?} {why}")));
-        if !(3..=63).contains(&name.len()) {
-            return wrong("is not 3 to 63 characters long");
-        }
-        if !name.bytes().all(allowed) || name.starts_with('-') || name.ends_with('-') {
-            return wrong("may have lower-case letters, digits and, inside, hyphens");
+        if !is_bucket_name(name) {
+            let rule = "has to be 3 to 63 lower-case letters, digits and, inside, hyphens";
+            return Err(Error::option("bucket", format!("{name:?} {rule}")));
         }
         if self.endpoint().already_names(name) {
             let reason =

@@ -113,6 +113,11 @@ pub(crate) fn is_region(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
+/// 3 to 63 lower-case letters, digits and hyphens, the first and the last no hyphen. Nothing else may ever get into a host.
+pub(crate) fn is_bucket_name(text: &str) -> bool {
+    (3..=63).contains(&text.len()) && is_region(text) && !text.starts_with('-') && !text.ends_with('-')
+}
+
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),

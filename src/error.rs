@@ -154,7 +154,18 @@ impl Error {
             Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
             Error::Service(service) => service.is_temporary(),
             Error::Source { source, .. } => {
-                !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+                use io::ErrorKind::{
+                    InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+                };
+                !matches!(
+                    source.kind(),
+                    InvalidFilename
+                        | InvalidInput
+                        | IsADirectory
+                        | NotADirectory
+                        | NotFound
+                        | PermissionDenied
+                )
             }
             _ => true,
         }
@@ -208,7 +219,7 @@ impl fmt::Display for Error {
             }
             Error::Service(service) => service.fmt(f),
             Error::Response { operation, reason, request_id } => {
-                write!(f, "{operation}: the response can't be trusted: {reason}")?;
+                write!(f, "{operation}: the response can't be trusted: {}", printable(reason))?;
                 match request_id {
                     Some(id) => write!(f, " (request id {id})"),
                     None => Ok(()),
@@ -321,9 +332,14 @@ fn line(source: &impl fmt::Display) -> String {
 
 /// Names, and what others say, may hold line ends and control characters; an error is one line that colours nobody's terminal.
 pub(crate) fn printable(text: &str) -> String {
-    let escape = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
+    // Separators of lines, and what turns the direction of the text around.
+    const UNSEEN: [std::ops::RangeInclusive<char>; 3] =
+        ['\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{200e}'..='\u{200f}'];
+    let escape = |character: char| match character {
+        _ if character.is_control() || UNSEEN.iter().any(|range| range.contains(&character)) => {
+            character.escape_default().to_string()
+        }
+        _ => character.to_string(),
     };
     text.chars().map(escape).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, AsSendBody, Proxy, SendBody, Timeout};
+use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody, Timeout};
 
 use crate::protocol::request::{Header, Method, Response};
 use crate::{Error, Result};
@@ -20,6 +20,9 @@ const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 const CONNECTIONS_MAX: usize = 100;
 /// OSS closes a connection that was idle for a minute or so.
 const IDLE_MAX: Duration = Duration::from_secs(45);
+
+/// For timeouts that mean "never": what is longer overflows the clock.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Can HTTPS be spoken at all?
 pub(crate) const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "native-tls"));
@@ -83,6 +86,13 @@ impl UreqFactory {
                 Error::option("proxy", "it is not a URL of the form http://[user:password@]host:port")
             })?),
         };
+        if proxy
+            .as_ref()
+            .is_some_and(|proxy| !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
+        {
+            let reason = "SOCKS proxies are not supported: give an http:// proxy, or none with no_proxy()";
+            return Err(Error::option("proxy", reason));
+        }
         let base = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -169,7 +179,7 @@ impl UreqTransport {
         if wire.expect_continue {
             request = request.header("expect", "100-continue");
         }
-        let times = (wire.connect_timeout, wire.patience);
+        let times = (wire.connect_timeout.min(TIMEOUT_MAX), wire.patience.min(TIMEOUT_MAX));
         match wire.method {
             Method::Put | Method::Post => {
                 let body = &mut { wire.body };

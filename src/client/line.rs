@@ -18,6 +18,8 @@ const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 /// The server may take minutes to put 10,000 parts together.
 const COMPLETE_PATIENCE: u32 = 5;
+/// Of a reason that quotes the answer.
+const REASON_CHARS_MAX: usize = 300;
 /// What tidying up after a cancelled call may take: one attempt of one second.
 const AFTER_CANCEL: Limits = Limits { attempts: 1, patience: Duration::from_secs(1) };
 /// What tidying up after a failed call may take: a few attempts of five seconds.
@@ -320,7 +322,7 @@ impl Setback {
             }
             Setback::Untrusted(response, Untrusted(reason)) => Error::Response {
                 operation: request.operation(),
-                reason,
+                reason: reason.chars().take(REASON_CHARS_MAX).collect(),
                 request_id: response.request_id().map(str::to_owned),
             },
         };

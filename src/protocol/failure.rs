@@ -10,6 +10,9 @@ use crate::error::ServiceError;
 /// How much of a body that is not OSS's XML is repeated in the error: bytes.
 const SNIPPET_BYTES_MAX: usize = 256;
 
+/// How much of a field of OSS's XML is kept; a real message has less than 300 characters.
+const FIELD_CHARS_MAX: usize = 1024;
+
 /// The refusal, with what retrying and resuming have to know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -25,14 +28,14 @@ pub(crate) fn parse(request: &Request, response: &Response, attempts: u32) -> Fa
     let header = response.header("x-oss-err").and_then(|text| STANDARD.decode(text.trim()).ok());
     let body = if response.body.is_empty() { header.as_deref().unwrap_or_default() } else { &response.body };
     let error = xml::parse(body, "Error").ok();
-    let field = |name: &str| error.as_ref().and_then(|error| error.text(name)).map(str::to_owned);
+    let field = |name: &str| error.as_ref().and_then(|error| error.text(name)).map(one_line);
     let service = ServiceError {
         status: response.status,
         code: field("Code").unwrap_or_else(|| code_without_xml(request, response, body).into()),
-        message: one_line(&field("Message").unwrap_or_else(|| snippet(body))),
-        request_id: response.request_id().map(str::to_owned).or_else(|| field("RequestId")),
+        message: field("Message").unwrap_or_else(|| one_line(&snippet(body))),
+        request_id: response.request_id().map(one_line).or_else(|| field("RequestId")),
         host_id: field("HostId"),
-        ec: response.header("x-oss-ec").map(str::to_owned).or_else(|| field("EC")),
+        ec: response.header("x-oss-ec").map(one_line).or_else(|| field("EC")),
         endpoint: field("Endpoint"),
         operation: request.operation(),
         part: request.part,
@@ -64,6 +67,9 @@ fn one_line(text: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+        .chars()
+        .take(FIELD_CHARS_MAX)
+        .collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::source::{Change, Source};
 use crate::client::{Line, Pacer, Payload};
 use crate::crc64::Digest;
 use crate::part::Piece;
+use crate::protocol::Parsed;
 use crate::{Error, Result};
 
 /// Read once for each attempt, straight into the connection's buffer.
@@ -77,6 +78,14 @@ impl<'a> PieceBody<'a> {
     /// Of what the last attempt read.
     pub(super) fn crc64(&self) -> u64 {
         self.crc64.sum()
+    }
+
+    /// An answer vouches for the piece only if it came after the last of its bytes had been sent.
+    pub(super) fn check_sent(&self) -> Parsed<()> {
+        match self.position == self.piece.size {
+            true => Ok(()),
+            false => Err("it came before the bytes had been sent".into()),
+        }
     }
 
     fn rewind(&mut self) {

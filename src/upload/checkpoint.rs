@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use super::progress::RestartReason;
 use super::source::{Fingerprint, Identity};
+use crate::endpoint::is_bucket_name;
 use crate::part::{PARTS_MAX, Part};
 use crate::percent::{decoded, encoded, encoded_bytes};
 
@@ -149,7 +150,8 @@ impl Record {
         let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());
         let subject = Subject {
             endpoint: decoded(lines.value("endpoint")?)?,
-            bucket: decoded(lines.value("bucket")?)?,
+            // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
+            bucket: decoded(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
             key: decoded(lines.value("key")?)?,
             path: lines.value("path")?.to_owned(),
             print: Fingerprint {
@@ -234,7 +236,7 @@ mod tests {
         Record {
             subject: Subject::new(
                 "http://[::1]:9000".into(),
-                "b",
+                "my-bucket",
                 "k\n/% +",
                 path,
                 print,
@@ -275,6 +277,15 @@ mod tests {
         }
         assert_eq!(Record::parse(&format!("{text}\n")), None);
         assert_eq!(Record::parse(&text.replace('\n', "\r\n")), None);
+    }
+
+    #[test]
+    fn a_record_can_not_name_a_host() {
+        for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
+            let mut hostile = record(1, None);
+            hostile.subject.bucket = bucket.into();
+            assert_eq!(Record::parse(&hostile.text()), None, "{bucket}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::checkpoint::Record;
 use super::checkpoint_file::CheckpointFile;
 use super::options::{CheckpointChoice, CheckpointStore};
 use super::source::Source;
+use crate::error::printable;
 use crate::{Error, Result};
 
 /// The record's place. Nothing is written unless it differs from what was written last.
@@ -45,7 +46,7 @@ impl<'a> Keeper<'a> {
             CheckpointChoice::Dir(dir) => within(&dir, source, bucket, key)?,
         };
         if is_source(&path, source) {
-            let reason = format!("{} is the file to upload itself", path.display());
+            let reason = format!("{} is the file to upload itself", printable(&path.to_string_lossy()));
             return Err(Error::option("checkpoint", reason));
         }
         let file = CheckpointFile::open(&path)?;

@@ -3,6 +3,7 @@
 use super::body::PieceBody;
 use super::keeper::Found;
 use super::progress::ProgressEvent;
+use super::source::Change;
 use super::workers::{self, News};
 use super::{Context, Stop, Target, Upload, Uploaded};
 use crate::client::Failed;
@@ -53,10 +54,15 @@ impl Context<'_> {
         let request = self.with_content_md5(put_object::request(bucket, key, &headers.put()), piece)?;
         let begun = client.now();
         self.check_cancelled()?;
+        // Of an empty file nothing is read that would notice.
+        if piece.size == 0 && self.source.change()? == Change::Changed {
+            return Err(Stop::Error(self.source.changed()));
+        }
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying)
                 .of_whole_object();
         let sent = self.line.call(&request, &mut body, |response, body| {
+            body.check_sent()?;
             put_object::parse(response, body.crc64(), headers.has_callback())
         });
         let crc64 = body.crc64();

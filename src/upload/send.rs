@@ -62,6 +62,7 @@ impl Context<'_> {
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying);
         let sent = self.line.call(&request, &mut body, |response, body| {
+            body.check_sent()?;
             let crc64 = body.crc64();
             Ok(Part { number: piece.number, etag: upload_part::parse(response, crc64)?, crc64 })
         });

@@ -10,6 +10,7 @@ mod cost;
 mod crash;
 mod credentials;
 mod faults;
+mod hostile;
 mod housekeeping;
 mod live;
 mod options;

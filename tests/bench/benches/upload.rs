@@ -17,8 +17,6 @@ use oss_upload_bench::sign::signed_url;
 const MIB: u64 = 1 << 20;
 const PARTS_MAX: u64 = 10_000;
 const THREADS: usize = 4;
-/// What this crate pulls from a file at a time.
-const BUFFER: usize = 128 << 10;
 
 struct Arguments {
     mib: u64,
@@ -46,8 +44,18 @@ const FLOOR: &str = "floor, 4 connections";
 const FLOOR_ONE: &str = "floor, 1 connection";
 const FLOOR_TLS: &str = "floor, 4 connections, TLS";
 
-const CONTENDERS: [Contender; 13] = [
-    Contender { name: FLOOR, floor: FLOOR, command: |scene| Some(floor(scene, THREADS, false)) },
+const CONTENDERS: [Contender; 15] = [
+    Contender { name: FLOOR, floor: FLOOR, command: |scene| Some(floor(scene, THREADS, scene.bytes, false)) },
+    Contender {
+        name: "  a request for each 8 MiB",
+        floor: FLOOR,
+        command: |scene| Some(floor(scene, THREADS, 8 * MIB, false)),
+    },
+    Contender {
+        name: "  10,000 requests",
+        floor: FLOOR,
+        command: |scene| Some(floor(scene, THREADS, smallest(scene), false)),
+    },
     Contender {
         name: "oss-upload, 4 threads, 8 MiB",
         floor: FLOOR,
@@ -75,14 +83,22 @@ const CONTENDERS: [Contender; 13] = [
     },
     Contender { name: "oss2 (Python), 4 threads, 8 MiB", floor: FLOOR, command: oss2 },
     Contender { name: "opendal, 4 at a time, 8 MiB", floor: FLOOR, command: opendal },
-    Contender { name: FLOOR_ONE, floor: FLOOR_ONE, command: |scene| Some(floor(scene, 1, false)) },
+    Contender {
+        name: FLOOR_ONE,
+        floor: FLOOR_ONE,
+        command: |scene| Some(floor(scene, 1, scene.bytes, false)),
+    },
     Contender {
         name: "oss-upload, 1 thread, 8 MiB",
         floor: FLOOR_ONE,
         command: |scene| Some(ours(scene, &scene.server.endpoint, 1, 8 * MIB)),
     },
     Contender { name: "curl -T", floor: FLOOR_ONE, command: curl },
-    Contender { name: FLOOR_TLS, floor: FLOOR_TLS, command: |scene| Some(floor(scene, THREADS, true)) },
+    Contender {
+        name: FLOOR_TLS,
+        floor: FLOOR_TLS,
+        command: |scene| Some(floor(scene, THREADS, scene.bytes, true)),
+    },
     Contender {
         name: "oss-upload, 4 threads, 8 MiB, TLS",
         floor: FLOOR_TLS,
@@ -181,9 +197,9 @@ fn print(runs: &BTreeMap<usize, Vec<Cost>>, bytes: u64) {
     }
 }
 
-fn floor(scene: &Scene, connections: usize, tls: bool) -> Command {
+fn floor(scene: &Scene, connections: usize, part_size: u64, tls: bool) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench-floor"));
-    command.arg(&scene.file).arg(BUFFER.to_string()).arg(&scene.server.roots);
+    command.arg(&scene.file).arg(part_size.to_string()).arg(&scene.server.roots);
     let endpoint = if tls { &scene.server.tls_endpoint } else { &scene.server.endpoint };
     command.args((0..connections).map(|number| signed_url(endpoint, &format!("floor{number}"))));
     command

@@ -1,5 +1,5 @@
 //! The least that an upload can cost: reads a file once, computes its CRC-64, and writes it to sockets, an even share to
-//! each of so many connections, in one request each. `bench-floor FILE BUFFER ROOTS URL…`
+//! each of so many connections, in requests of at most PART bytes. `bench-floor FILE PART ROOTS URL…`
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,10 +14,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+/// What is read and written at a time: as much as the crate does.
+const BUFFER_BYTES: usize = 128 << 10;
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let file = File::open(arguments.next().ok_or("which file?")?)?;
-    let buffer_bytes: usize = arguments.next().ok_or("which buffer?")?.parse()?;
+    let part_size: u64 = arguments.next().ok_or("how large are parts?")?.parse()?;
     let tls = client_config(&arguments.next().ok_or("which certificates?")?)?;
     let urls: Vec<String> = arguments.collect();
     let share = file.metadata()?.len().div_ceil(urls.len() as u64);
@@ -26,43 +29,44 @@ fn main() -> Result<()> {
         let mut threads = Vec::new();
         for (index, url) in (0..).zip(&urls) {
             let range = share * index..share * (index + 1);
-            threads.push(scope.spawn(move || put(file, range, url, tls, buffer_bytes)));
+            threads.push(scope.spawn(move || put(file, range, part_size, url, tls)));
         }
         threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
     })
 }
 
-fn put(
-    file: &File,
-    range: Range<u64>,
-    url: &str,
-    tls: &Arc<ClientConfig>,
-    buffer_bytes: usize,
-) -> Result<()> {
+fn put(file: &File, range: Range<u64>, part_size: u64, url: &str, tls: &Arc<ClientConfig>) -> Result<()> {
     let (scheme, rest) = url.split_once("://").ok_or("which URL?")?;
     let (host, path) = rest.split_once('/').ok_or("which URL?")?;
-    let mut socket = TcpStream::connect(host.replace("localhost", "127.0.0.1"))?;
+    let socket = TcpStream::connect(host.replace("localhost", "127.0.0.1"))?;
     socket.set_nodelay(true)?;
     let end = range.end.min(file.metadata()?.len());
-    let head =
-        format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n", end - range.start);
-    if scheme == "http" {
-        return send(file, range.start..end, &head, &mut socket, buffer_bytes);
+    let head = format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: ");
+    let mut socket: Box<dyn Stream> = match scheme {
+        "http" => Box::new(socket),
+        _ => Box::new(StreamOwned::new(ClientConnection::new(tls.clone(), "localhost".try_into()?)?, socket)),
+    };
+    let mut buffer = vec![0; BUFFER_BYTES];
+    for start in range.step_by(part_size as usize).take_while(|start| *start < end) {
+        send(file, start..end.min(start + part_size), &head, &mut *socket, &mut buffer)?;
     }
-    let connection = ClientConnection::new(tls.clone(), "localhost".try_into()?)?;
-    send(file, range.start..end, &head, &mut StreamOwned::new(connection, socket), buffer_bytes)
+    Ok(())
 }
 
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// One request, and its answer, which has no body.
 fn send(
     file: &File,
     range: Range<u64>,
     head: &str,
-    socket: &mut (impl Read + Write),
-    buffer_bytes: usize,
+    socket: &mut dyn Stream,
+    buffer: &mut [u8],
 ) -> Result<()> {
-    socket.write_all(head.as_bytes())?;
-    let (mut buffer, mut position, mut crc64) =
-        (vec![0; buffer_bytes], range.start, crc64fast::Digest::new());
+    socket.write_all(format!("{head}{}\r\n\r\n", range.end - range.start).as_bytes())?;
+    let (mut position, mut crc64) = (range.start, crc64fast::Digest::new());
     while position < range.end {
         let wanted = buffer.len().min((range.end - position) as usize);
         let read = file.read_at(&mut buffer[..wanted], position)?;
