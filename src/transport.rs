@@ -177,7 +177,8 @@ impl UreqTransport {
             request = request.header(name.as_ref(), value);
         }
         if wire.expect_continue {
-            request = request.header("expect", "100-continue");
+            // A refusal in place of the 100 is seen when the connection ends with it.
+            request = request.header("expect", "100-continue").header("connection", "close");
         }
         let times = (wire.connect_timeout.min(TIMEOUT_MAX), wire.patience.min(TIMEOUT_MAX));
         match wire.method {

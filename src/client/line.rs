@@ -76,9 +76,13 @@ struct Tries {
     answer_lost: bool,
     /// A body was cut off: the server's reason may have been lost with it, so ask before sending the next.
     expect_continue: bool,
+    /// Asking got no answer; some proxies do not understand it.
+    asked_in_vain: bool,
     clock_fixed: bool,
     renewed: bool,
     used: Option<Credentials>,
+    /// What the provider gave when it was asked for others.
+    fresh: Option<Credentials>,
 }
 
 impl Line {
@@ -137,7 +141,10 @@ impl Line {
         tries: &mut Tries,
     ) -> Result<Response, Setback> {
         let client = &self.client;
-        let credentials = client.credentials().map_err(Setback::Local)?;
+        let credentials = match tries.fresh.take() {
+            Some(fresh) => fresh,
+            None => client.credentials().map_err(Setback::Local)?,
+        };
         let signed = client.sign(request.clone(), &credentials);
         tries.used = Some(credentials);
         let url = client.shared.endpoint.url(&signed.bucket, &signed.encoded_key(), &signed.encoded_query());
@@ -215,8 +222,8 @@ impl Line {
         payload.retrying();
         match self.switch.wait(delay, Flow::Draining) {
             true => Ok(()),
-            false if self.switch.is_cut() => Err(Failed::Stopped { answer_lost }),
-            false => Err(setback.into_failed(request, tries)),
+            // Whoever stopped us says why.
+            false => Err(Failed::Stopped { answer_lost }),
         }
     }
 
@@ -241,8 +248,9 @@ impl Line {
     }
 
     /// Asking with the same token again would be refused again.
-    fn has_other_credentials(&self, tries: &Tries) -> bool {
-        self.client.credentials().is_ok_and(|credentials| Some(credentials) != tries.used)
+    fn has_other_credentials(&self, tries: &mut Tries) -> bool {
+        tries.fresh = self.client.credentials().ok().filter(|fresh| Some(fresh) != tries.used.as_ref());
+        tries.fresh.is_some()
     }
 
     fn patience(&self, request: &Request, length: u64) -> Duration {
@@ -285,10 +293,12 @@ impl Tries {
                         | io::ErrorKind::BrokenPipe
                         | io::ErrorKind::ConnectionAborted
                 );
-                self.expect_continue |= cut_off && body_was_read;
+                self.asked_in_vain |= self.expect_continue && !body_was_read && !error.never_sent;
+                self.expect_continue =
+                    (self.expect_continue || cut_off && body_was_read) && !self.asked_in_vain;
             }
             Setback::Refused(_, failure) => {
-                self.answer_lost |= failure.service.status >= 500 || failure.service.status == 408;
+                self.answer_lost |= matches!(failure.service.status, 200..=299 | 408 | 500..);
             }
             Setback::Untrusted(..) => self.answer_lost = true,
             Setback::Local(_) => {}

@@ -51,20 +51,20 @@ pub(crate) fn parse(response: &Response, callback: bool) -> Parsed<Completed> {
         (Some(etag), _) if !etag.is_empty() => etag.to_owned(),
         (_, etag) => etag?,
     };
-    Ok(Completed { location: completed.location, etag, ..from_headers_but_etag(response) })
+    Ok(Completed { location: completed.location, etag, ..from_headers_but_etag(response)? })
 }
 
 pub(super) fn from_headers(response: &Response) -> Parsed<Completed> {
-    Ok(Completed { etag: etag(response)?, ..from_headers_but_etag(response) })
+    Ok(Completed { etag: etag(response)?, ..from_headers_but_etag(response)? })
 }
 
-fn from_headers_but_etag(response: &Response) -> Completed {
-    Completed {
-        crc64: response.crc64(),
+fn from_headers_but_etag(response: &Response) -> Parsed<Completed> {
+    Ok(Completed {
+        crc64: response.crc64()?,
         version_id: response.header("x-oss-version-id").map(str::to_owned),
         request_id: response.request_id().map(str::to_owned),
         ..Completed::default()
-    }
+    })
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ fn code_without_xml(request: &Request, response: &Response, body: &[u8]) -> &'st
     match (response.status, body.is_empty()) {
         (404, true) if request.operation == "HeadObject" => "NoSuchKey",
         (403, true) => "AccessDenied",
+        (203, _) => "CallbackFailed",
         _ => "BadErrorResponse",
     }
 }

@@ -29,8 +29,12 @@ impl Head {
     pub(crate) fn is(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
         let content = match self.object.crc64 {
             Some(remote) => remote == crc64,
-            None => self.last_modified.is_some_and(|modified| modified >= since),
+            None => self.last_modified.is_some_and(|modified| seconds(modified) >= seconds(since)),
         };
         content && self.size == Some(size)
     }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

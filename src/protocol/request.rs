@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Parsed;
 use crate::error::{Operation, printable};
 use crate::percent::{encoded, encoded_path};
 
@@ -125,7 +126,11 @@ impl Response {
     }
 
     /// What OSS says the CRC-64 of the stored bytes is; 0 is a value like any other.
-    pub(crate) fn crc64(&self) -> Option<u64> {
-        self.header("x-oss-hash-crc64ecma")?.trim().parse().ok()
+    pub(crate) fn crc64(&self) -> Parsed<Option<u64>> {
+        match self.header("x-oss-hash-crc64ecma").map(|text| text.trim().parse()) {
+            None => Ok(None),
+            Some(Ok(crc64)) => Ok(Some(crc64)),
+            Some(Err(_)) => Err("its CRC-64 is not a number".into()),
+        }
     }
 }

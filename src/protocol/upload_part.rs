@@ -28,7 +28,7 @@ pub(super) fn etag(response: &Response) -> Parsed<String> {
 
 /// Without a CRC-64 in the answer there is nothing to compare.
 pub(super) fn check_crc64(response: &Response, local: u64) -> Parsed<()> {
-    match response.crc64() {
+    match response.crc64()? {
         Some(remote) if remote != local => Err(Untrusted(format!(
             "the CRC-64 of the stored bytes is {remote}, that of the local ones is {local}"
         ))),

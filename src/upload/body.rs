@@ -102,12 +102,27 @@ impl<'a> PieceBody<'a> {
             .source
             .read_at(&mut buffer[..wanted], self.piece.offset + self.position)
             .map_err(|source| self.source.failed(source))?;
-        let ends = read as u64 == left;
-        if (read == 0 && left > 0) || (ends && self.whole_object && self.source.change()? == Change::Changed)
-        {
+        if read == 0 && left > 0 {
             return Err(self.source.changed());
         }
+        if self.whole_object && read as u64 == left {
+            self.check_source(&buffer[..read])?;
+        }
         Ok(read)
+    }
+
+    /// No object is made of a file that changed under our hands: what was read, with these last bytes, is what is there.
+    fn check_source(&self, last: &[u8]) -> Result<()> {
+        let same = match self.source.change()? {
+            Change::None => true,
+            Change::Changed => false,
+            Change::Touched => {
+                let mut crc64 = self.crc64.clone();
+                crc64.write(last);
+                self.source.digest(self.piece, false, self.line)?.0 == crc64.sum()
+            }
+        };
+        if same { Ok(()) } else { Err(self.source.changed()) }
     }
 }
 

@@ -69,24 +69,24 @@ impl CheckpointFile {
 
     /// What a crash between writing and renaming left.
     fn remove_orphan(&self) -> Result<()> {
-        let path = self.temporary();
+        let path = temporary(&self.path);
         let metadata = match std::fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(&path, error)),
         };
-        let ours = metadata.is_file()
-            && File::open(&path).and_then(|file| is_ours(&file)).map_err(|error| failed(&path, error))?;
-        if !ours {
+        if !metadata.is_file() {
+            return Err(Error::NotACheckpoint { path });
+        }
+        let file = File::open(&path).map_err(|error| failed(&path, error))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            // Somebody's record has this name.
+            return Err(Error::CheckpointInUse { path });
+        }
+        if !is_ours(&file).map_err(|error| failed(&path, error))? {
             return Err(Error::NotACheckpoint { path });
         }
         std::fs::remove_file(&path).map_err(|error| failed(&path, error))
-    }
-
-    fn temporary(&self) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push(".tmp");
-        name.into()
     }
 
     fn replace(&mut self, text: &str) -> io::Result<()> {
@@ -139,6 +139,13 @@ impl Drop for CheckpointFile {
         // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
         let _ = self.held.unlock();
     }
+}
+
+/// Where the next record is written before it takes the place of the last one.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".tmp");
+    name.into()
 }
 
 /// The file and whether it is empty. The inner error is that it came or went in the middle: to be tried again.

@@ -89,6 +89,9 @@ impl Context<'_> {
                 self.abort_soon(&session.record);
                 Ok(found)
             }
+            (Some("InvalidPart"), _) if session.trusted_alone => {
+                Err(Stop::StartOver(RestartReason::PartDiffers, error))
+            }
             _ => Err(Stop::Error(error)),
         }
     }
@@ -124,7 +127,7 @@ impl Context<'_> {
         let Error::Service(service) = error else { return Stop::Error(error) };
         let completed = Completed {
             etag: response.header("etag").map(crate::part::unquoted).unwrap_or_default().to_owned(),
-            crc64: response.crc64(),
+            crc64: response.crc64().ok().flatten(),
             version_id: response.header("x-oss-version-id").map(str::to_owned),
             request_id: response.request_id().map(str::to_owned),
             ..Completed::default()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Record;
-use super::checkpoint_file::CheckpointFile;
+use super::checkpoint_file::{CheckpointFile, temporary};
 use super::options::{CheckpointChoice, CheckpointStore};
 use super::source::Source;
 use crate::error::printable;
@@ -45,9 +45,11 @@ impl<'a> Keeper<'a> {
             CheckpointChoice::File(path) => path,
             CheckpointChoice::Dir(dir) => within(&dir, source, bucket, key)?,
         };
-        if is_source(&path, source) {
-            let reason = format!("{} is the file to upload itself", printable(&path.to_string_lossy()));
-            return Err(Error::option("checkpoint", reason));
+        for path in [&path, &temporary(&path)] {
+            if source.is_at(path) {
+                let reason = format!("{} is the file to upload itself", printable(&path.to_string_lossy()));
+                return Err(Error::option("checkpoint", reason));
+            }
         }
         let file = CheckpointFile::open(&path)?;
         Ok(Keeper { store: Some(Box::new(file)), path: Some(path), recorded: None, dirty: false })
@@ -129,9 +131,4 @@ fn within(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBu
         path => format!("{:x}-{object:x}.cp", md5::compute(path)),
     };
     Ok(dir.join(name))
-}
-
-fn is_source(path: &Path, source: &Source) -> bool {
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
-    path == source.path || real(path).is_some_and(|path| real(&source.path) == Some(path))
 }

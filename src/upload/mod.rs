@@ -139,8 +139,13 @@ impl Upload<'_, '_> {
             parts: BTreeMap::new(),
             completing: None,
         };
-        let session =
-            Box::new(Session { record, parts_resumed: 0, origin: Origin::Initiated, may_be_complete: false });
+        let session = Box::new(Session {
+            record,
+            parts_resumed: 0,
+            origin: Origin::Initiated,
+            may_be_complete: false,
+            trusted_alone: false,
+        });
         if let Err(error) = self.keeper.save(&session.record) {
             return Err(self.tidy_up(&session, Stop::Error(error)));
         }

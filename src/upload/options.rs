@@ -193,6 +193,9 @@ pub fn progress<'a>(callback: impl FnMut(&Progress) + 'a) -> UploadOption<'a> {
 
 /// Lets `token` stop the upload. The call returns [`Error::Cancelled`](crate::Error::Cancelled) within a second or
 /// two; only a name lookup or a TCP connect in progress may take `connect_timeout`.
+///
+/// Cancelled in the very moment in which OSS begins the upload, its id may never arrive here: what a lifecycle rule for
+/// unfinished parts is for.
 pub fn cancel(token: &CancelToken) -> UploadOption<'static> {
     UploadOption(Setting::Cancel(token.clone()))
 }

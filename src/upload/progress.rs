@@ -36,7 +36,7 @@ pub enum ProgressEvent {
     Restarted(RestartReason),
     /// A part was acknowledged, or bytes have moved (ten times a second at most).
     Transferred,
-    /// A request failed and is tried again.
+    /// A request failed and is tried again. The only event that may come before the first of the others.
     Retrying,
     /// The object is complete. The last event.
     Completed,

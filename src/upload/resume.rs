@@ -19,7 +19,7 @@ pub(super) enum Resumed {
 }
 
 /// What OSS says of an upload's parts.
-enum Listing {
+pub(super) enum Listing {
     Parts(Vec<ListedPart>),
     /// We may not ask.
     Denied,
@@ -51,6 +51,7 @@ impl Upload<'_, '_> {
             record: Record { subject, ..record },
             parts_resumed: 0,
             origin: Origin::Recorded,
+            trusted_alone: false,
         });
         self.carry_on(session, doubtful)
     }
@@ -107,8 +108,13 @@ impl Upload<'_, '_> {
             parts: BTreeMap::new(),
             completing: None,
         };
-        let mut session =
-            Session { record, parts_resumed: 0, origin: Origin::Adopted, may_be_complete: false };
+        let mut session = Session {
+            record,
+            parts_resumed: 0,
+            origin: Origin::Adopted,
+            may_be_complete: false,
+            trusted_alone: false,
+        };
         match self.context.reconcile(&mut session, false) {
             Ok(Reconciled::Parts) => {}
             // Not ours to abort.
@@ -136,20 +142,23 @@ enum Reconciled {
 impl Context<'_> {
     /// Leaves in the session the parts that OSS has and that are the file's.
     fn reconcile(&self, session: &mut Session, verify: bool) -> Result<Reconciled, Stop> {
-        let recorded = &session.record.parts;
         let claims = match self.list_parts(&session.record.upload_id)? {
             Listing::NoSuchUpload => return self.completed_earlier(session, verify),
             Listing::Denied if session.origin == Origin::Adopted => {
                 return Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
             }
-            Listing::Denied if verify => Claim::all(recorded.values(), &self.plan),
+            Listing::Denied if verify => {
+                session.trusted_alone = true;
+                Claim::all(session.record.parts.values(), &self.plan)
+            }
             Listing::Denied => {
+                session.trusted_alone = true;
                 session.record.parts.retain(|number, _| self.plan.piece(*number).is_some());
                 return Ok(Reconciled::Parts);
             }
             Listing::Parts(listed) => {
                 let on_server = listed.len();
-                let (mut held, claims) = self.sort_out(recorded, listed, verify);
+                let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
                 held.extend(self.proven(claims)?);
                 if self.settings.sequential && held.len() < on_server {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
@@ -212,7 +221,7 @@ impl Context<'_> {
         }
     }
 
-    fn list_parts(&self, upload_id: &str) -> Result<Listing, Stop> {
+    pub(super) fn list_parts(&self, upload_id: &str) -> Result<Listing, Stop> {
         let Target { bucket, key, .. } = *self.target;
         let (mut parts, mut marker) = (Vec::new(), 0);
         loop {

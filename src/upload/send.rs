@@ -2,11 +2,13 @@
 
 use super::body::PieceBody;
 use super::progress::{ProgressEvent, RestartReason};
+use super::resume::Listing;
 use super::workers::{self, News};
 use super::{Context, Session, Stop, Target, Upload};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::Error;
 use crate::client::Failed;
 use crate::part::{Part, Piece, unquoted};
 use crate::protocol::request::Request;
@@ -73,7 +75,7 @@ impl Context<'_> {
                 if self.settings.sequential && error.service_code() == Some("PartAlreadyExist") =>
             {
                 let etag = refusal.part_etag.as_deref().map(unquoted).unwrap_or_default();
-                self.part_that_is_there(piece, etag, error)
+                self.part_that_is_there(upload_id, piece, etag, error)
             }
             Err(failed) => Err(self.stop(failed)),
         }
@@ -87,14 +89,29 @@ impl Context<'_> {
         Ok(request.header("content-md5", STANDARD.encode(md5.expect("it was asked for"))))
     }
 
-    /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5; the
-    /// ETags of encrypted parts tell nothing, and the whole object's CRC-64 will.
-    fn part_that_is_there(&self, piece: Piece, etag: &str, error: crate::Error) -> Result<Part, Stop> {
+    /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5, or, where
+    /// it is encrypted, if the list gives our CRC-64.
+    fn part_that_is_there(
+        &self,
+        upload_id: &str,
+        piece: Piece,
+        etag: &str,
+        error: Error,
+    ) -> Result<Part, Stop> {
         let (crc64, md5) = self.source.digest(piece, true, &self.line)?;
-        let ours = md5.is_some_and(|md5| etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))));
-        if !etag.is_empty() && (ours || self.settings.encrypted) {
+        let by_md5 = md5.is_some_and(|md5| etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))));
+        if !etag.is_empty() && (by_md5 || self.lists_crc64(upload_id, piece.number, crc64)?) {
             return Ok(Part { number: piece.number, etag: etag.to_owned(), crc64 });
         }
         Err(Stop::StartOver(RestartReason::PartDiffers, error))
+    }
+
+    fn lists_crc64(&self, upload_id: &str, number: u32, crc64: u64) -> Result<bool, Stop> {
+        match self.list_parts(upload_id)? {
+            Listing::Parts(parts) => {
+                Ok(parts.iter().any(|part| part.number == number && part.crc64 == Some(crc64)))
+            }
+            Listing::Denied | Listing::NoSuchUpload => Ok(false),
+        }
     }
 }

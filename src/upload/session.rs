@@ -11,6 +11,8 @@ pub(super) struct Session {
     pub(super) origin: Origin,
     /// Complete was sent in an earlier call, and its answer is not known.
     pub(super) may_be_complete: bool,
+    /// We may not list parts: what OSS really has is not known.
+    pub(super) trusted_alone: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -92,6 +92,15 @@ impl Source {
         Ok(if now.identity == self.print.identity { Change::None } else { Change::Touched })
     }
 
+    /// Does the path name this very file, by whatever name?
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let by_path =
+            !self.path.as_os_str().is_empty() && (path == self.path || same(real(path), real(&self.path)));
+        let there = std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata));
+        by_path || same(there.map(|there| there.place()), self.print.identity.map(|own| own.place()))
+    }
+
     pub(super) fn changed(&self) -> Error {
         Error::SourceChanged { path: self.path.clone() }
     }
@@ -170,9 +179,13 @@ impl Fingerprint {
     }
 
     fn is_same_file(&self, other: &Fingerprint) -> bool {
-        let place = |print: &Fingerprint| print.identity.map(|identity| (identity.device, identity.inode));
+        let place = |print: &Fingerprint| print.identity.map(|identity| identity.place());
         (self.size, self.mtime, place(self)) == (other.size, other.mtime, place(other))
     }
+}
+
+fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_some() && one == other
 }
 
 fn nanoseconds(duration: Duration) -> i128 {
@@ -180,6 +193,10 @@ fn nanoseconds(duration: Duration) -> i128 {
 }
 
 impl Identity {
+    fn place(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     #[cfg(unix)]
     fn of(metadata: &Metadata) -> Option<Identity> {
         use std::os::unix::fs::MetadataExt;

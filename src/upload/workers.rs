@@ -63,6 +63,7 @@ pub(super) fn run<J: Send, T: Send>(
             }
         }
         drop(tell);
+        let _guard = OnPanic(|| switch.cut());
         let result = listen(&news, &take_job, switch, hear);
         // The scope waits for the closures; this waits until the threads are gone.
         for thread in threads {
@@ -83,6 +84,7 @@ fn run_worker<J, T>(
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
+    let _guard = OnPanic(|| halt(take_job, switch));
     for job in take_job {
         let result = work(job, &retrying);
         match &result {
@@ -93,6 +95,17 @@ fn run_worker<J, T>(
         }
         if tell.send(Message::Done(result)).is_err() {
             return;
+        }
+    }
+}
+
+/// A caller's own code may panic on any thread: then the others must not go on as if nothing had happened.
+struct OnPanic<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0();
         }
     }
 }

@@ -24,8 +24,9 @@ use crate::house::{House, PART, client, content};
 const SIZES: [u64; 3] = [0, 1, 2 * PART + 7];
 
 /// Whatever every request has.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 10] = [
     "host",
+    "connection",
     "accept",
     "user-agent",
     "date",
