@@ -5,6 +5,7 @@ mod line;
 mod pace;
 mod payload;
 mod switch;
+mod ticker;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,6 +17,7 @@ pub(crate) use line::{Failed, Line};
 pub(crate) use pace::Pacer;
 pub(crate) use payload::{Message, Payload};
 pub(crate) use switch::Switch;
+pub(crate) use ticker::Ticker;
 
 use crate::credentials::{Credentials, ProvideCredentials};
 use crate::endpoint::Endpoint;

@@ -234,6 +234,8 @@ impl Line {
             Setback::Local(_) => None,
             Setback::Transport(error) if error.permanent => None,
             Setback::Transport(_) | Setback::Untrusted(..) => later(None),
+            // Somebody on the way does not know how to be asked.
+            Setback::Refused(_, failure) if failure.service.status == 417 && tries.asked_in_vain => at_once,
             Setback::Refused(response, failure) => match verdict(failure) {
                 Verdict::Again => later(retry_after(response.header("retry-after"), self.client.now())),
                 Verdict::FixClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
@@ -299,6 +301,9 @@ impl Tries {
             }
             Setback::Refused(_, failure) => {
                 self.answer_lost |= matches!(failure.service.status, 200..=299 | 408 | 500..);
+                if failure.service.status == 417 {
+                    self.asked_in_vain = std::mem::take(&mut self.expect_continue);
+                }
             }
             Setback::Untrusted(..) => self.answer_lost = true,
             Setback::Local(_) => {}

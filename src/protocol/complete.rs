@@ -27,7 +27,7 @@ pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Heade
 }
 
 /// `parts` in ascending order of their numbers.
-pub(crate) fn body(parts: &[Part]) -> String {
+pub(crate) fn body<'a>(parts: impl ExactSizeIterator<Item = &'a Part>) -> String {
     let mut body = String::with_capacity(64 + parts.len() * 100);
     body.push_str("<CompleteMultipartUpload>");
     for part in parts {
@@ -75,7 +75,7 @@ mod tests {
     fn the_part_list() {
         let part = |number, etag: &str| Part { number, etag: etag.into(), crc64: 0 };
         assert_eq!(
-            body(&[part(1, "AB"), part(2, "<C>")]),
+            body([part(1, "AB"), part(2, "<C>")].iter()),
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>&quot;AB&quot;</ETag></Part>\
              <Part><PartNumber>2</PartNumber><ETag>&quot;&lt;C&gt;&quot;</ETag></Part></CompleteMultipartUpload>"
         );

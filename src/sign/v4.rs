@@ -1,6 +1,5 @@
 //! Signature V4 (OSS documentation, "Include a V4 signature in the Authorization header").
 
-use std::fmt::Write;
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -67,10 +66,8 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes all");
-        text
-    })
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ impl Record {
     pub(super) fn text(&self) -> String {
         let (subject, print) = (&self.subject, &self.subject.print);
         let mut text = String::with_capacity(1024 + self.parts.len() * 80);
+        text.push_str(FIRST_LINE);
         let mut line = |name: &str, value: &str| {
             writeln!(text, "{name} {value}").expect("a String takes all");
         };
@@ -136,8 +137,9 @@ impl Record {
         if let Some(crc64) = self.completing {
             line("completing", &crc64.to_string());
         }
-        let text = format!("{FIRST_LINE}{text}");
-        format!("{text}md5 {:x}\n", md5::compute(&text))
+        let sum = md5::compute(&text);
+        writeln!(text, "md5 {sum:x}").expect("a String takes all");
+        text
     }
 
     /// `None` where any byte is not as it was written.
@@ -162,7 +164,8 @@ impl Record {
             part_size: lines.number("part-size")?,
             headers: lines.value("headers")?.to_owned(),
         };
-        let upload_id = decoded(lines.value("upload-id")?).filter(|id| !id.is_empty())?;
+        let visible = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let upload_id = decoded(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
         let mut parts = BTreeMap::new();
@@ -243,7 +246,7 @@ mod tests {
                 102_400,
                 "headers",
             ),
-            upload_id: "0004 B\n".into(),
+            upload_id: "0004%B".into(),
             initiated: SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_425_601),
             parts: (1..=parts).map(|number| (number, part(number))).collect(),
             completing,

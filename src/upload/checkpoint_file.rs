@@ -44,7 +44,7 @@ impl CheckpointFile {
                     return Err(Error::CheckpointInUse { path: path.to_owned() });
                 }
                 // A file system without locks. The documentation says what is lost.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(path, error)),
             }
             if is_at(&held, path).map_err(|error| failed(path, error))? {
@@ -96,7 +96,7 @@ impl CheckpointFile {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         match file.as_file().try_lock() {
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
             result => result.map_err(io::Error::from)?,
         }
         if !is_at(&self.held, &self.path)? && std::fs::symlink_metadata(&self.path).is_ok() {
@@ -139,6 +139,16 @@ impl Drop for CheckpointFile {
         // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
         let _ = self.held.unlock();
     }
+}
+
+/// A file system without locks, or one whose lock service is not there (`ENOLCK`, on network shares).
+fn has_no_locks(error: &io::Error) -> bool {
+    let no_service = match () {
+        () if cfg!(target_os = "linux") => Some(37),
+        () if cfg!(target_os = "macos") => Some(77),
+        () => None,
+    };
+    error.kind() == io::ErrorKind::Unsupported || (no_service.is_some() && error.raw_os_error() == no_service)
 }
 
 /// Where the next record is written before it takes the place of the last one.

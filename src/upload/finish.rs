@@ -9,7 +9,6 @@ use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
 use crate::client::{Failed, Message};
 use crate::error::Operation;
-use crate::part::Part;
 use crate::protocol::complete::{self, Completed};
 use crate::protocol::head_object;
 use crate::protocol::request::Response;
@@ -24,10 +23,9 @@ impl Upload<'_, '_> {
         let Upload { context, reporter, keeper } = self;
         let Target { bucket, key, .. } = *context.target;
         let headers = &context.settings.headers;
-        let parts: Vec<Part> = session.record.parts.values().cloned().collect();
         let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
         let mut on_retry = || reporter.retrying(&context.line);
-        let mut message = Message::new(complete::body(&parts), &mut on_retry);
+        let mut message = Message::new(complete::body(session.record.parts.values()), &mut on_retry);
         let answer = context
             .line
             .call(&request, &mut message, |response, _| complete::parse(response, headers.has_callback()));

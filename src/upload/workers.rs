@@ -5,11 +5,11 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Stop;
 use crate::Error;
-use crate::client::Switch;
+use crate::client::{Switch, Ticker};
 
 /// Between two looks at what moves: ten a second.
 const TICK: Duration = Duration::from_millis(100);
@@ -123,22 +123,22 @@ fn listen<J, T>(
     switch: &Switch,
     mut hear: impl FnMut(News<T>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let clock = tick(TICK);
-    let (mut ticks, mut first_error, mut failed_at) = (0, None, 0);
+    let (mut ticker, mut ticks) = (Ticker::new(TICK), 0);
+    let (mut first_error, mut failed_at) = (None, 0);
     loop {
-        let result = select! {
-            recv(news) -> message => match message {
+        let result = if ticker.ticks() {
+            ticks += 1;
+            if first_error.is_some() && ticks - failed_at >= TICKS_AFTER_FAILURE {
+                switch.cut();
+            }
+            hear(News::Tick(ticks))
+        } else {
+            match news.recv_deadline(ticker.deadline()) {
                 Ok(Message::Done(Ok(done))) => hear(News::Done(done)),
                 Ok(Message::Done(Err(stop))) => Err(stop),
                 Ok(Message::Retrying) => hear(News::Retrying),
-                Err(_) => return first_error.map_or(Ok(()), Err),
-            },
-            recv(clock) -> _ => {
-                ticks += 1;
-                if first_error.is_some() && ticks - failed_at >= TICKS_AFTER_FAILURE {
-                    switch.cut();
-                }
-                hear(News::Tick(ticks))
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return first_error.map_or(Ok(()), Err),
             }
         };
         let Err(stop) = result else { continue };

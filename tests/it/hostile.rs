@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use local_oss::{Fault, Rule};
 use oss_upload::{
-    Client, ClientBuilder, Credentials, Error, ProgressEvent, RetryPolicy, checkpoint, progress,
+    Client, ClientBuilder, Credentials, Error, ProgressEvent, RetryPolicy, checkpoint, progress, routines,
 };
 
 use crate::house::{House, PART, client};
@@ -145,4 +146,27 @@ fn what_will_not_get_better_is_not_worth_running_again() {
         let error = house.bucket.upload_file("k", &path, PART, []).unwrap_err();
         assert!(matches!(error, Error::Source { .. }) && !error.is_resumable(), "{error}");
     }
+}
+
+/// As a crash does, but not by sending all that is left.
+#[test]
+fn a_provider_that_panics_stops_the_others() {
+    let house = House::new();
+    let path = house.file("f", 40 * PART);
+    let calls = AtomicUsize::new(0);
+    let provider = move || {
+        if calls.fetch_add(1, Ordering::SeqCst) == 3 {
+            // Without the hook, which takes its time to print where it happened.
+            resume_unwind(Box::new("no more keys"));
+        }
+        Ok(Credentials::new("ak", "sk"))
+    };
+    let bucket =
+        client(&house.server).credentials(provider).build().unwrap().bucket("examplebucket").unwrap();
+    let call = AssertUnwindSafe(|| bucket.upload_file("o", &path, PART, [routines(2), checkpoint(true, "")]));
+    catch_unwind(call).unwrap_err();
+    assert!(house.parts_sent().len() < 8, "{:?}", house.parts_sent());
+    house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap();
+    house.assert_stored("o", &path);
+    house.assert_nothing_left(&["f"]);
 }
