@@ -69,7 +69,7 @@ fn keys_that_oss_does_not_take() {
 
 #[test]
 fn bucket_names_against_the_rules() {
-    let client = Client::new("https://oss-cn-hangzhou.aliyuncs.com", "ak", "sk").unwrap();
+    let client = Client::new("http://oss-cn-hangzhou.aliyuncs.com", "ak", "sk").unwrap();
     for name in ["", "ab", "Abc", "a_b", "-abc", "abc-", "a.b", "中文桶", &"a".repeat(64), "a/b"] {
         let error = client.bucket(name).unwrap_err();
         assert!(matches!(error, Error::InvalidOption { option: "bucket", .. }), "{name}: {error}");
@@ -82,7 +82,7 @@ fn bucket_names_against_the_rules() {
 
 #[test]
 fn a_bucket_domain_where_the_endpoint_belongs() {
-    let client = Client::new("https://examplebucket.oss-cn-hangzhou.aliyuncs.com", "ak", "sk");
+    let client = Client::new("http://examplebucket.oss-cn-hangzhou.aliyuncs.com", "ak", "sk");
     let text = match client {
         Ok(client) => client.bucket("examplebucket").unwrap_err().to_string(),
         Err(error) => error.to_string(),
@@ -176,7 +176,7 @@ fn an_open_file_has_no_place_beside_it() {
 #[test]
 fn client_settings_that_make_no_sense() {
     let builder = |endpoint: &str| Client::builder(endpoint).credentials(Credentials::new("ak", "sk"));
-    let text = builder("https://files.example.com").build().unwrap_err().to_string();
+    let text = builder("http://files.example.com").build().unwrap_err().to_string();
     assert!(text.contains("region") && text.contains("files.example.com"), "{text}");
     for wrong in ["ftp://x", "", "https://u:p@host"] {
         let error = builder(wrong).region("cn-x").build().unwrap_err();
@@ -191,10 +191,10 @@ fn client_settings_that_make_no_sense() {
     assert!(matches!(error, Error::InvalidOption { option: "connect_timeout", .. }), "{error}");
     let error = Client::builder("http://x").region("r").build().unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error}");
-    let error = Client::new("https://oss-cn-hangzhou.aliyuncs.com", "ak", "").unwrap_err();
+    let error = Client::new("http://oss-cn-hangzhou.aliyuncs.com", "ak", "").unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error}");
-    builder("https://oss-accelerate.aliyuncs.com").build().unwrap_err();
-    builder("https://oss-accelerate.aliyuncs.com").region("oss-cn-hangzhou").build().unwrap();
+    builder("http://oss-accelerate.aliyuncs.com").build().unwrap_err();
+    builder("http://oss-accelerate.aliyuncs.com").region("oss-cn-hangzhou").build().unwrap();
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
