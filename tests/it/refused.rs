@@ -182,7 +182,7 @@ fn client_settings_that_make_no_sense() {
         let error = builder(wrong).region("cn-x").build().unwrap_err();
         assert!(matches!(error, Error::InvalidOption { option: "endpoint", .. }), "{error}");
     }
-    let error = builder("https://x").region("cn hangzhou").build().unwrap_err();
+    let error = builder("http://x").region("cn hangzhou").build().unwrap_err();
     assert!(matches!(error, Error::InvalidOption { option: "region", .. }), "{error}");
     let error = builder("http://x").region("r").proxy("::").build().unwrap_err();
     assert!(matches!(error, Error::InvalidOption { option: "proxy", .. }), "{error}");
