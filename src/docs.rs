@@ -14,3 +14,9 @@ pub mod troubleshooting {}
 
 #[doc = include_str!("docs/background.md")]
 pub mod background {}
+
+#[doc = include_str!("docs/costs.md")]
+pub mod costs {}
+
+#[doc = include_str!("docs/static_binaries.md")]
+pub mod static_binaries {}

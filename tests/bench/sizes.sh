@@ -7,16 +7,17 @@ work=${1:-${CARGO_TARGET_DIR:-$root/target}/sizes}
 
 # Bytes, as measured when they were last looked at; crates are without the program itself.
 limits='
-no-tls       969496  37
-tls          1952752  47
-static       2973072  47
-musl-no-tls  1094336  37
-musl         2077448  47
+no-tls        969496 37
+tls          1952752 47
+static       2973072 47
+musl-no-tls  1094336 37
+musl         2077448 47
 '
 
 mkdir -p "$work/src"
 cp "$root/Cargo.lock" "$work/"
-sed -n '/^```rust,no_run/,/^```/{/^```/d;p}' "$root/README.md" >"$work/src/main.rs"
+# The first program in the README.
+awk '/^```rust/ { inside = 1; next } inside && /^```/ { exit } inside' "$root/README.md" >"$work/src/main.rs"
 cat >"$work/Cargo.toml" <<EOF
 [package]
 name = "small"
