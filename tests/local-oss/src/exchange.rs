@@ -264,18 +264,21 @@ impl Exchange {
 
     fn print(&self, answer: Option<&Answer>) {
         let status = answer.map_or("-".to_owned(), |answer| answer.status.to_string());
-        let code = answer.and_then(|answer| answer.error_code.as_deref()).unwrap_or_default();
-        let sent = answer.map_or(0, |answer| answer.payload.remaining());
-        // A reader that has gone away is no reason to fail.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{} {} {:?} {status} {code} in={} out={sent} {}ms",
+        let code = answer.and_then(|answer| answer.error_code.as_deref()).map(|code| format!(" {code}"));
+        let fault = self.fault.as_ref().map(|fault| format!(" fault: {fault:?}"));
+        let line = format!(
+            "{} {} {:?} {status}{} in={} out={} {}ms{}\n",
             self.head.method,
             self.head.path,
             self.head.operation,
+            code.unwrap_or_default(),
             self.intake.received,
+            answer.map_or(0, |answer| answer.payload.remaining()),
             self.started.elapsed().as_millis(),
+            fault.unwrap_or_default(),
         );
+        // In one piece, so that lines don't mix. A reader that has gone away is no reason to fail.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 

@@ -27,6 +27,7 @@ mod faults;
 mod journal;
 mod operations;
 mod request;
+mod rule_text;
 mod server;
 mod signature;
 mod state;

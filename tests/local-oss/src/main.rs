@@ -1,12 +1,18 @@
 //! A local stand-in for Alibaba Cloud OSS, for development without an account.
 #![forbid(unsafe_code)]
 
+mod stop;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lexopt::{Arg, ValueExt};
-use local_oss::LocalOss;
+use local_oss::{LocalOss, Rule};
+
+/// How long requests that are under way may hold up the stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 const HELP: &str = "\
 local-oss: a strict local stand-in for Alibaba Cloud OSS
@@ -23,6 +29,8 @@ Usage: local-oss [OPTIONS]
   --security-token TOKEN   the STS token that must come with them [none]
   --region REGION          the region that V4 signatures must name [cn-hangzhou]
   --no-v1                  refuse V1 signatures
+  --fault RULE             what goes wrong, for example ResetAfterApply,on=UploadPart,part=2 or
+                           Status,status=503,code=SlowDown,times=3; may be given again
   --quiet                  do not print each request
   --help                   print this text
 ";
@@ -39,6 +47,7 @@ struct Arguments {
     security_token: Option<String>,
     region: String,
     allow_v1: bool,
+    faults: Vec<Rule>,
     quiet: bool,
 }
 
@@ -57,17 +66,19 @@ fn run() -> Result<(), String> {
         print!("{HELP}");
         return Ok(());
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("can't start: {error}"))?;
+    let mut stop = stop::Signals::listen().map_err(|error| format!("can't start: {error}"))?;
     let server = start(&arguments)?;
+    for rule in &arguments.faults {
+        server.inject(rule.clone());
+    }
     describe(&arguments, &server);
-    runtime.block_on(async {
-        // Without a handler for Ctrl-C the signal ends the process all the same.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    stop.wait();
+    // Another signal means at once.
+    std::thread::spawn(move || {
+        stop.wait();
+        std::process::exit(1);
     });
-    server.stop();
+    server.finish(STOP_PATIENCE);
     Ok(())
 }
 
@@ -83,6 +94,7 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
         security_token: None,
         region: "cn-hangzhou".to_owned(),
         allow_v1: true,
+        faults: Vec::new(),
         quiet: false,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -98,6 +110,7 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             Arg::Long("security-token") => arguments.security_token = Some(parser.value()?.string()?),
             Arg::Long("region") => arguments.region = parser.value()?.string()?,
             Arg::Long("no-v1") => arguments.allow_v1 = false,
+            Arg::Long("fault") => arguments.faults.push(parser.value()?.parse()?),
             Arg::Long("quiet") => arguments.quiet = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected()),

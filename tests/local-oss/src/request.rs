@@ -50,7 +50,9 @@ impl Head {
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode_or_mark(name, &mut undecodable), decode_or_mark(value, &mut undecodable))
+                // In a query, unlike in a path, a bare plus stands for a space: Python's oss2 sends it so.
+                let mut decoded = |text: &str| decode_or_mark(&text.replace('+', " "), &mut undecodable);
+                (decoded(name), decoded(value))
             })
             .collect();
         let method = parts.method.as_str().to_owned();
@@ -217,6 +219,13 @@ mod tests {
         }
         assert!(head("GET", "/a//b", "127.0.0.1").check_target().is_err());
         assert!(head("GET", "/a/%FF", "127.0.0.1").check_target().is_err());
+    }
+
+    #[test]
+    fn queries() {
+        let head = head("GET", "/b/?prefix=a+b%20c%2Bd&list-type=2&uploads", "127.0.0.1");
+        assert_eq!(head.param("prefix"), Some("a b c+d"));
+        assert_eq!((head.param("uploads"), head.param("list-type")), (Some(""), Some("2")));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -34,7 +35,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 pub struct LocalOss {
     shared: Arc<Shared>,
     address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    /// Takes how long requests that are under way may go on; without a word they end at once.
+    stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -199,9 +201,16 @@ impl LocalOss {
         self.shared.set_skew(seconds);
     }
 
-    /// Stops the server: no thread and no port is left afterwards.
+    /// Stops the server: no thread and no port is left afterwards. Requests that are under way are broken off.
     pub fn stop(self) {
         drop(self);
+    }
+
+    /// Stops the server once the requests that are under way have their answers, or after `patience`.
+    pub fn finish(mut self, patience: Duration) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(patience);
+        }
     }
 }
 
@@ -225,20 +234,30 @@ fn serve_until(
     runtime: Runtime,
     listener: std::net::TcpListener,
     shared: &Arc<Shared>,
-    stopped: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<Duration>,
 ) {
-    runtime.spawn(accept(listener, Arc::clone(shared)));
-    let _ = runtime.block_on(stopped);
+    let connections = Arc::new(GracefulShutdown::new());
+    let accepting = runtime.spawn(accept(listener, Arc::clone(shared), Arc::clone(&connections)));
+    if let Ok(patience) = runtime.block_on(stopped) {
+        accepting.abort();
+        let _ = runtime.block_on(async {
+            // Its share of the connections goes with it.
+            let _ = accepting.await;
+            let finished = Arc::into_inner(connections).map(GracefulShutdown::shutdown)?;
+            tokio::time::timeout(patience, finished).await.ok()
+        });
+    }
     runtime.shutdown_timeout(STOP_PATIENCE);
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, connections: Arc<GracefulShutdown>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
-                tokio::spawn(serve_connection(stream, Arc::clone(&shared), number));
+                let watcher = connections.watcher();
+                tokio::spawn(serve_connection(stream, Arc::clone(&shared), number, watcher));
             }
             // For want of file descriptors, say: wait for some to come free.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -246,12 +265,12 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize) {
+async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
     let wire = Wire::new(stream);
     let io = TokioIo::new(wire.clone());
     let service = service_fn(move |request| respond(Arc::clone(&shared), wire.clone(), number, request));
-    let _ = http1::Builder::new().serve_connection(io, service).await;
+    let _ = watcher.watch(http1::Builder::new().serve_connection(io, service)).await;
 }
 
 /// The answer to a request; an error drops the connection.

@@ -48,6 +48,11 @@ pub(crate) fn hex_lower(bytes: &[u8]) -> String {
     hex_upper(bytes).to_ascii_lowercase()
 }
 
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if text.len().is_multiple_of(2) { text.as_bytes().chunks(2).map(pair).collect() } else { None }
+}
+
 /// `count` upper-case hexadecimal digits that no other call returns, in this process or another.
 pub(crate) fn unique_hex(count: usize) -> String {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -180,6 +185,12 @@ mod tests {
         {
             assert_eq!(parse_compact_date(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn hexadecimals() {
+        assert_eq!(from_hex(&hex_lower(b"\x00a\xff")).as_deref(), Some(&b"\x00a\xff"[..]));
+        assert!(["1", "0g", "\u{e9}"].into_iter().all(|wrong| from_hex(wrong).is_none()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading the one document that clients send: the list of parts.
+//! Reading the documents that clients send: lists of parts, and of objects to delete.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -6,46 +6,84 @@ use quick_xml::events::Event;
 
 use crate::error::{OssError, Result};
 
+/// The most objects that one request deletes.
+const DELETED_MAX: usize = 1000;
+
 /// Number and ETag of each part, in the order of a `CompleteMultipartUpload` document.
 pub(crate) fn parse_complete(document: &[u8]) -> Result<Vec<(u32, String)>> {
-    let parts = std::str::from_utf8(document).ok().and_then(read_parts);
-    match parts {
-        Some(parts) if !parts.is_empty() => Ok(parts),
-        _ => {
-            let message = "The XML you provided was not well-formed or did not validate against our \
-                           published schema.";
-            Err(OssError::new(400, "MalformedXML", message).ec("0042-00000205"))
-        }
-    }
+    let parts = elements(document, "CompleteMultipartUpload").and_then(|elements| parts(&elements));
+    parts.filter(|parts| !parts.is_empty()).ok_or_else(malformed)
 }
 
-fn read_parts(document: &str) -> Option<Vec<(u32, String)>> {
-    let mut reader = Reader::from_str(document);
-    let mut path: Vec<String> = Vec::new();
+fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
     let (mut parts, mut number, mut etag) = (Vec::new(), None, None);
-    let mut text = String::new();
+    for Element { path, text } in elements {
+        match path.as_str() {
+            "Part" => parts.push((number.take()?, etag.take()?)),
+            "Part/PartNumber" => number = Some(text.trim().parse().ok()?),
+            "Part/ETag" => etag = Some(text.trim().to_owned()),
+            _ => {}
+        }
+    }
+    Some(parts)
+}
+
+/// What a `Delete` document asks for.
+#[derive(Debug, Default)]
+pub(crate) struct DeleteList {
+    pub(crate) keys: Vec<String>,
+    /// Whether the client does not want to hear of what was deleted.
+    pub(crate) quiet: bool,
+}
+
+pub(crate) fn parse_delete(document: &[u8]) -> Result<DeleteList> {
+    let mut list = DeleteList::default();
+    for Element { path, text } in elements(document, "Delete").ok_or_else(malformed)? {
+        match path.as_str() {
+            "Object/Key" if !text.is_empty() => list.keys.push(text),
+            "Object" => {}
+            "Quiet" if ["true", "false"].contains(&text.as_str()) => list.quiet = text == "true",
+            "Object/VersionId" => {
+                return Err(OssError::new(501, "NotImplemented", "This local server has no versions."));
+            }
+            _ => return Err(malformed()),
+        }
+    }
+    if (1..=DELETED_MAX).contains(&list.keys.len()) { Ok(list) } else { Err(malformed()) }
+}
+
+fn malformed() -> OssError {
+    let message =
+        "The XML you provided was not well-formed or did not validate against our published schema.";
+    OssError::new(400, "MalformedXML", message).ec("0042-00000205")
+}
+
+/// An element below the root: the names that lead to it, and the text before its end.
+struct Element {
+    path: String,
+    text: String,
+}
+
+/// All elements below the root, in order of their ends; `None` if the document is not whole or has another root.
+fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
+    let mut reader = Reader::from_str(std::str::from_utf8(document).ok()?);
+    let mut path: Vec<String> = Vec::new();
+    let (mut elements, mut text) = (Vec::new(), String::new());
     let mut complete = false;
     loop {
         match reader.read_event().ok()? {
             Event::Start(start) => {
                 path.push(start.name().as_ref().to_owned());
                 text.clear();
-                match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                    ["CompleteMultipartUpload"] if !complete => {}
-                    ["CompleteMultipartUpload", "Part"] => (number, etag) = (None, None),
-                    ["CompleteMultipartUpload", ..] => {}
-                    _ => return None,
+                if complete || path[0] != root {
+                    return None;
                 }
             }
             Event::End(_) => {
-                match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                    ["CompleteMultipartUpload"] => complete = true,
-                    ["CompleteMultipartUpload", "Part"] => parts.push((number.take()?, etag.take()?)),
-                    ["CompleteMultipartUpload", "Part", "PartNumber"] => {
-                        number = Some(text.trim().parse().ok()?)
-                    }
-                    ["CompleteMultipartUpload", "Part", "ETag"] => etag = Some(text.trim().to_owned()),
-                    _ => {}
+                match path.get(1..) {
+                    Some([]) => complete = true,
+                    Some(below) => elements.push(Element { path: below.join("/"), text: text.clone() }),
+                    None => {}
                 }
                 path.pop();
             }
@@ -55,7 +93,7 @@ fn read_parts(document: &str) -> Option<Vec<(u32, String)>> {
                 Some(character) => text.push(character),
                 None => text.push_str(resolve_predefined_entity(&reference)?),
             },
-            Event::Eof => return (complete && path.is_empty()).then_some(parts),
+            Event::Eof => return (complete && path.is_empty()).then_some(elements),
             _ => {}
         }
     }
@@ -83,6 +121,25 @@ mod tests {
              </CompleteMultipartUpload>",
         ] {
             assert!(parse_complete(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn delete_lists() {
+        let document = "<?xml version=\"1.0\"?>\n<Delete>\n <Quiet>true</Quiet>\
+            <Object><Key> a&amp;b&#10;</Key></Object>\n<Object><Key>c</Key></Object></Delete>";
+        let list = parse_delete(document.as_bytes()).expect("a good list");
+        assert_eq!((list.keys, list.quiet), (vec![" a&b\n".to_owned(), "c".to_owned()], true));
+        let many = "<Object><Key>a</Key></Object>".repeat(DELETED_MAX + 1);
+        for wrong in [
+            "<Delete></Delete>",
+            "<Delete><Object><Key></Key></Object></Delete>",
+            "<Delete><Quiet>yes</Quiet><Object><Key>a</Key></Object></Delete>",
+            "<Delete><Object><Key>a</Key><VersionId>b</VersionId></Object></Delete>",
+            "<Other><Object><Key>a</Key></Object></Other>",
+            &format!("<Delete>{many}</Delete>"),
+        ] {
+            assert!(parse_delete(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

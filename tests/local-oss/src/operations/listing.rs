@@ -4,8 +4,8 @@ use crate::answer::Answer;
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
 use crate::request::Head;
-use crate::store::StoredUpload;
-use crate::text::{Xml, encode_component, iso_date};
+use crate::store::{Listed, StoredObject, StoredUpload, group};
+use crate::text::{Xml, encode_component, from_hex, hex_lower, iso_date};
 
 const PAGE_MAX: usize = 1000;
 
@@ -62,7 +62,8 @@ pub(super) fn uploads(exchange: &Exchange) -> Result<Answer> {
     let head = &exchange.head;
     let limit = head.number("max-uploads", PAGE_MAX, (1, PAGE_MAX))?;
     let text = |name| head.param(name).unwrap_or_default();
-    let (prefix, key_marker, id_marker) = (text("prefix"), text("key-marker"), text("upload-id-marker"));
+    let (prefix, delimiter) = (text("prefix"), text("delimiter"));
+    let (key_marker, id_marker) = (text("key-marker"), text("upload-id-marker"));
     let mut uploads = exchange.shared.store.uploads();
     uploads.retain(|upload| {
         let after = match upload.key.as_str().cmp(key_marker) {
@@ -73,22 +74,34 @@ pub(super) fn uploads(exchange: &Exchange) -> Result<Answer> {
         upload.bucket == head.bucket && upload.key.starts_with(prefix) && after
     });
     uploads.sort_by(|left, right| (&left.key, &left.id).cmp(&(&right.key, &right.id)));
-    let truncated = uploads.len() > limit;
-    uploads.truncate(limit);
+    // Groups have no upload.
+    let mut page: Vec<(&str, Option<&StoredUpload>)> = Vec::new();
+    for upload in &uploads {
+        match group(&upload.key, prefix, delimiter) {
+            None => page.push((&upload.key, Some(upload))),
+            Some(group) if page.last().map_or(key_marker, |(last, _)| *last) == group => {}
+            Some(group) => page.push((group, None)),
+        }
+    }
+    let truncated = page.len() > limit;
+    page.truncate(limit);
     let mut xml = Xml::document("ListMultipartUploadsResult");
     let encode = key_encoder(head, &mut xml)?;
-    let last = uploads.last().filter(|_| truncated);
+    let (next, last) = page.last().copied().filter(|_| truncated).unwrap_or_default();
     xml.element("Bucket", &head.bucket);
     xml.element("KeyMarker", &encode(key_marker));
     xml.element("UploadIdMarker", id_marker);
-    xml.element("NextKeyMarker", &encode(last.map_or("", |upload| &upload.key)));
+    xml.element("NextKeyMarker", &encode(next));
     xml.element("NextUploadIdMarker", last.map_or("", |upload| &upload.id));
-    xml.element("Delimiter", "");
+    xml.element("Delimiter", &encode(delimiter));
     xml.element("Prefix", &encode(prefix));
     xml.element("MaxUploads", &limit.to_string());
     xml.element("IsTruncated", &truncated.to_string());
-    for upload in &uploads {
-        upload_entry(&mut xml, upload, encode);
+    for (name, upload) in page {
+        match upload {
+            Some(upload) => upload_entry(&mut xml, upload, encode),
+            None => group_entry(&mut xml, &encode(name)),
+        }
     }
     Ok(Answer::xml(200, xml))
 }
@@ -102,21 +115,25 @@ fn upload_entry(xml: &mut Xml, upload: &StoredUpload, encode: fn(&str) -> String
     xml.close("Upload");
 }
 
-/// Both versions of the list of objects, without delimiters.
+fn group_entry(xml: &mut Xml, prefix: &str) {
+    xml.open("CommonPrefixes");
+    xml.element("Prefix", prefix);
+    xml.close("CommonPrefixes");
+}
+
+/// Both versions of the list of objects.
 pub(super) fn objects(exchange: &Exchange) -> Result<Answer> {
     let head = &exchange.head;
     let second = head.param("list-type") == Some("2");
     let limit = head.number("max-keys", 100, (1, PAGE_MAX))?;
-    let text = |name| head.param(name).filter(|value| !value.is_empty());
-    if let Some(delimiter) = text("delimiter") {
-        let message = "This local server lists without a delimiter.";
-        return Err(OssError::invalid_argument("delimiter", delimiter, message));
-    }
-    let prefix = text("prefix").unwrap_or_default();
-    let marker =
-        if second { text("continuation-token").or_else(|| text("start-after")) } else { text("marker") };
-    let marker = marker.unwrap_or_default();
-    let mut page = exchange.shared.store.list(&head.bucket, prefix, marker, limit + 1);
+    let text = |name| head.param(name).unwrap_or_default();
+    let (prefix, delimiter) = (text("prefix"), text("delimiter"));
+    let marker = match (second, text("continuation-token")) {
+        (false, _) => text("marker").to_owned(),
+        (true, "") => text("start-after").to_owned(),
+        (true, token) => parse_token(token)?,
+    };
+    let mut page = exchange.shared.store.list(&head.bucket, (prefix, delimiter), &marker, limit + 1);
     let truncated = page.len() > limit;
     page.truncate(limit);
     let mut xml = Xml::document("ListBucketResult");
@@ -124,24 +141,58 @@ pub(super) fn objects(exchange: &Exchange) -> Result<Answer> {
     xml.element("Name", &head.bucket);
     xml.element("Prefix", &encode(prefix));
     xml.element("MaxKeys", &limit.to_string());
+    xml.element("Delimiter", &encode(delimiter));
     xml.element("IsTruncated", &truncated.to_string());
-    let next = page.last().filter(|_| truncated).map(|(key, _)| key.as_str());
+    let next = page.last().filter(|_| truncated).map(|(name, _)| name.as_str());
     if second {
+        xml.element("StartAfter", &encode(text("start-after")));
+        xml.element("ContinuationToken", text("continuation-token"));
         xml.element("KeyCount", &page.len().to_string());
-        next.inspect(|next| xml.element("NextContinuationToken", next));
+        next.inspect(|next| xml.element("NextContinuationToken", &token(next)));
     } else {
-        xml.element("Marker", &encode(marker));
+        xml.element("Marker", &encode(&marker));
         next.inspect(|next| xml.element("NextMarker", &encode(next)));
     }
-    for (key, object) in &page {
-        xml.open("Contents");
-        xml.element("Key", &encode(key));
-        xml.element("LastModified", &iso_date(object.modified));
-        xml.element("ETag", &object.etag);
-        xml.element("Type", if object.parts == 0 { "Normal" } else { "Multipart" });
-        xml.element("Size", &object.size.to_string());
-        xml.element("StorageClass", object.attributes.storage_class());
-        xml.close("Contents");
+    let with_owner = !second || head.param("fetch-owner") == Some("true");
+    for (name, listed) in &page {
+        match listed {
+            Listed::Object(object) => object_entry(&mut xml, &encode(name), object, with_owner),
+            Listed::Group => group_entry(&mut xml, &encode(name)),
+        }
     }
     Ok(Answer::xml(200, xml))
+}
+
+fn object_entry(xml: &mut Xml, key: &str, object: &StoredObject, with_owner: bool) {
+    xml.open("Contents");
+    xml.element("Key", key);
+    xml.element("LastModified", &iso_date(object.modified));
+    xml.element("ETag", &object.etag);
+    xml.element("Type", if object.parts == 0 { "Normal" } else { "Multipart" });
+    xml.element("Size", &object.size.to_string());
+    xml.element("StorageClass", object.attributes.storage_class());
+    if with_owner {
+        owner(xml);
+    }
+    xml.close("Contents");
+}
+
+/// The owner of everything.
+pub(super) fn owner(xml: &mut Xml) {
+    xml.open("Owner");
+    xml.element("ID", "0");
+    xml.element("DisplayName", "0");
+    xml.close("Owner");
+}
+
+/// The token for what comes after this name: clients must not know what is in it.
+fn token(name: &str) -> String {
+    hex_lower(name.as_bytes())
+}
+
+fn parse_token(token: &str) -> Result<String> {
+    from_hex(token).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+        let message = "The continuation token provided is incorrect.";
+        OssError::invalid_argument("continuation-token", token, message)
+    })
 }

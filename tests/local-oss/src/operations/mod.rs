@@ -39,11 +39,11 @@ pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
         Operation::GetObject => read::get(exchange),
         Operation::HeadObject => read::head(exchange),
         Operation::DeleteObject => object::delete(exchange),
-        Operation::Other => other(exchange),
+        Operation::Other => other(exchange).await,
     }
 }
 
-fn other(exchange: &Exchange) -> Result<Answer> {
+async fn other(exchange: &mut Exchange) -> Result<Answer> {
     let head = &exchange.head;
     let has = |name| head.param(name).is_some();
     match (head.method.as_str(), head.key.is_empty()) {
@@ -54,6 +54,7 @@ fn other(exchange: &Exchange) -> Result<Answer> {
         }
         ("GET", true) if has("bucketInfo") => Ok(bucket_info(exchange)),
         ("GET" | "HEAD", true) => listing::objects(exchange),
+        ("POST", true) if has("delete") => object::delete_many(exchange).await,
         _ => Err(not_implemented()),
     }
 }

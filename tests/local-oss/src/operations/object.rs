@@ -6,10 +6,12 @@ use crate::answer::Answer;
 use crate::body::check_length;
 use crate::callback::Callback;
 use crate::checks::{attributes, check_md5, encryption_headers};
+use crate::checksum::Sums;
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
 use crate::store::{NewObject, StoredObject};
-use crate::text::base64;
+use crate::text::{Xml, base64};
+use crate::xml::parse_delete;
 
 /// What an answer tells of an object that was just stored.
 pub(super) struct Stored {
@@ -82,6 +84,32 @@ async fn put_staged(exchange: &mut Exchange, staging: &str) -> Result<(Answer, S
 pub(super) fn delete(exchange: &Exchange) -> Result<Answer> {
     exchange.shared.store.remove_object(&exchange.head.bucket, &exchange.head.key)?;
     Ok(Answer::empty(204))
+}
+
+/// Deletes the listed objects; one that is not there counts as deleted.
+pub(super) async fn delete_many(exchange: &mut Exchange) -> Result<Answer> {
+    let document = exchange.intake.document().await?;
+    let Exchange { head, shared, .. } = exchange;
+    if head.header("content-md5").is_none() {
+        let message = "Missing Some Required Arguments.";
+        return Err(OssError::new(400, "MissingArgument", message).with("ArgumentName", "Content-MD5"));
+    }
+    check_md5(head, &Sums::of(&document))?;
+    let list = parse_delete(&document)?;
+    for key in &list.keys {
+        shared.store.remove_object(&head.bucket, key)?;
+    }
+    if list.quiet {
+        return Ok(Answer::empty(200));
+    }
+    let mut xml = Xml::document("DeleteResult");
+    let encode = super::listing::key_encoder(head, &mut xml)?;
+    for key in &list.keys {
+        xml.open("Deleted");
+        xml.element("Key", &encode(key));
+        xml.close("Deleted");
+    }
+    Ok(Answer::xml(200, xml))
 }
 
 /// Posts the callback for an object that has been stored, whatever comes of it.

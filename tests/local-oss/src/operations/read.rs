@@ -86,10 +86,7 @@ pub(super) fn tagging(exchange: &Exchange) -> Result<Answer> {
 pub(super) fn acl(exchange: &Exchange) -> Result<Answer> {
     let object = find(exchange)?;
     let mut xml = Xml::document("AccessControlPolicy");
-    xml.open("Owner");
-    xml.element("ID", "0");
-    xml.element("DisplayName", "0");
-    xml.close("Owner");
+    super::listing::owner(&mut xml);
     xml.open("AccessControlList");
     xml.element("Grant", object.attributes.acl.as_deref().unwrap_or("default"));
     xml.close("AccessControlList");

@@ -55,6 +55,19 @@ pub(crate) struct NewObject {
     pub(crate) staging: String,
 }
 
+/// An entry of a list of objects.
+pub(crate) enum Listed {
+    Object(Box<StoredObject>),
+    /// All objects whose keys begin alike up to the delimiter.
+    Group,
+}
+
+/// What the key has up to the first delimiter behind the prefix, if there is one.
+pub(crate) fn group<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+    let rest = key.strip_prefix(prefix).filter(|_| !delimiter.is_empty())?;
+    Some(&key[..prefix.len() + rest.find(delimiter)? + delimiter.len()])
+}
+
 impl Store {
     pub(crate) fn open(settings: &Settings) -> io::Result<Store> {
         let (disk, found) = match &settings.dir {
@@ -196,14 +209,15 @@ impl Store {
         Ok(())
     }
 
-    /// Objects whose key starts with `prefix` and comes after `marker`, at most `limit`, in order of key.
+    /// Objects whose key starts with `prefix`, and groups of them, that come after `marker`; at most `limit`, in
+    /// order of name.
     pub(crate) fn list(
         &self,
         bucket: &str,
-        prefix: &str,
+        (prefix, delimiter): (&str, &str),
         marker: &str,
         limit: usize,
-    ) -> Vec<(String, StoredObject)> {
+    ) -> Vec<(String, Listed)> {
         let inner = self.inner();
         let Some(objects) = inner.buckets.get(bucket) else { return Vec::new() };
         let start = if marker >= prefix && !marker.is_empty() {
@@ -211,12 +225,23 @@ impl Store {
         } else {
             Bound::Included(prefix)
         };
-        objects
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .take(limit)
-            .map(|(key, object)| (key.clone(), object.clone()))
-            .collect()
+        let mut page: Vec<(String, Listed)> = Vec::new();
+        let objects = objects.range::<str, _>((start, Bound::Unbounded));
+        for (key, object) in objects.take_while(|(key, _)| key.starts_with(prefix)) {
+            let (name, listed) = match group(key, prefix, delimiter) {
+                Some(group) => (group, Listed::Group),
+                None => (key.as_str(), Listed::Object(Box::new(object.clone()))),
+            };
+            // A group that was listed last, here or on the page before, is not listed again.
+            if page.last().map_or(marker, |(last, _)| last) == name {
+                continue;
+            }
+            if page.len() == limit {
+                break;
+            }
+            page.push((name.to_owned(), listed));
+        }
+        page
     }
 
     /// A copy of an object with its bytes.

@@ -10,7 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use local_oss::LocalOss;
 
 /// The query parameters that these tests sign.
-const SIGNED: [&str; 6] = ["acl", "partNumber", "sequential", "tagging", "uploadId", "uploads"];
+const SIGNED: [&str; 8] =
+    ["acl", "continuation-token", "delete", "partNumber", "sequential", "tagging", "uploadId", "uploads"];
 
 /// An answer as it arrived.
 #[derive(Debug)]

@@ -2,6 +2,9 @@
 
 mod client;
 mod faults;
+mod lists;
+mod load;
+mod program;
 mod protocol;
 mod stores;
 

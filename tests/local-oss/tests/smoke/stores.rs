@@ -145,7 +145,8 @@ fn bodies_are_discarded() {
 fn a_port_in_use_is_a_clear_error() {
     let server = LocalOss::start();
     let port = server.address().port().to_string();
-    for arguments in [vec!["--port", &port], vec!["--port", "no"], vec!["--nonsense"]] {
+    for arguments in [vec!["--port", &port], vec!["--port", "no"], vec!["--nonsense"], vec!["--fault", "No"]]
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_local-oss")).args(&arguments).output().expect("a run");
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), message.lines().count()), (Some(1), 1), "{message}");

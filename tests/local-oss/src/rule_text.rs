@@ -1,0 +1,161 @@
+//! Rules as text, for the command line: `ResetAfterApply,on=UploadPart,part=2`.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::faults::{Fault, Operation, Rule};
+
+const OPERATIONS: [Operation; 11] = [
+    Operation::InitiateMultipartUpload,
+    Operation::UploadPart,
+    Operation::ListParts,
+    Operation::CompleteMultipartUpload,
+    Operation::AbortMultipartUpload,
+    Operation::ListMultipartUploads,
+    Operation::PutObject,
+    Operation::GetObject,
+    Operation::HeadObject,
+    Operation::DeleteObject,
+    Operation::Other,
+];
+
+/// The name of a fault, then fields such as `on=UploadPart`, `part=2`, `nth=3`, `times=5` or `times=forever`, and
+/// the fields of the fault itself, all separated by commas.
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rule, String> {
+        let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+        let mut fields = Fields::parse(rest)?;
+        let mut rule = Rule::new(fault(name, &mut fields)?);
+        if let Some(name) = fields.take("on") {
+            let named = |operation: &&Operation| format!("{operation:?}") == name;
+            let operation = OPERATIONS.iter().find(named);
+            rule = rule.on(*operation.ok_or_else(|| format!("there is no operation {name:?}"))?);
+        }
+        if let Some(number) = fields.parsed("part")? {
+            rule = rule.part(number);
+        }
+        if let Some(n) = fields.parsed("nth")? {
+            rule = rule.nth(n);
+        }
+        if let Some(times) = fields.take("times") {
+            rule = if times == "forever" { rule.forever() } else { rule.times(parse("times", times)?) };
+        }
+        match fields.fields.first() {
+            None => Ok(rule),
+            Some((name, _)) => Err(format!("the fault {:?} has no field {name:?}", text)),
+        }
+    }
+}
+
+fn fault(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
+    Ok(match name {
+        "Reset" => Fault::Reset,
+        "ResetMidBody" => Fault::ResetMidBody,
+        "ResetAfterApply" => Fault::ResetAfterApply,
+        "CloseAfterApply" => Fault::CloseAfterApply,
+        "CloseBeforeAnswer" => Fault::CloseBeforeAnswer,
+        "Stall" => Fault::Stall,
+        "StallMidBody" => Fault::StallMidBody,
+        "StallBeforeAnswer" => Fault::StallBeforeAnswer,
+        "StallAfterApply" => Fault::StallAfterApply,
+        "Slow" => Fault::Slow { bytes_per_second: fields.needed("bytes_per_second")? },
+        "Delay" => Fault::Delay(fields.needed::<humantime::Duration>("time")?.into()),
+        "Status" => Fault::Status {
+            status: fields.status()?,
+            code: fields.parsed("code")?.unwrap_or_default(),
+            retry_after: fields.parsed("retry_after")?,
+        },
+        "EarlyStatus" => Fault::EarlyStatus { status: fields.status()?, code: fields.needed("code")? },
+        "RefuseAtHead" => Fault::RefuseAtHead { status: fields.status()?, code: fields.needed("code")? },
+        "Redirect" => Fault::Redirect { status: fields.status()?, location: fields.needed("location")? },
+        "TruncateAnswer" => Fault::TruncateAnswer,
+        "TruncateXml" => Fault::TruncateXml,
+        "Html" => Fault::Html,
+        "HugeAnswer" => Fault::HugeAnswer(fields.needed("bytes")?),
+        "InvalidHttp" => Fault::InvalidHttp,
+        "NoEtag" => Fault::NoEtag,
+        "WrongEtag" => Fault::WrongEtag,
+        "NoCrc" => Fault::NoCrc,
+        "WrongCrc" => Fault::WrongCrc,
+        "CorruptBody" => Fault::CorruptBody,
+        "ErrorInside200" => Fault::ErrorInside200 { code: fields.needed("code")? },
+        "ExpireUpload" => Fault::ExpireUpload,
+        "SkewClock" => Fault::SkewClock(fields.needed("seconds")?),
+        "ExpireToken" => Fault::ExpireToken,
+        other => return Err(format!("there is no fault {other:?}")),
+    })
+}
+
+/// `name=value` pairs that were not asked for yet.
+struct Fields<'a> {
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Fields<'a>, String> {
+        let pairs = text.split(',').filter(|field| !field.is_empty());
+        let pair = |field: &'a str| field.split_once('=').ok_or_else(|| format!("{field:?} has no value"));
+        Ok(Fields { fields: pairs.map(pair).collect::<Result<_, _>>()? })
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let index = self.fields.iter().position(|(field, _)| *field == name)?;
+        Some(self.fields.remove(index).1)
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, String> {
+        self.take(name).map(|value| parse(name, value)).transpose()
+    }
+
+    fn needed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
+        self.parsed(name)?.ok_or_else(|| format!("the field {name:?} is missing"))
+    }
+
+    fn status(&mut self) -> Result<u16, String> {
+        let status = self.needed("status")?;
+        if (200..=599).contains(&status) { Ok(status) } else { Err(format!("{status} is no HTTP status")) }
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|error| format!("{name}={value}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rules() {
+        let shown = |text: &str| format!("{:?}", text.parse::<Rule>().expect(text));
+        let rule = |rule: Rule| format!("{rule:?}");
+        assert_eq!(shown("Stall"), rule(Rule::new(Fault::Stall)));
+        assert_eq!(
+            shown("ResetAfterApply,on=UploadPart,part=2,nth=3,times=4"),
+            rule(Rule::new(Fault::ResetAfterApply).on(Operation::UploadPart).part(2).nth(3).times(4)),
+        );
+        let busy = Fault::Status { status: 503, code: "SlowDown".to_owned(), retry_after: Some(7) };
+        assert_eq!(
+            shown("Status,status=503,code=SlowDown,retry_after=7,times=forever"),
+            rule(Rule::new(busy).forever()),
+        );
+        assert_eq!(shown("Delay,time=1500ms"), rule(Rule::new(Fault::Delay(Duration::from_millis(1500)))));
+        for wrong in [
+            "",
+            "stall",
+            "Stall,on=Upload",
+            "Stall,part",
+            "Stall,part=x",
+            "Stall,status=500",
+            "Status",
+            "Status,status=99",
+            "Delay,time=soon",
+        ] {
+            assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+        }
+    }
+}

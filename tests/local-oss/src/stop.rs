@@ -1,0 +1,51 @@
+//! The signals that ask the program to stop: Ctrl-C, and SIGTERM where there is one.
+
+use std::io;
+
+use tokio::runtime::Runtime;
+
+/// The signals, which are caught from now on.
+pub struct Signals {
+    runtime: Runtime,
+    #[cfg(unix)]
+    caught: [tokio::signal::unix::Signal; 2],
+}
+
+impl Signals {
+    pub fn listen() -> io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let inside = runtime.enter();
+            let caught = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+            drop(inside);
+            Ok(Signals { runtime, caught })
+        }
+        #[cfg(not(unix))]
+        Ok(Signals { runtime })
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    pub fn wait(&mut self) {
+        use std::future::poll_fn;
+        use std::task::Poll;
+        let Signals { runtime, caught } = self;
+        runtime.block_on(poll_fn(|context| {
+            let came = caught.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if came { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    }
+
+    /// Waits for the next one.
+    #[cfg(not(unix))]
+    pub fn wait(&mut self) {
+        self.runtime.block_on(async {
+            // Without a handler for Ctrl-C the signal ends the process all the same.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+    }
+}

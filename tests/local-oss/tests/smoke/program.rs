@@ -1,0 +1,110 @@
+//! The binary: its options, its log, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+
+/// A running binary, and a client for it.
+struct Program {
+    child: Child,
+    client: Client,
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Program {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_local-oss"))
+            .args(["--port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        let address = line.rsplit("//").next().expect("an address").trim();
+        let client = Client::at(address.parse().expect("an address"));
+        Program { child, client }
+    }
+
+    fn put(&self, key: &str) -> u16 {
+        self.client.send("PUT", key, &[], b"body").expect("an answer").status
+    }
+
+    /// Waits for the end; returns the exit status and the log.
+    fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let mut log = String::new();
+        self.child.stderr.take().expect("its log").read_to_string(&mut log).expect("text");
+        let status = self.child.wait().expect("gone");
+        (status.code(), log.lines().map(str::to_owned).collect())
+    }
+}
+
+#[test]
+fn faults_and_a_line_for_each_request() {
+    let mut program = Program::start(&[
+        "--fault",
+        "Status,status=503,code=SlowDown,on=PutObject,times=2",
+        "--fault",
+        "NoEtag,on=GetObject",
+    ]);
+    assert_eq!([program.put("a"), program.put("b"), program.put("c")], [503, 503, 200]);
+    let reply = program.client.send("GET", "c", &[], b"").expect("an answer");
+    assert_eq!((reply.body.as_slice(), reply.header("etag")), (&b"body"[..], None));
+    program.child.kill().expect("killed");
+    let (_, log) = program.end();
+    assert_eq!(log.len(), 4, "{log:?}");
+    assert!(log[0].starts_with("PUT /examplebucket/a PutObject 503 SlowDown in=4 out="), "{log:?}");
+    assert!(log[0].contains(" fault: Status { status: 503"), "{log:?}");
+    assert!(log[2].starts_with("PUT /examplebucket/c PutObject 200 in=4 out=0 "), "{log:?}");
+    assert!(log[3].ends_with(" fault: NoEtag"), "{log:?}");
+}
+
+#[cfg(unix)]
+fn signal(program: &Program, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &program.child.id().to_string()]).status();
+    assert!(status.expect("kill").success());
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_let_requests_finish() {
+    for name in ["TERM", "INT"] {
+        let program = Program::start(&["--fault", "Delay,time=700ms"]);
+        // These say nothing, and so don't hold up the end.
+        let idle =
+            [program.client.connect().expect("a connection"), program.client.connect().expect("one more")];
+        let address = idle[0].peer_addr().expect("an address");
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let request = scope.spawn(|| program.put("key"));
+            std::thread::sleep(Duration::from_millis(200));
+            signal(&program, name);
+            assert_eq!(request.join().expect("no panic"), 200);
+        });
+        let (status, log) = program.end();
+        assert_eq!(status, Some(0));
+        assert!(start.elapsed() >= Duration::from_millis(700) && start.elapsed() < Duration::from_secs(5));
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(std::net::TcpStream::connect(address).is_err(), "the port is free");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_it_at_once() {
+    let program = Program::start(&["--fault", "Delay,time=60s"]);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let request = scope.spawn(|| program.client.send("PUT", "key", &[], b"body"));
+        std::thread::sleep(Duration::from_millis(200));
+        signal(&program, "TERM");
+        std::thread::sleep(Duration::from_millis(200));
+        signal(&program, "TERM");
+        assert!(request.join().expect("no panic").is_err(), "no answer");
+    });
+    assert_eq!(program.end().0, Some(1));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
