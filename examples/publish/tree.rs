@@ -1,0 +1,30 @@
+//! What there is to publish.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::BoxError;
+
+/// Each file below `dir`, with its key.
+pub fn files(dir: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, BoxError> {
+    let (mut files, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(next) = dirs.pop() {
+        for entry in fs::read_dir(&next)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() {
+                dirs.push(path);
+            } else if kind.is_file() {
+                let names = path.strip_prefix(dir)?.iter().map(|name| name.to_str());
+                let names: Option<Vec<&str>> = names.collect();
+                let names = names.ok_or_else(|| format!("the name {} is not UTF-8", path.display()))?;
+                files.push((format!("{prefix}{}", names.join("/")), path));
+            } else {
+                // To follow a link, or to leave it out, could both be wrong.
+                return Err(format!("{} is neither a file nor a directory", path.display()).into());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
