@@ -1,3 +1,14 @@
+//! [`adopt_unfinished`]: adopt_unfinished
+//! [background]: docs::background
+//! [checkpoint]: checkpoint()
+//! [checkpoint_format]: docs::checkpoint_format
+//! [coming_from]: docs::coming_from
+//! [comparison]: docs::comparison
+//! [costs]: docs::costs
+//! [permissions]: docs::permissions
+//! [static_binaries]: docs::static_binaries
+//! [troubleshooting]: docs::troubleshooting
+//!
 #![doc = include_str!("../README.md")]
 #![warn(unreachable_pub)]
 
