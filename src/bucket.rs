@@ -26,7 +26,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a name against OSS's rules: 3 to 63 lower-case letters, digits and hyphens, beginning and
-    /// ending with a letter or digit.
+    /// ending with a letter or digit; and for an endpoint that names this bucket already.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
         if !is_bucket_name(name) {
             let rule = "has to be 3 to 63 lower-case letters, digits and, inside, hyphens";
@@ -42,14 +42,22 @@ impl Client {
 }
 
 impl Bucket {
-    /// Uploads the file at `path` to the object `key`, in parts of `part_size` bytes (100 KiB to 5 GiB; up to 10,000
-    /// parts), and returns when the object is complete.
+    /// Uploads the file at `path` to the object `key`, in parts of `part_size` bytes, and returns when the object is
+    /// complete.
     ///
-    /// With [`checkpoint`](crate::checkpoint) the upload is recorded: when it is interrupted, the same call carries it on, in
+    /// * `key`: 1 to 1,023 bytes of UTF-8, not beginning with `/` or `\`; sent byte for byte.
+    /// * `path`: a regular file, or a link to one.
+    /// * `part_size`: bytes, [`PART_SIZE_MIN`](crate::PART_SIZE_MIN) to [`PART_SIZE_MAX`](crate::PART_SIZE_MAX), so that the
+    ///   file has [`PARTS_MAX`](crate::PARTS_MAX) parts at most. There is no default, since another part size can't carry an
+    ///   upload on; some MiB do for most files ([`docs::costs`](crate::docs::costs)).
+    /// * `options`: see [`UploadOption`]; `[]` for none.
+    ///
+    /// With [`checkpoint`](crate::checkpoint()) the upload is recorded: when it is interrupted, the same call carries it on, in
     /// this process or in another. A file of one part, and an empty file, go up in one PutObject. Everything
     /// that was stored is compared with the file by CRC-64.
     ///
-    /// Mirrors Go's `Bucket.UploadFile(objectKey, filePath, partSize, options...)`.
+    /// Mirrors Go's `Bucket.UploadFile(objectKey, filePath, partSize, options...)`. OSS API: InitiateMultipartUpload,
+    /// UploadPart, ListParts, CompleteMultipartUpload; PutObject; HeadObject; AbortMultipartUpload.
     ///
     /// ```no_run
     /// use oss_upload::{Client, checkpoint, routines};
@@ -70,7 +78,13 @@ impl Bucket {
     /// * [`Error::Callback`]: the object is complete, its callback failed.
     /// * [`Error::Cancelled`].
     ///
-    /// [`Error::is_resumable`] tells whether the same call is worth running again.
+    /// [`Error::is_resumable`] tells whether the same call is worth running again; what each message means is in
+    /// [`docs::troubleshooting`](crate::docs::troubleshooting).
+    ///
+    /// # Panics
+    /// Only if the caller's own code does: the [`progress`](crate::progress) callback, a
+    /// [`CheckpointStore`](crate::CheckpointStore) or a [`ProvideCredentials`](crate::ProvideCredentials). The threads are
+    /// stopped first.
     pub fn upload_file<'a>(
         &self,
         key: &str,
@@ -105,6 +119,18 @@ impl Bucket {
     /// The unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are stored, and billed, until they
     /// are completed or aborted.
     ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+    /// for upload in bucket.multipart_uploads("exampledir/")? {
+    ///     println!("{} was begun {:?}", upload.key, upload.initiated);
+    ///     bucket.abort_multipart_upload(&upload.key, &upload.upload_id)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It needs `oss:ListMultipartUploads`. OSS API: ListMultipartUploads.
+    ///
     /// # Errors
     /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`].
     pub fn multipart_uploads(&self, prefix: &str) -> Result<Vec<MultipartUpload>> {
@@ -113,9 +139,12 @@ impl Bucket {
 
     /// Deletes an unfinished upload with its parts. One that is gone already is no error.
     ///
+    /// A call that is still sending to it fails or starts over. It needs `oss:AbortMultipartUpload`. OSS API:
+    /// AbortMultipartUpload.
+    ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an empty key or upload id; [`Error::Credentials`], [`Error::Transport`],
-    /// [`Error::Service`].
+    /// [`Error::InvalidOption`] for an upload id or key that is empty, and for a key that OSS does not take;
+    /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`].
     pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
         let target = self.target(key)?;
         if upload_id.is_empty() {
@@ -123,9 +152,7 @@ impl Bucket {
         }
         let request = abort::request(target.bucket, target.key, upload_id, &[]);
         let line = self.client.line();
-        match line
-            .call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response))
-            .map_err(error)
+        match line.call(&request, &mut Message::empty(), |response, _| abort::parse(response)).map_err(error)
         {
             Err(gone) if gone.service_code() == Some("NoSuchUpload") => Ok(()),
             result => result,

@@ -85,23 +85,16 @@ impl Client {
     }
 
     /// A client from `OSS_ENDPOINT`, `OSS_REGION` (optional where the endpoint tells it), `OSS_ACCESS_KEY_ID`,
-    /// `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN` (optional).
+    /// `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN` (optional). [`ClientBuilder::from_env`] sets more.
     ///
     /// # Errors
     /// As [`Client::new`]; the message names the variable that is missing.
     pub fn from_env() -> Result<Client> {
-        let endpoint = std::env::var("OSS_ENDPOINT").unwrap_or_default();
-        if endpoint.is_empty() {
-            return Err(Error::option("endpoint", "OSS_ENDPOINT is not set"));
-        }
-        let builder = Client::builder(&endpoint).credentials(Credentials::from_env()?);
-        match std::env::var("OSS_REGION") {
-            Ok(region) if !region.is_empty() => builder.region(region).build(),
-            _ => builder.build(),
-        }
+        ClientBuilder::from_env()?.build()
     }
 
-    /// Everything that can be set; the endpoint as in [`Client::new`].
+    /// Everything that can be set; the endpoint as in [`Client::new`]. Nothing is checked before
+    /// [`build`](ClientBuilder::build).
     pub fn builder(endpoint: &str) -> ClientBuilder {
         ClientBuilder::new(endpoint)
     }

@@ -21,12 +21,20 @@ impl Digest {
     }
 }
 
-/// The CRC of `a ‖ b` from the CRC of `a`, the CRC of `b` and the length of `b` in bytes.
+/// The CRC of pieces one after the other, from the CRC of each and its length in bytes.
 ///
 /// A CRC is a polynomial over GF(2), modulo [`POLYNOMIAL`]; to append `b` to `a` is to multiply the CRC of `a` by
-/// x to the power of the bits in `b`. That power is found by squaring, in as many steps as the length has bits.
-pub(crate) fn combine(crc_a: u64, crc_b: u64, len_b: u64) -> u64 {
-    product(crc_a, x_to_the(len_b)) ^ crc_b
+/// x to the power of the bits in `b`. That power is found by squaring, in as many steps as the length has bits; pieces are
+/// mostly as long as the one before.
+pub(crate) fn joined(pieces: impl Iterator<Item = (u64, u64)>) -> u64 {
+    let (mut whole, mut length_before, mut factor) = (0, 0, ONE);
+    for (crc, length) in pieces {
+        if length != length_before {
+            (length_before, factor) = (length, x_to_the(length));
+        }
+        whole = product(whole, factor) ^ crc;
+    }
+    whole
 }
 
 /// x⁰. The bits are reflected: the highest one is x⁰, the lowest x⁶³.
@@ -70,6 +78,10 @@ mod tests {
         digest.sum()
     }
 
+    fn combine(a: u64, b: u64, length_of_b: u64) -> u64 {
+        joined([(a, 1), (b, length_of_b)].into_iter())
+    }
+
     #[test]
     fn published_values() {
         assert_eq!(crc(b""), 0);
@@ -87,6 +99,14 @@ mod tests {
         assert_eq!(combine(a, b, 49), 0x6A7A_A19F_CBF4_8688);
         assert_eq!(combine(a, 0, 0), a);
         assert_eq!(combine(0, a, 9), a);
+    }
+
+    #[test]
+    fn many_pieces_of_one_length_and_a_shorter_one() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1_000).collect();
+        let pieces = bytes.chunks(64).map(|piece| (crc(piece), piece.len() as u64));
+        assert_eq!(joined(pieces), crc(&bytes));
+        assert_eq!(joined(std::iter::empty()), crc(b""));
     }
 
     #[test]

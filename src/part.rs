@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes in the smallest part that OSS accepts, the last one excepted: 100 KiB.
+/// Bytes in the smallest part that OSS accepts, the last one excepted: 100 KiB. OSS API: CompleteMultipartUpload.
 pub const PART_SIZE_MIN: u64 = 100 * 1024;
-/// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB.
+/// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB. OSS API: UploadPart,
+/// PutObject.
 pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
-/// How many parts an object may have.
+/// How many parts an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
 
 /// A part's place in the file.
@@ -29,10 +31,13 @@ impl Piece {
 pub(crate) struct Part {
     pub(crate) number: u32,
     /// As OSS gave it, without the quotes.
-    pub(crate) etag: String,
+    pub(crate) etag: Box<str>,
     /// Of the local bytes; OSS's own is equal whenever OSS told it.
     pub(crate) crc64: u64,
 }
+
+/// By number.
+pub(crate) type Parts = BTreeMap<u32, Part>;
 
 /// An ETag without its quotes, for comparing and for keeping.
 pub(crate) fn unquoted(etag: &str) -> &str {

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// What is kept of an answer: bytes. A page of ListParts has 250 KB; a callback's answer may have 3 MB.
 const RESPONSE_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What is pulled from the body and written to the socket at a time: bytes for each connection.
-const OUTPUT_BUFFER_BYTES: usize = 128 * 1024;
+const OUTPUT_BUFFER_BYTES: usize = 64 * 1024;
 /// Answers are short.
 const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// As many as an upload may have threads; ureq keeps 3 by itself.

@@ -18,7 +18,7 @@ use std::{env, io};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use oss_upload::{
-    Bucket, Client, Credentials, Error, PARTS_MAX, RetryPolicy, bandwidth_limit, checkpoint_dir,
+    Bucket, Client, ClientBuilder, Error, PARTS_MAX, RetryPolicy, bandwidth_limit, checkpoint_dir,
     forbid_overwrite,
 };
 
@@ -117,14 +117,7 @@ fn plan(prefix: &str, file: &Path) -> io::Result<(String, u64)> {
 /// Nobody is waiting: a line that is down for half an hour is no reason to give up.
 fn client() -> Result<Client, Error> {
     let patient = RetryPolicy::default().max_attempts(30).max_delay(Duration::from_secs(300));
-    let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    let builder = Client::builder(&variable("OSS_ENDPOINT").unwrap_or_default())
-        .credentials(Credentials::from_env()?)
-        .retry(patient);
-    match variable("OSS_REGION") {
-        Some(region) => builder.region(region).build(),
-        None => builder.build(),
-    }
+    ClientBuilder::from_env()?.retry(patient).build()
 }
 
 /// Cron mails what is written to standard error.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Client, Shared, Signer};
-use crate::credentials::ProvideCredentials;
+use crate::credentials::{Credentials, ProvideCredentials};
 use crate::endpoint::{Endpoint, is_region};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
@@ -49,55 +49,90 @@ impl ClientBuilder {
         }
     }
 
+    /// Endpoint, region and credentials of the environment, as in [`Client::from_env`].
+    ///
+    /// # Errors
+    /// When `OSS_ENDPOINT`, `OSS_ACCESS_KEY_ID` or `OSS_ACCESS_KEY_SECRET` is not set; the message names it.
+    pub fn from_env() -> Result<ClientBuilder> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let endpoint =
+            variable("OSS_ENDPOINT").ok_or_else(|| Error::option("endpoint", "OSS_ENDPOINT is not set"))?;
+        let builder = ClientBuilder::new(&endpoint).credentials(Credentials::from_env()?);
+        Ok(ClientBuilder { region: variable("OSS_REGION"), ..builder })
+    }
+
     /// Who signs: [`Credentials`](crate::Credentials), a closure, or a provider of your own. Required.
+    ///
+    /// Asked before every request, so a token may rotate in mid-upload. Go: `SetCredentialsProvider`; Java:
+    /// `CredentialsProvider`; Python: `ProviderAuth`; JavaScript: `refreshSTSToken`.
     pub fn credentials(self, credentials: impl ProvideCredentials + 'static) -> ClientBuilder {
         ClientBuilder { credentials: Some(Box::new(credentials)), ..self }
     }
 
     /// The bucket's region, such as `cn-hangzhou` (`oss-cn-hangzhou` is understood). Needed for V4 signatures where
-    /// the endpoint's host does not name it. Defaults to the endpoint's.
+    /// the endpoint's host does not name it: a CNAME, an IP address, an accelerate endpoint. Defaults to the endpoint's.
+    ///
+    /// Limit: lower-case letters, digits and hyphens. Go: `oss.Region`; Java: `region`; Python, JavaScript: `region`. OSS
+    /// documentation: "Regions and endpoints".
     pub fn region(self, region: impl Into<String>) -> ClientBuilder {
         ClientBuilder { region: Some(region.into()), ..self }
     }
 
     /// The signature version. Defaults to [`SignatureVersion::V4`].
+    ///
+    /// Go: `oss.AuthVersion`; Java: `SignVersion`; JavaScript: `authorizationV4`. OSS documentation: "Guidelines for
+    /// upgrading V1 signatures to V4 signatures".
     pub fn signature(self, signature: SignatureVersion) -> ClientBuilder {
         ClientBuilder { signature, ..self }
     }
 
-    /// The endpoint is a domain that is bound to the bucket (OSS documentation, "Map custom domain names").
-    /// Defaults to false.
+    /// The endpoint is a domain that is bound to the bucket, and the bucket's name is put neither before it nor into the
+    /// path. Defaults to `false`; it is never guessed from the host.
+    ///
+    /// Limit: not together with [`path_style`](ClientBuilder::path_style). Go: `oss.UseCname`; Python: `is_cname`; JavaScript:
+    /// `cname`; C#, C++: `IsCname`. OSS documentation: "Map custom domain names".
     pub fn cname(self, cname: bool) -> ClientBuilder {
         ClientBuilder { cname, ..self }
     }
 
-    /// Put the bucket into the path instead of the host. IP addresses and `localhost` do so by themselves.
-    /// Defaults to false.
+    /// Put the bucket into the path instead of the host. IP addresses and `localhost` do so by themselves. Defaults to
+    /// `false`.
+    ///
+    /// For servers of your own: OSS itself refuses it with `SecondLevelDomainForbidden`. Go: `oss.PathStyle`; Java:
+    /// `setSLDEnabled`; Python: `is_path_style`; JavaScript: `sldEnable`.
     pub fn path_style(self, path_style: bool) -> ClientBuilder {
         ClientBuilder { path_style, ..self }
     }
 
-    /// The longest that a TCP connect and TLS handshake may take. Defaults to 5 s.
+    /// The longest that a TCP connect and TLS handshake may take. Limit: more than zero. Defaults to 5 s.
+    ///
+    /// Java, C#: `ConnectionTimeout`; Go: the first number of `oss.Timeout`; Python: `connect_timeout`.
     pub fn connect_timeout(self, connect_timeout: Duration) -> ClientBuilder {
         ClientBuilder { connect_timeout, ..self }
     }
 
     /// How long nothing may move before an attempt is given up. There is no limit on the whole: a slow link that moves
-    /// at 16 KiB/s or more never fails. Defaults to 60 s.
+    /// at 16 KiB/s or more never fails. Limit: more than zero. Defaults to 60 s.
     ///
     /// A write, and the wait for an answer, may each take this long plus the time that the part, at most 4 MiB
-    /// of it, takes at 16 KiB/s, since it may still be in the socket's buffers. Completing an upload may take five
-    /// times as long.
+    /// of it, takes at 16 KiB/s, since it may still be in the socket's buffers; a write of which the socket has taken
+    /// some, twice that. Completing an upload may take five times as long.
+    ///
+    /// Java: `socketTimeout`; Go: the second number of `oss.Timeout`; JavaScript: `timeout`, which is for the whole
+    /// request.
     pub fn stall_timeout(self, stall_timeout: Duration) -> ClientBuilder {
         ClientBuilder { stall_timeout, ..self }
     }
 
-    /// How often and after what waits a request is tried again.
+    /// How often and after what waits a request is tried again. Limit: 1 attempt at least. Defaults to
+    /// [`RetryPolicy::default`].
+    ///
+    /// Java, C#: `maxErrorRetry`; JavaScript: `retryMax`; Go v2: `RetryMaxAttempts`.
     pub fn retry(self, retry: RetryPolicy) -> ClientBuilder {
         ClientBuilder { retry, ..self }
     }
 
-    /// The `User-Agent`. Defaults to `oss-upload/` and the version.
+    /// The `User-Agent`. Limit: printable ASCII. Defaults to `oss-upload/` and the version. Go: `oss.UserAgent`.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> ClientBuilder {
         self.transport.user_agent = user_agent.into();
         self
@@ -105,6 +140,9 @@ impl ClientBuilder {
 
     /// An HTTP proxy, `http://[user:password@]host:port`. Defaults to what `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and
     /// `NO_PROXY` say.
+    ///
+    /// Every connection through it is a tunnel (`CONNECT`), for http endpoints, too: the proxy must allow port 80 then. Go:
+    /// `oss.Proxy`, `oss.AuthProxy`; Java, C#, C++: `proxyHost` …; Python: `proxies`.
     pub fn proxy(mut self, url: impl Into<String>) -> ClientBuilder {
         self.transport.proxy = ProxyChoice::Url(url.into());
         self
@@ -117,7 +155,8 @@ impl ClientBuilder {
     }
 
     /// Root certificates in PEM, instead of the bundled ones: for a private certificate authority, or a proxy that
-    /// looks into TLS.
+    /// looks into TLS. Limit: one certificate at least. Defaults to the bundled ones; with the features `native-tls` and
+    /// `platform-verifier` to the operating system's. C++: `caFile`.
     pub fn root_certificates_pem(mut self, pem: impl Into<Vec<u8>>) -> ClientBuilder {
         self.transport.root_certificates = Some(pem.into());
         self
@@ -126,7 +165,10 @@ impl ClientBuilder {
     /// Checks the settings. No request is made.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] names the setting that is wrong or missing; [`Error::Credentials`] if none were given.
+    /// [`Error::InvalidOption`] names the setting that is wrong or missing: `endpoint` (not one; https without TLS in this
+    /// build), `path_style` (with a CNAME), `region` (not one, or it can't be read from the endpoint), `connect_timeout` and
+    /// `stall_timeout` (zero), `retry` (no attempt), `user_agent`, `proxy`, `root_certificates_pem`.
+    /// [`Error::Credentials`] if none were given.
     pub fn build(self) -> Result<Client> {
         let endpoint = Endpoint::parse(&self.endpoint, self.cname, self.path_style)?;
         if endpoint.tls && !HAS_TLS {

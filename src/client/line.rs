@@ -166,10 +166,9 @@ impl Line {
             None => Err(stopped()),
         };
         let milliseconds = started.elapsed().as_millis();
-        let (operation, object) = (request.operation, request.object());
         match &answer {
-            Ok(response) => log::debug!("{operation} {object}: {} in {milliseconds} ms", response.status),
-            Err(error) => log::debug!("{operation} {object}: {} after {milliseconds} ms", error.source),
+            Ok(response) => log::debug!("{request}: {} in {milliseconds} ms", response.status),
+            Err(error) => log::debug!("{request}: {} after {milliseconds} ms", error.source),
         }
         let response = answer.map_err(|error| match payload.failure() {
             Some(local) => Setback::Local(local),
@@ -212,9 +211,7 @@ impl Line {
             false => self.at_most(policy.delay(tries.made, fastrand::f64(), wait.retry_after)),
         };
         log::warn!(
-            "{} of {} failed (attempt {} of {attempts_max}), again in {} ms: {}",
-            request.operation,
-            request.object(),
+            "{request} failed (attempt {} of {attempts_max}), again in {} ms: {}",
             tries.made,
             delay.as_millis(),
             setback.reason()

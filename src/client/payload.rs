@@ -1,4 +1,5 @@
 use std::io::{self, Read};
+use std::iter;
 
 use crate::Error;
 
@@ -15,26 +16,61 @@ pub(crate) trait Payload {
     fn retrying(&mut self);
 }
 
-/// A request with a short text, or nothing, as its body.
+/// Text in pieces, each made when it is its turn.
+pub(crate) type Chunks<'a> = Box<dyn Iterator<Item = String> + 'a>;
+
+/// A text, or nothing, as the body of a request.
 pub(crate) struct Message<'a> {
-    text: io::Cursor<Vec<u8>>,
-    on_retry: &'a mut dyn FnMut(),
+    text: Box<dyn Fn() -> Chunks<'a> + 'a>,
+    length: u64,
+    rest: Chunks<'a>,
+    chunk: io::Cursor<String>,
+    was_read: bool,
+    on_retry: Option<&'a mut dyn FnMut()>,
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn new(text: impl Into<Vec<u8>>, on_retry: &'a mut dyn FnMut()) -> Message<'a> {
-        Message { text: io::Cursor::new(text.into()), on_retry }
+    pub(crate) fn empty() -> Message<'a> {
+        Message::new(|| Box::new(iter::empty()))
+    }
+
+    /// Every attempt makes the text anew; it must be the same.
+    pub(crate) fn new(text: impl Fn() -> Chunks<'a> + 'a) -> Message<'a> {
+        let length = text().map(|chunk| chunk.len() as u64).sum();
+        let (rest, chunk) = (text(), io::Cursor::default());
+        Message { text: Box::new(text), length, rest, chunk, was_read: false, on_retry: None }
+    }
+
+    pub(crate) fn on_retry(mut self, tell: &'a mut dyn FnMut()) -> Message<'a> {
+        self.on_retry = Some(tell);
+        self
+    }
+}
+
+impl Read for Message<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let read = self.chunk.read(&mut buffer[filled..])?;
+            filled += read;
+            if read == 0 {
+                let Some(chunk) = self.rest.next() else { break };
+                self.chunk = io::Cursor::new(chunk);
+            }
+        }
+        self.was_read |= filled > 0;
+        Ok(filled)
     }
 }
 
 impl Payload for Message<'_> {
     fn length(&self) -> u64 {
-        self.text.get_ref().len() as u64
+        self.length
     }
 
     fn open(&mut self) -> Result<&mut dyn Read, Error> {
-        self.text.set_position(0);
-        Ok(&mut self.text)
+        (self.rest, self.chunk, self.was_read) = ((self.text)(), io::Cursor::default(), false);
+        Ok(self)
     }
 
     fn failure(&mut self) -> Option<Error> {
@@ -42,10 +78,12 @@ impl Payload for Message<'_> {
     }
 
     fn was_read(&self) -> bool {
-        self.text.position() > 0
+        self.was_read
     }
 
     fn retrying(&mut self) {
-        (self.on_retry)();
+        if let Some(tell) = &mut self.on_retry {
+            tell();
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! CompleteMultipartUpload (OSS documentation of that name).
 
-use std::fmt::Write;
+use std::iter;
 
 use super::request::{Header, Method, Request, Response};
 use super::upload_part::etag;
 use super::{Parsed, xml};
-use crate::part::{Part, unquoted};
+use crate::part::{Part, Parts, unquoted};
 
 /// What OSS says of an object that has just been made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,17 +26,15 @@ pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Heade
         .headers(headers)
 }
 
-/// `parts` in ascending order of their numbers.
-pub(crate) fn body<'a>(parts: impl ExactSizeIterator<Item = &'a Part>) -> String {
-    let mut body = String::with_capacity(64 + parts.len() * 100);
-    body.push_str("<CompleteMultipartUpload>");
-    for part in parts {
+/// The part list in pieces: whole, that of 10,000 parts has a megabyte.
+pub(crate) fn body(parts: &Parts) -> impl Iterator<Item = String> {
+    let part = |part: &Part| {
         let (number, etag) = (part.number, xml::escaped(&part.etag));
-        write!(body, "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
-            .expect("a String takes all");
-    }
-    body.push_str("</CompleteMultipartUpload>");
-    body
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
+    };
+    let open = iter::once("<CompleteMultipartUpload>".to_owned());
+    let close = iter::once("</CompleteMultipartUpload>".to_owned());
+    open.chain(parts.values().map(part)).chain(close)
 }
 
 /// With a callback the body is the application server's, and everything else is in the headers.
@@ -73,9 +71,9 @@ mod tests {
 
     #[test]
     fn the_part_list() {
-        let part = |number, etag: &str| Part { number, etag: etag.into(), crc64: 0 };
+        let part = |number, etag: &str| (number, Part { number, etag: etag.into(), crc64: 0 });
         assert_eq!(
-            body([part(1, "AB"), part(2, "<C>")].iter()),
+            body(&Parts::from([part(2, "<C>"), part(1, "AB")])).collect::<String>(),
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>&quot;AB&quot;</ETag></Part>\
              <Part><PartNumber>2</PartNumber><ETag>&quot;&lt;C&gt;&quot;</ETag></Part></CompleteMultipartUpload>"
         );

@@ -82,12 +82,14 @@ impl Request {
 
     /// For errors.
     pub(crate) fn operation(&self) -> Operation {
-        Operation::new(self.operation, self.part, self.object())
+        Operation::new(self.operation, self.part, format!("oss://{}/{}", self.bucket, printable(&self.key)))
     }
+}
 
-    /// `oss://bucket/key`, for people.
-    pub(crate) fn object(&self) -> String {
-        format!("oss://{}/{}", self.bucket, printable(&self.key))
+/// Made only where it is printed.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.operation().fmt(f)
     }
 }
 

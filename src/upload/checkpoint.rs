@@ -21,7 +21,6 @@
 //! md5 8b1a9953c4611296a827abf8c47804d7
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -29,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use super::progress::RestartReason;
 use super::source::{Fingerprint, Identity};
 use crate::endpoint::is_bucket_name;
-use crate::part::{PARTS_MAX, Part};
+use crate::part::{PARTS_MAX, Part, Parts};
 use crate::percent::{decoded, encoded, encoded_bytes};
 
 /// Tells our checkpoints, of this version, from everything else.
@@ -57,7 +56,7 @@ pub(super) struct Record {
     /// By the server's clock, in whole seconds.
     pub(super) initiated: SystemTime,
     /// Acknowledged parts by number.
-    pub(super) parts: BTreeMap<u32, Part>,
+    pub(super) parts: Parts,
     /// Complete is about to be sent, or was; the CRC-64 that the object is to have.
     pub(super) completing: Option<u64>,
 }
@@ -168,7 +167,7 @@ impl Record {
         let upload_id = decoded(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
-        let mut parts = BTreeMap::new();
+        let mut parts = Parts::new();
         while let Some(part) = lines.value("part") {
             let part = parse_part(part)?;
             parts.insert(part.number, part);
@@ -213,7 +212,7 @@ fn parse_part(value: &str) -> Option<Part> {
     let mut fields = value.split(' ');
     let part = Part {
         number: fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?,
-        etag: decoded(fields.next()?).filter(|etag| !etag.is_empty())?,
+        etag: decoded(fields.next()?).filter(|etag| !etag.is_empty())?.into(),
         crc64: fields.next()?.parse().ok()?,
     };
     fields.next().is_none().then_some(part)
@@ -234,8 +233,11 @@ mod tests {
             identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
         };
         let path = Path::new("/tmp/a b\n中");
-        let part =
-            |number| Part { number, etag: format!("E\"{number} %"), crc64: u64::MAX - u64::from(number) };
+        let part = |number| Part {
+            number,
+            etag: format!("E\"{number} %").into(),
+            crc64: u64::MAX - u64::from(number),
+        };
         Record {
             subject: Subject::new(
                 "http://[::1]:9000".into(),

@@ -115,7 +115,7 @@ impl<'a> Context<'a> {
             return true;
         }
         let request = abort::request(&subject.bucket, &subject.key, upload_id, self.settings.headers.plain());
-        match line.call(&request, &mut Message::new("", &mut || {}), |response, _| abort::parse(response)) {
+        match line.call(&request, &mut Message::empty(), |response, _| abort::parse(response)) {
             Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
                 log::warn!("the upload {upload_id} is left on the server: {error}");
             }

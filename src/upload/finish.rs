@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::progress::RestartReason;
 use super::source::Change;
-use super::verify::Claim;
+use super::verify::claims;
 use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
 use crate::client::{Failed, Message};
@@ -25,7 +25,8 @@ impl Upload<'_, '_> {
         let headers = &context.settings.headers;
         let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
         let mut on_retry = || reporter.retrying(&context.line);
-        let mut message = Message::new(complete::body(session.record.parts.values()), &mut on_retry);
+        let parts = &session.record.parts;
+        let mut message = Message::new(|| Box::new(complete::body(parts))).on_retry(&mut on_retry);
         let answer = context
             .line
             .call(&request, &mut message, |response, _| complete::parse(response, headers.has_callback()));
@@ -45,8 +46,8 @@ impl Context<'_> {
             Change::None => true,
             Change::Changed => false,
             Change::Touched => {
-                let claims = Claim::all(session.record.parts.values(), &self.plan);
-                self.proven(claims)?.len() == session.record.parts.len()
+                let claims = claims(&session.record.parts, &self.plan);
+                self.proven(&claims)?.len() == session.record.parts.len()
             }
         };
         if same { Ok(()) } else { Err(Stop::Error(self.source.changed())) }
@@ -98,10 +99,7 @@ impl Context<'_> {
     pub(super) fn find_object(&self, crc64: u64, since: SystemTime) -> Result<Option<Completed>, Stop> {
         let Target { bucket, key, .. } = *self.target;
         let request = head_object::request(bucket, key, self.settings.headers.plain());
-        match self
-            .line
-            .call(&request, &mut Message::new("", &mut || {}), |response, _| head_object::parse(response))
-        {
+        match self.line.call(&request, &mut Message::empty(), |response, _| head_object::parse(response)) {
             Ok(head) if head.is(self.plan.size, crc64, since) => Ok(Some(head.object)),
             Ok(_) => Ok(None),
             Err(Failed::Stopped { .. }) => Err(Stop::Cancelled { object_may_exist: true }),

@@ -73,8 +73,16 @@ impl<'a> Keeper<'a> {
                 self.recorded = Some(record.upload_id.clone());
                 Ok(Found::Record(Box::new(record)))
             }
-            None => Ok(Found::Damaged),
+            None => {
+                let at = self.place();
+                log::warn!("the checkpoint {at} is damaged: the upload that it was of is left on the server");
+                Ok(Found::Damaged)
+            }
         }
+    }
+
+    fn place(&self) -> std::path::Display<'_> {
+        self.path.as_deref().unwrap_or(Path::new("in the store")).display()
     }
 
     /// The record has grown; it is written when its time has come.
@@ -98,8 +106,7 @@ impl<'a> Keeper<'a> {
     pub(super) fn remove(&mut self) {
         let Some(store) = &mut self.store else { return };
         if let Err(error) = store.remove() {
-            let path = self.path.as_deref().unwrap_or(Path::new("in the store"));
-            log::warn!("the checkpoint {} can't be removed: {error}", path.display());
+            log::warn!("the checkpoint {} can't be removed: {error}", self.place());
         }
         self.recorded = None;
         self.dirty = false;

@@ -23,7 +23,6 @@ mod uploaded;
 mod verify;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -41,6 +40,7 @@ use source::Source;
 pub use uploaded::Uploaded;
 
 use crate::client::Message;
+use crate::part::Parts;
 use crate::protocol::initiate;
 use crate::{Error, Result};
 
@@ -127,7 +127,7 @@ impl Upload<'_, '_> {
         let mut on_retry = || reporter.retrying(&context.line);
         let (upload_id, initiated) = context
             .line
-            .call(&request, &mut Message::new("", &mut on_retry), |response, _| {
+            .call(&request, &mut Message::empty().on_retry(&mut on_retry), |response, _| {
                 let date = response.header("date").and_then(|text| httpdate::parse_http_date(text).ok());
                 Ok((initiate::parse(response)?, date))
             })
@@ -136,7 +136,7 @@ impl Upload<'_, '_> {
             subject: context.subject(),
             upload_id,
             initiated: initiated.unwrap_or_else(|| context.target.client.now()),
-            parts: BTreeMap::new(),
+            parts: Parts::new(),
             completing: None,
         };
         let session = Box::new(Session {

@@ -1,5 +1,8 @@
 //! A file that needs no parts: one PutObject, run on a worker like a part.
 
+use std::iter;
+use std::sync::OnceLock;
+
 use super::body::PieceBody;
 use super::keeper::Found;
 use super::progress::ProgressEvent;
@@ -22,15 +25,20 @@ impl Upload<'_, '_> {
         self.reporter.begin(ProgressEvent::Started, None, 0, 0);
         self.check_panicked()?;
         let Upload { context, reporter, keeper } = self;
-        let mut completed = None;
+        let whole = Piece { number: 1, offset: 0, size: context.plan.size };
+        let completed = OnceLock::new();
         let result = workers::run(
-            vec![Piece { number: 1, offset: 0, size: context.plan.size }],
+            &workers::queue(iter::once(whole)),
             1,
             &context.line.switch(),
-            |piece, retrying| context.put_object(piece, retrying),
-            |news| {
+            &|piece, retrying| {
+                let done = context.put_object(piece, retrying)?;
+                completed.set(done).expect("it is the only piece");
+                Ok(None)
+            },
+            &mut |news| {
                 match news {
-                    News::Done(done) => completed = Some(done),
+                    News::Done(_) => {}
                     News::Retrying => reporter.tell(ProgressEvent::Retrying),
                     News::Tick(_) => reporter.tick(context.bytes.on_the_way()),
                 }
@@ -41,7 +49,7 @@ impl Upload<'_, '_> {
             keeper.remove();
         }
         result?;
-        let completed = completed.expect("the only worker has told its result");
+        let completed = completed.into_inner().expect("the only worker has told its result");
         Ok(context.uploaded(completed, None))
     }
 }

@@ -1,15 +1,13 @@
 //! Finding what an earlier call has done, and what of it still holds.
 
-use std::collections::BTreeMap;
-
 use super::checkpoint::Record;
 use super::keeper::Found;
 use super::progress::{ProgressEvent, RestartReason};
 use super::unfinished;
-use super::verify::{Claim, Proof};
+use super::verify::{Claim, Claims, Proof, claims};
 use super::{Context, Origin, Session, Stop, Target, Upload, Uploaded};
 use crate::client::{Failed, Message};
-use crate::part::{Part, Piece};
+use crate::part::{Parts, Piece};
 use crate::protocol::list_parts::{self, ListedPart};
 
 pub(super) enum Resumed {
@@ -105,7 +103,7 @@ impl Upload<'_, '_> {
             subject: self.context.subject(),
             upload_id: upload.upload_id,
             initiated: upload.initiated,
-            parts: BTreeMap::new(),
+            parts: Parts::new(),
             completing: None,
         };
         let mut session = Session {
@@ -149,7 +147,7 @@ impl Context<'_> {
             }
             Listing::Denied if verify => {
                 session.trusted_alone = true;
-                Claim::all(session.record.parts.values(), &self.plan)
+                claims(&session.record.parts, &self.plan)
             }
             Listing::Denied => {
                 session.trusted_alone = true;
@@ -159,26 +157,21 @@ impl Context<'_> {
             Listing::Parts(listed) => {
                 let on_server = listed.len();
                 let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
-                held.extend(self.proven(claims)?);
+                held.extend(self.proven(&claims)?);
                 if self.settings.sequential && held.len() < on_server {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
                 }
-                session.record.parts = by_number(held);
+                session.record.parts = held;
                 return Ok(Reconciled::Parts);
             }
         };
-        session.record.parts = by_number(self.proven(claims)?);
+        session.record.parts = self.proven(&claims)?;
         Ok(Reconciled::Parts)
     }
 
     /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
-    fn sort_out(
-        &self,
-        recorded: &BTreeMap<u32, Part>,
-        listed: Vec<ListedPart>,
-        verify: bool,
-    ) -> (Vec<Part>, Vec<Claim>) {
-        let (mut held, mut claims) = (Vec::new(), Vec::new());
+    fn sort_out(&self, recorded: &Parts, listed: Vec<ListedPart>, verify: bool) -> (Parts, Claims) {
+        let (mut held, mut claims) = (Parts::new(), Claims::new());
         for listed in listed {
             let fits = |piece: &Piece| piece.size == listed.size;
             let Some(piece) = self.plan.piece(listed.number).filter(fits) else { continue };
@@ -187,11 +180,11 @@ impl Context<'_> {
                     && listed.crc64.is_none_or(|crc64| crc64 == part.crc64)
             });
             match agreed {
-                Some(part) if !verify => held.push(part.clone()),
+                Some(part) if !verify => drop(held.insert(part.number, part.clone())),
                 _ => {
                     let crc64 = listed.crc64.or(agreed.map(|part| part.crc64));
                     let proof = crc64.map_or(Proof::Md5, Proof::Crc64);
-                    claims.push(Claim { piece, etag: listed.etag, proof });
+                    claims.insert(piece.number, Claim { piece, etag: listed.etag.into(), proof });
                 }
             }
         }
@@ -203,8 +196,7 @@ impl Context<'_> {
         let gone = Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
         let Some(crc64) = session.record.completing else { return gone };
         if verify
-            && self.proven(Claim::all(session.record.parts.values(), &self.plan))?.len()
-                < self.plan.count() as usize
+            && self.proven(&claims(&session.record.parts, &self.plan))?.len() < self.plan.count() as usize
         {
             return gone;
         }
@@ -226,9 +218,9 @@ impl Context<'_> {
         let (mut parts, mut marker) = (Vec::new(), 0);
         loop {
             let request = list_parts::request(bucket, key, upload_id, marker, self.settings.headers.plain());
-            let page = self.line.call(&request, &mut Message::new("", &mut || {}), |response, _| {
-                list_parts::parse(response, marker)
-            });
+            let page = self
+                .line
+                .call(&request, &mut Message::empty(), |response, _| list_parts::parse(response, marker));
             match page {
                 Ok(page) => {
                     parts.extend(page.parts);
@@ -248,12 +240,4 @@ impl Context<'_> {
             }
         }
     }
-}
-
-fn by_number(parts: Vec<Part>) -> BTreeMap<u32, Part> {
-    let mut map = BTreeMap::new();
-    for part in parts {
-        map.insert(part.number, part);
-    }
-    map
 }

@@ -20,21 +20,20 @@ const TICKS_BETWEEN_SAVES: u32 = 10;
 impl Upload<'_, '_> {
     pub(super) fn send_parts(&mut self, session: &mut Session) -> Result<(), Stop> {
         let Upload { context, keeper, reporter } = self;
-        let missing: Vec<Piece> =
-            context.plan.pieces().filter(|piece| !session.record.parts.contains_key(&piece.number)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
+        let there = &session.record.parts;
+        let missing =
+            workers::queue(context.plan.pieces().filter(|piece| !there.contains_key(&piece.number)));
         let upload_id = session.record.upload_id.clone();
         workers::run(
-            missing,
+            &missing,
             context.settings.routines,
             &context.line.switch(),
-            |piece, retrying| context.send_part(&upload_id, piece, retrying),
-            |news| {
+            &|piece, retrying| context.send_part(&upload_id, piece, retrying).map(Some),
+            &mut |news| {
                 let on_the_way = context.bytes.on_the_way();
                 match news {
                     News::Done(part) => {
+                        let part = part.expect("a piece that was sent is a part");
                         let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
                         session.record.parts.insert(part.number, part);
                         keeper.touch();
@@ -66,7 +65,7 @@ impl Context<'_> {
         let sent = self.line.call(&request, &mut body, |response, body| {
             body.check_sent()?;
             let crc64 = body.crc64();
-            Ok(Part { number: piece.number, etag: upload_part::parse(response, crc64)?, crc64 })
+            Ok(Part { number: piece.number, etag: upload_part::parse(response, crc64)?.into(), crc64 })
         });
         drop(body);
         match sent {
@@ -101,7 +100,7 @@ impl Context<'_> {
         let (crc64, md5) = self.source.digest(piece, true, &self.line)?;
         let by_md5 = md5.is_some_and(|md5| etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))));
         if !etag.is_empty() && (by_md5 || self.lists_crc64(upload_id, piece.number, crc64)?) {
-            return Ok(Part { number: piece.number, etag: etag.to_owned(), crc64 });
+            return Ok(Part { number: piece.number, etag: etag.into(), crc64 });
         }
         Err(Stop::StartOver(RestartReason::PartDiffers, error))
     }

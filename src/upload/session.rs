@@ -30,10 +30,7 @@ impl Session {
 
     /// Of the whole object, from its parts; all are there.
     pub(super) fn crc64(&self, plan: &Plan) -> u64 {
-        let joined = |crc64, part: &Part| {
-            let size = plan.piece(part.number).map_or(0, |piece| piece.size);
-            crate::crc64::combine(crc64, part.crc64, size)
-        };
-        self.record.parts.values().fold(0, joined)
+        let piece = |part: &Part| (part.crc64, plan.piece(part.number).map_or(0, |piece| piece.size));
+        crate::crc64::joined(self.record.parts.values().map(piece))
     }
 }

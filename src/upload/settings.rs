@@ -68,7 +68,8 @@ impl Settings {
             }
         }
         if settings.sequential && settings.routines > 1 {
-            let reason = format!("parts go up one after the other, but routines is {}", settings.routines);
+            let reason =
+                format!("parts go up one after the other, but routines is {}: choose one", settings.routines);
             return Err(Error::option("sequential", reason));
         }
         settings.headers.finish(given.headers, &given.meta, &given.tags)?;
@@ -78,13 +79,14 @@ impl Settings {
     fn set(&mut self, setting: Setting) -> Result<()> {
         match setting {
             Setting::Routines(n) if !ROUTINES.contains(&n) => {
-                return Err(Error::option("routines", format!("{n} is outside 1 ..= 100")));
+                return Err(Error::option("routines", format!("{n} is outside 1 to 100")));
             }
             Setting::Routines(n) => self.routines = n,
             Setting::Cancel(token) => self.cancel = token,
             Setting::MultipartThreshold(bytes) if bytes > PART_SIZE_MAX => {
-                let reason =
-                    format!("{bytes} bytes is more than one PutObject may have: {PART_SIZE_MAX} (5 GiB)");
+                let reason = format!(
+                    "{bytes} bytes are more than one PutObject takes; give {PART_SIZE_MAX} (5 GiB) at most"
+                );
                 return Err(Error::option("multipart_threshold", reason));
             }
             Setting::MultipartThreshold(bytes) => self.multipart_threshold = Some(bytes),
@@ -98,12 +100,14 @@ impl Settings {
                 self.headers.encryption(encryption)?;
             }
             Setting::TrafficLimit(limit) if !TRAFFIC_LIMIT.contains(&limit) => {
-                let reason = format!("{limit} bits/s is outside 245760 ..= 838860800");
+                let reason =
+                    format!("{limit} bits/s is outside 245760 to 838860800; mind that these are bits");
                 return Err(Error::option("traffic_limit", reason));
             }
             Setting::TrafficLimit(limit) => self.headers.traffic_limit(limit),
             Setting::BandwidthLimit(limit) if limit < BANDWIDTH_LIMIT_MIN => {
-                let reason = format!("{limit} bytes/s is less than {BANDWIDTH_LIMIT_MIN}");
+                let reason =
+                    format!("{limit} bytes/s is less than {BANDWIDTH_LIMIT_MIN}; leave it away for no limit");
                 return Err(Error::option("bandwidth_limit", reason));
             }
             Setting::BandwidthLimit(limit) => self.bandwidth_limit = Some(limit),

@@ -14,9 +14,8 @@ pub(crate) fn list(
     let (mut uploads, mut marker) = (Vec::new(), Marker::default());
     loop {
         let request = list_uploads::request(bucket, prefix, &marker).headers(headers);
-        let page = line.call(&request, &mut Message::new("", &mut || {}), |response, _| {
-            list_uploads::parse(response, &marker)
-        })?;
+        let page =
+            line.call(&request, &mut Message::empty(), |response, _| list_uploads::parse(response, &marker))?;
         uploads.extend(page.uploads);
         match page.next {
             Some(next) => marker = next,

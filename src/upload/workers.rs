@@ -5,54 +5,62 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::Stop;
 use crate::Error;
 use crate::client::{Switch, Ticker};
+use crate::part::{Part, Piece};
 
 /// Between two looks at what moves: ten a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may go on after another one has failed for good: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
 
+/// What a worker does with a piece: its part, if there is one now. What it is given last is called before each retry.
+pub(super) type Work<'a> = dyn Fn(Piece, &dyn Fn()) -> Result<Option<Part>, Stop> + Sync + 'a;
+
 /// What the calling thread hears while the workers work.
-pub(super) enum News<T> {
-    Done(T),
+pub(super) enum News {
+    Done(Option<Part>),
     /// A request failed and is tried again.
     Retrying,
     /// A tenth of a second has passed; how many have by now.
     Tick(u32),
 }
 
-enum Message<T> {
-    Done(Result<T, Stop>),
+enum Message {
+    Done(Result<Option<Part>, Stop>),
     Retrying,
 }
 
-/// Runs `work` on each job, on up to `routines` threads. `hear` runs on the calling thread; its error stops
-/// the workers, as the error of a job does. The first error is returned, when all threads have ended.
-pub(super) fn run<J: Send, T: Send>(
-    jobs: Vec<J>,
+/// The pieces to work on. A list and not an array: it gives its memory back while the record of the parts grows.
+pub(super) fn queue(pieces: impl Iterator<Item = Piece>) -> Receiver<Piece> {
+    let (put, take) = unbounded();
+    for piece in pieces {
+        put.send(piece).expect("the receiver is here");
+    }
+    take
+}
+
+/// Runs `work` on each piece, on up to `routines` threads. `hear` runs on the calling thread; its error stops
+/// the workers, as the error of a piece does. The first error is returned, when all threads have ended.
+pub(super) fn run(
+    queue: &Receiver<Piece>,
     routines: usize,
     switch: &Switch,
-    work: impl Fn(J, &dyn Fn()) -> Result<T, Stop> + Sync,
-    hear: impl FnMut(News<T>) -> Result<(), Stop>,
+    work: &Work<'_>,
+    hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let routines = routines.min(jobs.len());
-    let (put_job, take_job) = bounded(jobs.len());
-    for job in jobs {
-        put_job.send(job).expect("the channel has room for all jobs");
-    }
-    drop(put_job);
+    let routines = routines.min(queue.len());
     let (tell, news) = bounded(routines * 2);
     let result = thread::scope(|scope| {
         // Moved in here, so that a panic on this thread ends the workers before it goes on.
-        let news: Receiver<Message<T>> = news;
+        let news: Receiver<Message> = news;
         let mut threads = Vec::with_capacity(routines);
         for index in 0..routines {
-            let (take_job, tell, work) = (take_job.clone(), tell.clone(), &work);
-            let worker = move || run_worker(&take_job, &tell, switch, work);
+            let tell = tell.clone();
+            let worker = move || run_worker(queue, &tell, switch, work);
             match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
                 Ok(thread) => threads.push(thread),
                 Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
@@ -64,7 +72,7 @@ pub(super) fn run<J: Send, T: Send>(
         }
         drop(tell);
         let _guard = OnPanic(|| switch.cut());
-        let result = listen(&news, &take_job, switch, hear);
+        let result = listen(&news, queue, switch, hear);
         // The scope waits for the closures; this waits until the threads are gone.
         for thread in threads {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -75,23 +83,18 @@ pub(super) fn run<J: Send, T: Send>(
     result
 }
 
-fn run_worker<J, T>(
-    take_job: &Receiver<J>,
-    tell: &Sender<Message<T>>,
-    switch: &Switch,
-    work: &impl Fn(J, &dyn Fn()) -> Result<T, Stop>,
-) {
+fn run_worker(queue: &Receiver<Piece>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
-    let _guard = OnPanic(|| halt(take_job, switch));
-    for job in take_job {
-        let result = work(job, &retrying);
+    let _guard = OnPanic(|| halt(queue, switch));
+    for piece in queue {
+        let result = work(piece, &retrying);
         match &result {
             Ok(_) => {}
             // Another worker has failed, and says so itself.
             Err(Stop::Drained) => return,
-            Err(_) => halt(take_job, switch),
+            Err(_) => halt(queue, switch),
         }
         if tell.send(Message::Done(result)).is_err() {
             return;
@@ -111,17 +114,17 @@ impl<F: Fn()> Drop for OnPanic<F> {
 }
 
 /// No further job begins, and no further attempt of one.
-fn halt<J>(take_job: &Receiver<J>, switch: &Switch) {
-    while take_job.try_recv().is_ok() {}
+fn halt(queue: &Receiver<Piece>, switch: &Switch) {
+    while queue.try_recv().is_ok() {}
     switch.drain();
 }
 
 /// Until the last worker has hung up.
-fn listen<J, T>(
-    news: &Receiver<Message<T>>,
-    take_job: &Receiver<J>,
+fn listen(
+    news: &Receiver<Message>,
+    queue: &Receiver<Piece>,
     switch: &Switch,
-    mut hear: impl FnMut(News<T>) -> Result<(), Stop>,
+    hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let (mut ticker, mut ticks) = (Ticker::new(TICK), 0);
     let (mut first_error, mut failed_at) = (None, 0);
@@ -146,7 +149,7 @@ fn listen<J, T>(
             switch.cut();
         }
         if first_error.is_none() {
-            halt(take_job, switch);
+            halt(queue, switch);
             (first_error, failed_at) = (Some(stop), ticks);
         }
     }
