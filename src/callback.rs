@@ -31,8 +31,10 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// `url`: http or https, up to five separated by `;`, tried in their order. `body`: what OSS posts, with
-    /// `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`, `${x:name}` … filled in.
+    /// `url`: http or https, percent-encoded, up to five separated by `;`, tried in their order. `body`: what OSS posts, not
+    /// empty, with `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`, `${x:name}` … filled in.
+    ///
+    /// What is wrong is told when the upload is called: [`Error::InvalidOption`].
     pub fn new(url: impl Into<String>, body: impl Into<String>) -> Callback {
         Callback {
             url: url.into(),
@@ -45,32 +47,35 @@ impl Callback {
         }
     }
 
-    /// Adds a parameter to the query of every URL; it is percent-encoded here. (Ruby's `query:`)
+    /// Adds a parameter to the query of every URL; it is percent-encoded here. Ruby: `query`.
     #[must_use]
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
         self.query.push((name.into(), value.into()));
         self
     }
 
-    /// The `Host` header of the callback. Defaults to the URL's host.
+    /// The `Host` header of the callback. Defaults to the URL's host. JavaScript, Ruby: `host`.
     #[must_use]
     pub fn host(self, host: impl Into<String>) -> Callback {
         Callback { host: Some(host.into()), ..self }
     }
 
-    /// The body's content type: `application/x-www-form-urlencoded` (OSS's default) or `application/json`.
+    /// The body's content type: `application/x-www-form-urlencoded` (OSS's default) or `application/json`. JavaScript:
+    /// `contentType`; Ruby: `content_type`.
     #[must_use]
     pub fn body_type(self, body_type: impl Into<String>) -> Callback {
         Callback { body_type: Some(body_type.into()), ..self }
     }
 
-    /// Should OSS send the server name in the TLS handshake of an https callback? OSS's default is no.
+    /// Should OSS send the server name in the TLS handshake of an https callback? OSS's default is no. JavaScript:
+    /// `callbackSNI`.
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
         Callback { sni: Some(sni), ..self }
     }
 
-    /// A custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case.
+    /// A custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case. Go: `oss.CallbackVar`;
+    /// JavaScript: `customValue`.
     #[must_use]
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
         self.vars.push((name.into(), value.into()));
@@ -81,28 +86,28 @@ impl Callback {
         let wrong = |reason: String| Err(Error::option("callback", reason));
         let urls: Vec<_> = self.url.split(';').collect();
         if urls.len() > 5 {
-            return wrong(format!("it has {} URLs; OSS takes up to 5", urls.len()));
+            return wrong(format!("it has {} URLs; give 5 at most", urls.len()));
         }
         for url in urls {
             let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
             if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
-                return wrong(format!("the URL {url:?} does not begin with http:// or https:// and a host"));
+                return wrong(format!("the URL {url:?} has to begin with http:// or https:// and a host"));
             }
             if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return wrong(format!("the URL {url:?} is not percent-encoded"));
+                return wrong(format!("the URL {url:?} has to be percent-encoded, a space as %20"));
             }
         }
         if self.body.is_empty() {
-            return wrong("the body is empty; OSS requires one".into());
+            return wrong("the body is empty; give one such as object=${object}&size=${size}".into());
         }
         const BODY_TYPES: [&str; 2] = ["application/x-www-form-urlencoded", "application/json"];
         if let Some(other) = self.body_type.as_deref().filter(|body_type| !BODY_TYPES.contains(body_type)) {
-            return wrong(format!("the body type {other:?} is not one of {}", BODY_TYPES.join(", ")));
+            return wrong(format!("the body type {other:?} is not known; give {}", BODY_TYPES.join(" or ")));
         }
         for (name, _) in &self.vars {
             let known = name.strip_prefix("x:").is_some_and(|rest| !rest.is_empty());
             if !known || name.chars().any(char::is_uppercase) {
-                return wrong(format!("the variable {name:?} must begin with x: and be in lower case"));
+                return wrong(format!("the variable {name:?} has to begin with x: and to be in lower case"));
             }
         }
         Ok(())
@@ -229,6 +234,6 @@ mod tests {
         assert!(check(Callback::new("http://x", "")).contains("body"));
         assert!(check(Callback::new("http://x", "b").var("name", "v")).contains("x:"));
         assert!(check(Callback::new("http://x", "b").var("x:Name", "v")).contains("lower case"));
-        assert!(check(Callback::new("http://x;".repeat(6), "b")).contains("up to 5"));
+        assert!(check(Callback::new("http://x;".repeat(6), "b")).contains("5 at most"));
     }
 }

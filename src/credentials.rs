@@ -86,14 +86,18 @@ impl Credentials {
         for (name, value) in fields {
             let Some(value) = value else { continue };
             if value.is_empty() {
-                return Err(format!("the {name} is empty").into());
+                return Err(NoCredentials(format!("the {name} is empty")).into());
             }
-            if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(format!(
-                    "the {name} has a space, a line end or another character that no key has"
-                )
-                .into());
-            }
+            // The value is not shown: only where to look.
+            let visible = |byte: &u8| byte.is_ascii_graphic();
+            let place = match (value.bytes().position(|byte| !visible(&byte)), value.bytes().last()) {
+                (None, _) => continue,
+                (Some(0), _) => "at its beginning: trim it",
+                (Some(_), Some(last)) if !visible(&last) => "at its end: trim it",
+                _ => "inside: copy it anew",
+            };
+            let what = "has a space, a line end or another character that no key has";
+            return Err(NoCredentials(format!("the {name} {what}, {place}")).into());
         }
         Ok(())
     }
@@ -106,8 +110,20 @@ fn variable(name: &'static str) -> Result<String> {
         Err(std::env::VarError::NotPresent) => format!("{name} is not set"),
         Err(std::env::VarError::NotUnicode(_)) => format!("{name} is not text"),
     };
-    Err(Error::Credentials { source: problem.into() })
+    Err(Error::Credentials { source: NoCredentials(problem).into() })
 }
+
+/// They are none, and will be none the next time.
+#[derive(Debug)]
+pub(crate) struct NoCredentials(pub(crate) String);
+
+impl fmt::Display for NoCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoCredentials {}
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

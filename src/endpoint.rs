@@ -2,6 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{Error, Result};
 
+const EXAMPLE: &str = "https://oss-cn-hangzhou.aliyuncs.com";
+
 /// Where requests go: scheme, host and port, and where the bucket's name is put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -25,12 +27,14 @@ impl Endpoint {
     /// Accepts what the official SDKs accept: with or without a scheme (https is meant then); a path, a query
     /// and a fragment are dropped.
     pub(crate) fn parse(text: &str, cname: bool, path_style: bool) -> Result<Endpoint> {
-        let wrong = |why: &str| Error::option("endpoint", format!("{text:?} {why}"));
+        let wrong =
+            |why: &str| Error::option("endpoint", format!("{text:?} {why}; give one such as {EXAMPLE}"));
         if cname && path_style {
-            return Err(Error::option(
-                "path_style",
-                "a CNAME endpoint has no bucket in its path: choose one",
-            ));
+            let reason = "cname(true) means that no bucket is in the path: choose one of them";
+            return Err(Error::option("path_style", reason));
+        }
+        if text.is_empty() {
+            return Err(Error::option("endpoint", format!("it is empty; give one such as {EXAMPLE}")));
         }
         let (tls, rest) = match text.split_once("://") {
             None => (true, text),
@@ -41,9 +45,10 @@ impl Endpoint {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') {
             // Not repeated in the message: what stands before the @ may be a password.
-            return Err(Error::option("endpoint", "it must not contain a user name or a password"));
+            return Err(Error::option("endpoint", "it has an @: leave the user name and the password away"));
         }
-        let (host, port) = split_port(authority).ok_or_else(|| wrong("has no valid port"))?;
+        let (host, port) =
+            split_port(authority).ok_or_else(|| wrong("has no port between 1 and 65535 after its colon"))?;
         if host.is_empty() {
             return Err(wrong("has no host"));
         }
@@ -52,12 +57,21 @@ impl Endpoint {
         if !address && (!name || host.starts_with(['.', '-']) || host.contains("..")) {
             return Err(wrong("is not a host name or an IP address"));
         }
-        let style = match (cname, path_style || address || host.eq_ignore_ascii_case("localhost")) {
+        let host = host.to_ascii_lowercase();
+        if let Some((bucket, regions)) =
+            host.split_once(".oss-").filter(|_| !cname && host.ends_with(".aliyuncs.com"))
+        {
+            let reason = format!("names the bucket {bucket}; give the region's endpoint, oss-{regions}");
+            return Err(Error::option(
+                "endpoint",
+                format!("{text:?} {reason}, and the bucket to Client::bucket"),
+            ));
+        }
+        let style = match (cname, path_style || address || host == "localhost") {
             (true, _) => Style::Cname,
             (false, true) => Style::Path,
             (false, false) => Style::VirtualHosted,
         };
-        let host = host.to_ascii_lowercase();
         let authority = port.map_or(host.clone(), |port| format!("{host}:{port}"));
         Ok(Endpoint { tls, authority, style })
     }
@@ -203,8 +217,14 @@ mod tests {
 
     #[test]
     fn a_bucket_domain_is_noticed() {
-        let endpoint = Endpoint::parse("https://b.oss-cn-hangzhou.aliyuncs.com", false, false).unwrap();
+        let endpoint = Endpoint::parse("https://b.oss-cn-hangzhou.example.com", false, false).unwrap();
         assert!(endpoint.already_names("b"));
         assert!(!endpoint.already_names("c"));
+        for domain in ["https://b.oss-cn-hangzhou.aliyuncs.com", "B.OSS-cn-hangzhou-internal.aliyuncs.com:80"]
+        {
+            let error = Endpoint::parse(domain, false, false).unwrap_err().to_string();
+            assert!(error.contains("names the bucket") && error.contains("cn-hangzhou"), "{error}");
+            Endpoint::parse(domain, true, false).unwrap();
+        }
     }
 }

@@ -1,8 +1,13 @@
+mod advice;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use advice::Then;
+
 use crate::Uploaded;
+use crate::credentials::NoCredentials;
 
 /// What went wrong, one variant for each party that has to act.
 ///
@@ -128,7 +133,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Error {
-        Error::InvalidOption { option, reason: reason.into() }
+        Error::InvalidOption { option, reason: advice::shortened(reason.into()) }
     }
 
     /// OSS's error code, such as `AccessDenied`, when OSS answered with one.
@@ -147,12 +152,15 @@ impl Error {
     /// Is the same call, with the same arguments, worth running again?
     ///
     /// True for the network, for a server in trouble, for expired credentials, for a full disk and a changed
-    /// file; false for a wrong option, a refusal that will be repeated, and a callback that failed (the object
-    /// is complete).
+    /// file; false for a wrong option, credentials that can't be any, a certificate that isn't trusted, a refusal that
+    /// will be repeated, and a callback that failed (the object is complete).
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
             Error::Service(service) => service.is_temporary(),
+            // What no key can be, or nothing at all.
+            Error::Credentials { source } => !source.is::<NoCredentials>(),
+            Error::Transport { source, .. } => !advice::is_final(source),
             Error::Source { source, .. } => {
                 use io::ErrorKind::{
                     InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
@@ -181,7 +189,11 @@ impl Error {
 
 impl ServiceError {
     fn is_temporary(&self) -> bool {
-        const TEMPORARY: [&str; 6] = [
+        const TEMPORARY: [&str; 9] = [
+            // Also where they hide in a 200.
+            "InternalError",
+            "ServiceUnavailable",
+            "RequestTimeout",
             "InvalidDigest",
             "SecurityTokenExpired",
             "InvalidSecurityToken",
@@ -191,23 +203,35 @@ impl ServiceError {
         ];
         self.status >= 500 || matches!(self.status, 408 | 429) || TEMPORARY.contains(&self.code.as_str())
     }
+
+    /// What Alibaba Cloud's support asks for.
+    fn ids(&self) -> String {
+        let known = [("request id", &self.request_id), ("EC", &self.ec)];
+        let known: Vec<_> =
+            known.iter().filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?))).collect();
+        if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
-            Error::Source { path, source } => write!(f, "can't read {}: {}", name(path), line(source)),
+            Error::Source { path, source } => {
+                write!(f, "can't read {}: {}{}", name(path), line(source), seen_from(path, source))
+            }
             Error::SourceChanged { path } => {
                 write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
             }
-            Error::Checkpoint { path, source } => match path {
-                Some(path) => write!(f, "checkpoint {}: {}", name(path), line(source)),
-                None => write!(f, "checkpoint store: {}", line(source)),
-            },
-            Error::CheckpointInUse { path } => {
-                write!(f, "checkpoint {} is in use by another upload", name(path))
+            Error::Checkpoint { path: Some(path), source } => {
+                write!(f, "checkpoint {}: {}{}", name(path), line(source), Then(advice::checkpoint(source)))
             }
+            Error::Checkpoint { path: None, source } => write!(f, "checkpoint store: {}", line(source)),
+            Error::CheckpointInUse { path } => write!(
+                f,
+                "checkpoint {} is in use by another upload: wait for it, or give each its own with checkpoint_dir(true, dir)",
+                name(path)
+            ),
             Error::NotACheckpoint { path } => write!(
                 f,
                 "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path",
@@ -215,11 +239,13 @@ impl fmt::Display for Error {
             ),
             Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
             Error::Transport { operation, attempts, source, .. } => {
-                write!(f, "{operation} failed{}: {}", Tried(*attempts), line(source))
+                let advice = Then(Some(advice::transport(operation, source)));
+                write!(f, "{operation} failed{}: {}{advice}", Tried(*attempts), line(source))
             }
             Error::Service(service) => service.fmt(f),
             Error::Response { operation, reason, request_id } => {
-                write!(f, "{operation}: the response can't be trusted: {}", printable(reason))?;
+                let advice = Then(Some(advice::response(operation, reason)));
+                write!(f, "{operation}: the response can't be trusted: {}{advice}", printable(reason))?;
                 match request_id {
                     Some(id) => write!(f, " (request id {id})"),
                     None => Ok(()),
@@ -228,14 +254,16 @@ impl fmt::Display for Error {
             Error::Callback { uploaded, service } => {
                 write!(
                     f,
-                    "{} is uploaded, but its callback failed: {}",
-                    printable(&uploaded.key),
-                    service.message
+                    "{} is uploaded, but its callback failed: {}; do not upload it again, but see to the application server{}",
+                    service.operation.object(&uploaded.key),
+                    service.message.trim_end_matches('.'),
+                    service.ids()
                 )
             }
             Error::Cancelled { object_may_exist: false } => write!(f, "the upload was cancelled"),
             Error::Cancelled { object_may_exist: true } => {
-                write!(f, "the upload was cancelled while it was being completed: the object may exist")
+                let whether = "the object may exist; the same call again settles it";
+                write!(f, "the upload was cancelled while it was being completed: {whether}")
             }
         }
     }
@@ -257,10 +285,7 @@ impl fmt::Display for ServiceError {
         if let Some(endpoint) = &self.endpoint {
             write!(f, "; the bucket's endpoint is {endpoint}")?;
         }
-        let known = [("request id", &self.request_id), ("EC", &self.ec)];
-        let known: Vec<_> =
-            known.iter().filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?))).collect();
-        if known.is_empty() { Ok(()) } else { write!(f, " ({})", known.join(", ")) }
+        write!(f, "{}{}", Then(advice::service(self)), self.ids())
     }
 }
 
@@ -282,6 +307,11 @@ impl std::error::Error for ServiceError {}
 impl Operation {
     pub(crate) fn new(name: &'static str, part: Option<u32>, object: String) -> Operation {
         Operation { name, part, object: object.into() }
+    }
+
+    /// What it was of; the key alone where nobody has said.
+    fn object(&self, key: &str) -> String {
+        if self.object.is_empty() { printable(key) } else { self.object.to_string() }
     }
 }
 
@@ -326,6 +356,18 @@ fn name(path: &Path) -> String {
     if path.as_os_str().is_empty() { "the open file".to_owned() } else { printable(&path.to_string_lossy()) }
 }
 
+/// A relative path that leads nowhere may have been meant from another place.
+fn seen_from(path: &Path, source: &io::Error) -> String {
+    match std::env::current_dir() {
+        Ok(here)
+            if source.kind() == io::ErrorKind::NotFound && path.is_relative() && path != Path::new("") =>
+        {
+            format!("; it was looked for in {}", name(&here))
+        }
+        _ => String::new(),
+    }
+}
+
 fn line(source: &impl fmt::Display) -> String {
     printable(&source.to_string())
 }
@@ -335,11 +377,13 @@ pub(crate) fn printable(text: &str) -> String {
     // Separators of lines, and what turns the direction of the text around.
     const UNSEEN: [std::ops::RangeInclusive<char>; 3] =
         ['\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{200e}'..='\u{200f}'];
-    let escape = |character: char| match character {
-        _ if character.is_control() || UNSEEN.iter().any(|range| range.contains(&character)) => {
-            character.escape_default().to_string()
+    let mut printed = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || UNSEEN.iter().any(|range| range.contains(&character)) {
+            printed.extend(character.escape_default());
+        } else {
+            printed.push(character);
         }
-        _ => character.to_string(),
-    };
-    text.chars().map(escape).collect()
+    }
+    printed
 }

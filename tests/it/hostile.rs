@@ -122,7 +122,7 @@ fn an_error_is_one_line_whatever_it_quotes() {
     let (address, _) =
         answering(move |_| format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{xml}", xml.len()));
     let house = House::new();
-    let path = house.file("a\nb", 8);
+    let path = house.file(if cfg!(windows) { "a b" } else { "a\nb" }, 8);
     let bucket = client_of(&format!("http://{address}")).build().unwrap().bucket("examplebucket").unwrap();
     house.server.inject(Rule::new(Fault::Status {
         status: 403,

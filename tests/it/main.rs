@@ -13,6 +13,8 @@ mod faults;
 mod hostile;
 mod housekeeping;
 mod live;
+mod logging;
+mod messages;
 mod options;
 mod refused;
 mod resume;

@@ -63,7 +63,7 @@ fn sources() -> Vec<(String, String)> {
         .iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
-            let text = fs::read_to_string(path).unwrap();
+            let text = fs::read_to_string(path).unwrap().replace("\r\n", "\n");
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
             (path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/"), code)
         })

@@ -15,11 +15,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::house::{House, PART};
 
-const CERTIFICATE: &str = include_str!("tls/certificate.pem");
+pub const CERTIFICATE: &str = include_str!("tls/certificate.pem");
 const KEY: &str = include_str!("tls/key.pem");
 
 /// Speaks TLS in front of the server; gives its address.
-fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
+pub fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -535,5 +535,5 @@ fn a_host_that_is_not_known_is_told_in_plain_words_and_was_never_asked() {
         .unwrap();
     let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
     assert!(matches!(error, Error::Transport { attempts: 2, .. }), "{error}");
-    assert!(error.to_string().ends_with("the host name is not known"), "{error}");
+    assert!(error.to_string().contains(": the host name is not known"), "{error}");
 }

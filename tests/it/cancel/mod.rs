@@ -5,7 +5,6 @@ mod events;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use oss_upload::{
 };
 
 use crate::faults::each;
-use crate::house::{House, PART, alone, content};
+use crate::house::{House, PART, content};
 
 use Operation::*;
 
@@ -453,7 +452,8 @@ fn one_token_stops_all_uploads_that_have_it() {
 #[test]
 #[cfg(target_os = "linux")]
 fn no_thread_outlives_a_call() {
-    if !alone("cancel::no_thread_outlives_a_call") {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    if !crate::house::alone("cancel::no_thread_outlives_a_call") {
         return;
     }
     let threads = || {

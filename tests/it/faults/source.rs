@@ -111,6 +111,11 @@ const OPEN_CHANGES: [Meddle<'_>; 6] = [
     ("replaced", &|house| replace(house, SystemTime::now())),
 ];
 
+/// Windows lets nobody rename a file over one that is open, in most of its file systems.
+fn possible((what, _): &Meddle<'_>) -> bool {
+    cfg!(unix) || *what != "replaced"
+}
+
 fn truncate(house: &House, size: u64) {
     File::options().write(true).open(house.path("f")).unwrap().set_len(size).unwrap();
 }
@@ -125,7 +130,7 @@ fn replace(house: &House, mtime: SystemTime) {
 
 #[test]
 fn no_object_is_made_of_a_file_that_changes_on_the_way() {
-    for (what, meddle) in OPEN_CHANGES {
+    for (what, meddle) in OPEN_CHANGES.into_iter().filter(possible) {
         for parts in [0, 2, 6] {
             for recorded in [true, false] {
                 let house = house(SIZE);
@@ -154,7 +159,7 @@ fn a_put_object_of_a_file_that_changes_is_not_finished() {
         ("rewritten", &|house| std::fs::write(house.path("f"), content("other", PART / 2)).unwrap()),
         ("replaced", &|house| replace(house, an_hour_ago())),
     ];
-    for (what, meddle) in table {
+    for (what, meddle) in table.into_iter().filter(possible) {
         for recorded in [true, false] {
             let house = house(size);
             assert_changed(&house, upload_meddled_with(&house, recorded, 0, meddle));
@@ -165,7 +170,8 @@ fn a_put_object_of_a_file_that_changes_is_not_finished() {
     }
 }
 
-/// Size and mtime stay; the bytes do not.
+/// Size and mtime stay; the bytes do not. Where files have no ctime, nothing tells of it.
+#[cfg(unix)]
 #[test]
 fn a_secret_edit_on_the_way_is_found_out() {
     let table: [Meddle<'_>; 2] = [
