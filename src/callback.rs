@@ -1,9 +1,6 @@
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::percent::encoded;
+use crate::encoding::{base64, encoded};
 use crate::{Error, Result};
 
 /// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
@@ -128,7 +125,7 @@ impl Callback {
         if let Some(sni) = self.sni {
             json.literal("callbackSNI", if sni { "true" } else { "false" });
         }
-        STANDARD.encode(json.finish())
+        base64(json.finish())
     }
 
     /// The value of `x-oss-callback-var`.
@@ -137,7 +134,7 @@ impl Callback {
         for (name, value) in &self.vars {
             json.text(name, value);
         }
-        (!self.vars.is_empty()).then(|| STANDARD.encode(json.finish()))
+        (!self.vars.is_empty()).then(|| base64(json.finish()))
     }
 
     fn with_query(&self, url: &str) -> String {
@@ -192,6 +189,7 @@ fn quote(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::from_base64;
 
     #[test]
     fn the_header_that_ruby_sends() {
@@ -221,7 +219,7 @@ mod tests {
     #[test]
     fn every_url_of_a_list_gets_the_query() {
         let callback = Callback::new("http://a/x;https://b/y?z=1", "b").query("q", "1 2");
-        let json = String::from_utf8(STANDARD.decode(callback.header()).unwrap()).unwrap();
+        let json = String::from_utf8(from_base64(&callback.header()).unwrap()).unwrap();
         assert!(json.contains("\"http://a/x?q=1%202;https://b/y?z=1&q=1%202\""), "{json}");
     }
 

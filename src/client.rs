@@ -20,6 +20,7 @@ pub(crate) use switch::Switch;
 pub(crate) use ticker::Ticker;
 
 use crate::credentials::{Credentials, ProvideCredentials};
+use crate::dates;
 use crate::endpoint::Endpoint;
 use crate::protocol::failure::Failure;
 use crate::protocol::request::{Request, Response};
@@ -116,10 +117,8 @@ impl Client {
 
     /// Sets our clock by the server's `Date`, or by what its error says. False where neither can be read.
     fn fix_clock(&self, response: &Response, failure: &Failure) -> bool {
-        let date = response.header("date").and_then(|text| httpdate::parse_http_date(text).ok());
-        let in_error =
-            || failure.server_time.as_ref().and_then(|text| humantime::parse_rfc3339_weak(text).ok());
-        let Some(theirs) = date.or_else(in_error) else { return false };
+        let in_error = || failure.server_time.as_deref().and_then(dates::parse_rfc3339);
+        let Some(theirs) = response.date().or_else(in_error) else { return false };
         let skew = match theirs.duration_since(SystemTime::now()) {
             Ok(ahead) => ahead.as_secs().cast_signed(),
             Err(behind) => -behind.duration().as_secs().cast_signed(),

@@ -387,3 +387,14 @@ pub(crate) fn printable(text: &str) -> String {
     }
     printed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is in the result of every call.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Error>() <= 96, "{} bytes", size_of::<Error>());
+    }
+}

@@ -23,10 +23,12 @@ mod callback;
 mod cancel;
 mod crc64;
 mod credentials;
+mod dates;
+mod encoding;
 mod endpoint;
 mod error;
+mod md5sum;
 mod part;
-mod percent;
 
 #[cfg(any(doc, doctest))]
 pub mod docs;

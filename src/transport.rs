@@ -7,6 +7,7 @@ use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody, Timeout};
 
+use crate::dates;
 use crate::protocol::request::{Header, Method, Response};
 use crate::{Error, Result};
 
@@ -267,7 +268,7 @@ fn is_lookup_failure(error: &io::Error) -> bool {
 
 /// The error in words that a person can act on.
 fn readable(error: ureq::Error, patience: Duration) -> io::Error {
-    let patience = humantime::format_duration(Duration::from_secs(patience.as_secs().max(1)));
+    let patience = dates::in_words(Duration::from_secs(patience.as_secs().max(1)));
     let timed_out = |what: String| io::Error::new(io::ErrorKind::TimedOut, what);
     let unknown_host = || io::Error::new(io::ErrorKind::NotFound, "the host name is not known");
     match error {

@@ -33,6 +33,9 @@ pub(super) fn service(error: &ServiceError) -> Option<&'static str> {
         (_, "NoSuchBucket") => "check the bucket's name and the endpoint",
         (_, "NoSuchUpload") => "somebody, or a lifecycle rule, has aborted it: run the same call again",
         (_, "FileAlreadyExists") => "take another key, or leave forbid_overwrite away",
+        (_, "SecondLevelDomainForbidden") => {
+            "give the endpoint by its name, not as an IP address, and leave path_style away"
+        }
         (_, "UserDisable") => "the account is disabled: look for unpaid bills in the console",
         (_, "AccessDenied") => return Some(access_denied(error)),
         (300..=399, _) => "this is not the bucket's endpoint: give the one that the console shows",
@@ -55,7 +58,7 @@ fn access_denied(error: &ServiceError) -> &'static str {
         "ListMultipartUploads" => "it takes the right oss:ListMultipartUploads on this bucket",
         "AbortMultipartUpload" => "it takes the right oss:AbortMultipartUpload on this object",
         "HeadObject" => "it takes the right oss:GetObject on this object",
-        _ => "it takes the right oss:PutObject on this object",
+        _ => "it takes the right oss:PutObject on this object, by RAM and by the bucket's policy",
     }
 }
 
@@ -79,7 +82,9 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         _ if says("http parse fail") => {
             "it may be no http that is spoken there: check the endpoint's scheme and port"
         }
-        _ if says("407") => "the proxy wants a password: proxy(\"http://user:password@host:port\")",
+        _ if says("CONNECT proxy") && says("407") => {
+            "the proxy wants a password: proxy(\"http://user:password@host:port\")"
+        }
         _ if says("CONNECT proxy") => {
             "the proxy does not let it through: ask whoever runs it, or do without by no_proxy()"
         }
@@ -105,7 +110,7 @@ pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {
 pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
     let advice = match source.kind() {
         // Whoever made it has said more than we know.
-        _ if source.to_string().contains("checkpoint") => return None,
+        _ if source.to_string().contains("somewhere else") => return None,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => NO_PLACE,
         ErrorKind::NotFound => {
             "its directory has to be there; checkpoint_dir(true, dir) makes the one that it is given"
@@ -133,10 +138,11 @@ impl fmt::Display for Then {
 
 /// A value may be a whole file by mistake. What it begins with tells which one it is, and what is wrong comes last.
 pub(super) fn shortened(reason: String) -> String {
-    const HEAD_CHARS: usize = 100;
-    const TAIL_CHARS: usize = 200;
+    const WHOLE_CHARS: usize = 400;
+    const HEAD_CHARS: usize = 80;
+    const TAIL_CHARS: usize = 140;
     let count = reason.chars().count();
-    if count <= HEAD_CHARS + TAIL_CHARS {
+    if count <= WHOLE_CHARS {
         return reason;
     }
     let (head, tail) = (reason.chars().take(HEAD_CHARS), reason.chars().skip(count - TAIL_CHARS));

@@ -1,10 +1,8 @@
 //! The answer that says no (OSS documentation, "Error responses").
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::request::{Request, Response};
 use super::xml;
+use crate::encoding::from_base64;
 use crate::error::ServiceError;
 
 /// How much of a body that is not OSS's XML is repeated in the error: bytes.
@@ -25,7 +23,7 @@ pub(crate) struct Failure {
 
 /// Reads a refusal. A `HEAD` has no body: OSS puts the XML into `x-oss-err` then.
 pub(crate) fn parse(request: &Request, response: &Response, attempts: u32) -> Failure {
-    let header = response.header("x-oss-err").and_then(|text| STANDARD.decode(text.trim()).ok());
+    let header = response.header("x-oss-err").and_then(from_base64);
     let body = if response.body.is_empty() { header.as_deref().unwrap_or_default() } else { &response.body };
     let error = xml::parse(body, "Error").ok();
     let field = |name: &str| error.as_ref().and_then(|error| error.text(name)).map(one_line);
@@ -104,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_head_has_its_error_in_a_header() {
-        let xml = STANDARD.encode("<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>");
+        let xml = crate::encoding::base64("<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>");
         assert_eq!(failure(404, &[("x-oss-err", &xml)], "").service.code, "NoSuchBucket");
     }
 

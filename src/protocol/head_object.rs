@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::Parsed;
 use super::complete::{Completed, from_headers};
 use super::request::{Header, Method, Request, Response};
+use crate::dates;
 
 pub(crate) struct Head {
     pub(crate) size: Option<u64>,
@@ -19,7 +20,7 @@ pub(crate) fn request(bucket: &str, key: &str, headers: &[Header]) -> Request {
 pub(crate) fn parse(response: &Response) -> Parsed<Head> {
     Ok(Head {
         size: response.header("content-length").and_then(|text| text.parse().ok()),
-        last_modified: response.header("last-modified").and_then(|text| httpdate::parse_http_date(text).ok()),
+        last_modified: response.header("last-modified").and_then(dates::parse_http),
         object: from_headers(response)?,
     })
 }

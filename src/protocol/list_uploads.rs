@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use super::request::{Method, Request, Response};
 use super::{Parsed, xml};
-use crate::percent::decoded;
+use crate::dates;
+use crate::encoding::decoded;
 
 /// An upload that was begun and neither completed nor aborted. Its parts are stored, and billed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(crate) fn parse(response: &Response, marker: &Marker) -> Parsed<Page> {
     };
     let mut uploads = Vec::new();
     for upload in result.all("Upload") {
-        let initiated = upload.text("Initiated").and_then(|text| humantime::parse_rfc3339_weak(text).ok());
+        let initiated = upload.text("Initiated").and_then(dates::parse_rfc3339);
         uploads.push(MultipartUpload {
             key: key(upload.text("Key").ok_or("an upload has no Key")?)?,
             upload_id: upload.text("UploadId").ok_or("an upload has no UploadId")?.to_owned(),

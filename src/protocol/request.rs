@@ -1,9 +1,11 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::time::SystemTime;
 
 use super::Parsed;
+use crate::dates;
+use crate::encoding::{encoded, encoded_path};
 use crate::error::{Operation, printable};
-use crate::percent::{encoded, encoded_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -125,6 +127,11 @@ impl Response {
 
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.header("x-oss-request-id")
+    }
+
+    /// The server's clock.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        self.header("date").and_then(dates::parse_http)
     }
 
     /// What OSS says the CRC-64 of the stored bytes is; 0 is a value like any other.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
+use crate::dates;
 
 /// How often a request is tried, and how long to wait in between: full-jitter exponential backoff, that is, a
 /// random share of `base_delay` × 2ⁿ, at most `max_delay`.
@@ -95,7 +96,7 @@ pub(crate) fn retry_after(value: Option<&str>, now: SystemTime) -> Option<Durati
     let value = value?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+        Err(_) => dates::parse_http(value)?.duration_since(now).ok(),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hmac::digest::block_api::BlockSizeUser;
 use hmac::digest::consts::{U20, U64};
 use hmac::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Update};
 use hmac::{KeyInit, Mac, SimpleHmac};
 
 use crate::credentials::Credentials;
+use crate::dates;
+use crate::encoding::base64;
 use crate::protocol::request::Request;
 
 /// The query parameters that are part of the resource.
@@ -34,7 +34,7 @@ const SIGNED_QUERY: [&str; 16] = [
 
 /// Adds the headers that make the request a signed one.
 pub(crate) fn sign(mut request: Request, credentials: &Credentials, now: SystemTime) -> Request {
-    request = request.header("date", httpdate::fmt_http_date(now));
+    request = request.header("date", dates::http(now));
     if let Some(token) = credentials.security_token() {
         request = request.header("x-oss-security-token", token);
     }
@@ -85,7 +85,7 @@ fn signature(text: &str, secret: &str) -> String {
     let mut mac =
         SimpleHmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     Mac::update(&mut mac, text.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
+    base64(mac.finalize().into_bytes())
 }
 
 /// `sha1_smol` in the shape that `hmac` takes.

@@ -6,7 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::credentials::Credentials;
-use crate::percent::{encoded, encoded_path};
+use crate::dates;
+use crate::encoding::{encoded, encoded_path};
 use crate::protocol::request::{Request, join};
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
@@ -19,9 +20,9 @@ pub(crate) fn sign(
     region: &str,
     now: SystemTime,
 ) -> Request {
-    let timestamp = timestamp(now);
+    let timestamp = dates::compact(now);
     request = request
-        .header("date", httpdate::fmt_http_date(now))
+        .header("date", dates::http(now))
         .header("x-oss-date", timestamp.as_str())
         .header("x-oss-content-sha256", PAYLOAD);
     if let Some(token) = credentials.security_token() {
@@ -31,12 +32,6 @@ pub(crate) fn sign(
     let signature = signature(&request, credentials.secret(), &timestamp, &scope);
     let authorization = format!("{ALGORITHM} Credential={}/{scope},Signature={signature}", credentials.id());
     request.header("authorization", authorization)
-}
-
-/// `20231216T162057Z`
-fn timestamp(now: SystemTime) -> String {
-    let rfc3339 = humantime::format_rfc3339_seconds(now).to_string();
-    rfc3339.chars().filter(|character| !matches!(character, '-' | ':')).collect()
 }
 
 fn signature(request: &Request, secret: &str, timestamp: &str, scope: &str) -> String {

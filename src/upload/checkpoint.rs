@@ -27,9 +27,10 @@ use std::time::{Duration, SystemTime};
 
 use super::progress::RestartReason;
 use super::source::{Fingerprint, Identity};
+use crate::encoding::{decoded, encoded, encoded_bytes};
 use crate::endpoint::is_bucket_name;
+use crate::md5sum::Md5Sum;
 use crate::part::{PARTS_MAX, Part, Parts};
-use crate::percent::{decoded, encoded, encoded_bytes};
 
 /// Tells our checkpoints, of this version, from everything else.
 pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
@@ -78,7 +79,7 @@ impl Subject {
             path: encoded_bytes(path.as_os_str().as_encoded_bytes()),
             print,
             part_size,
-            headers: format!("{:x}", md5::compute(headers)),
+            headers: Md5Sum::of(headers).to_string(),
         }
     }
 
@@ -136,8 +137,8 @@ impl Record {
         if let Some(crc64) = self.completing {
             line("completing", &crc64.to_string());
         }
-        let sum = md5::compute(&text);
-        writeln!(text, "md5 {sum:x}").expect("a String takes all");
+        let sum = Md5Sum::of(&text);
+        writeln!(text, "md5 {sum}").expect("a String takes all");
         text
     }
 
@@ -145,7 +146,7 @@ impl Record {
     pub(super) fn parse(text: &str) -> Option<Record> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
-        if sum.strip_prefix("md5 ")? != format!("{:x}", md5::compute(body)) {
+        if sum.strip_prefix("md5 ")? != Md5Sum::of(body).to_string() {
             return None;
         }
         let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::content_type::guess;
 use super::options::ServerSideEncryption;
 use crate::callback::Callback;
-use crate::percent::{encoded, encoded_non_ascii};
+use crate::dates;
+use crate::encoding::{encoded, encoded_non_ascii};
 use crate::protocol::request::Header;
 use crate::{Error, Result};
 
@@ -92,7 +93,7 @@ impl Headers {
     pub(super) fn expires(&mut self, at: SystemTime) -> Result<()> {
         match at.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) if since < EXPIRES_MAX => {
-                self.set("expires", httpdate::fmt_http_date(at));
+                self.set("expires", dates::http(at));
                 Ok(())
             }
             _ => Err(Error::option("expires", format!("{at:?} is not between the years 1970 and 9999"))),

@@ -7,6 +7,7 @@ use super::checkpoint_file::{CheckpointFile, temporary};
 use super::options::{CheckpointChoice, CheckpointStore};
 use super::source::Source;
 use crate::error::printable;
+use crate::md5sum::Md5Sum;
 use crate::{Error, Result};
 
 /// The record's place. Nothing is written unless it differs from what was written last.
@@ -132,10 +133,10 @@ fn within(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBu
     }
     std::fs::create_dir_all(dir)
         .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })?;
-    let object = md5::compute(format!("oss://{bucket}/{key}"));
+    let object = Md5Sum::of(format!("oss://{bucket}/{key}"));
     let name = match source.path.as_os_str().as_encoded_bytes() {
-        [] => format!("{object:x}.cp"),
-        path => format!("{:x}-{object:x}.cp", md5::compute(path)),
+        [] => format!("{object}.cp"),
+        path => format!("{}-{object}.cp", Md5Sum::of(path)),
     };
     Ok(dir.join(name))
 }

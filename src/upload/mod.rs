@@ -128,8 +128,7 @@ impl Upload<'_, '_> {
         let (upload_id, initiated) = context
             .line
             .call(&request, &mut Message::empty().on_retry(&mut on_retry), |response, _| {
-                let date = response.header("date").and_then(|text| httpdate::parse_http_date(text).ok());
-                Ok((initiate::parse(response)?, date))
+                Ok((initiate::parse(response)?, response.date()))
             })
             .map_err(|failed| context.stop(failed))?;
         let record = Record {

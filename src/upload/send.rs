@@ -5,11 +5,10 @@ use super::progress::{ProgressEvent, RestartReason};
 use super::resume::Listing;
 use super::workers::{self, News};
 use super::{Context, Session, Stop, Target, Upload};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::Error;
 use crate::client::Failed;
+use crate::encoding::base64;
 use crate::part::{Part, Piece, unquoted};
 use crate::protocol::request::Request;
 use crate::protocol::upload_part;
@@ -85,7 +84,7 @@ impl Context<'_> {
             return Ok(request);
         }
         let (_, md5) = self.source.digest(piece, true, &self.line)?;
-        Ok(request.header("content-md5", STANDARD.encode(md5.expect("it was asked for"))))
+        Ok(request.header("content-md5", base64(md5.expect("it was asked for").0)))
     }
 
     /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5, or, where
@@ -98,7 +97,7 @@ impl Context<'_> {
         error: Error,
     ) -> Result<Part, Stop> {
         let (crc64, md5) = self.source.digest(piece, true, &self.line)?;
-        let by_md5 = md5.is_some_and(|md5| etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))));
+        let by_md5 = md5.is_some_and(|md5| md5.is_etag(etag));
         if !etag.is_empty() && (by_md5 || self.lists_crc64(upload_id, piece.number, crc64)?) {
             return Ok(Part { number: piece.number, etag: etag.into(), crc64 });
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::Line;
 use crate::crc64::Digest;
+use crate::md5sum::{Md5, Md5Sum};
 use crate::part::Piece;
 use crate::{Error, Result};
 
@@ -106,13 +107,8 @@ impl Source {
     }
 
     /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
-    pub(super) fn digest(
-        &self,
-        piece: Piece,
-        with_md5: bool,
-        line: &Line,
-    ) -> Result<(u64, Option<[u8; 16]>)> {
-        let (mut crc64, mut md5) = (Digest::new(), with_md5.then(md5::Context::new));
+    pub(super) fn digest(&self, piece: Piece, with_md5: bool, line: &Line) -> Result<(u64, Option<Md5Sum>)> {
+        let (mut crc64, mut md5) = (Digest::new(), with_md5.then(Md5::new));
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut range = piece.range();
         while !range.is_empty() {
@@ -127,11 +123,11 @@ impl Source {
             }
             crc64.write(&buffer[..read]);
             if let Some(md5) = &mut md5 {
-                md5.consume(&buffer[..read]);
+                md5.write(&buffer[..read]);
             }
             range.start += read as u64;
         }
-        Ok((crc64.sum(), md5.map(|md5| md5.finalize().0)))
+        Ok((crc64.sum(), md5.map(Md5::sum)))
     }
 
     pub(super) fn failed(&self, source: io::Error) -> Error {

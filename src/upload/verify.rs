@@ -62,7 +62,7 @@ impl Context<'_> {
         let (crc64, md5) = self.source.digest(claim.piece, with_md5, &self.line)?;
         let proven = match (&claim.proof, md5) {
             (Proof::Crc64(wanted), _) => *wanted == crc64,
-            (Proof::Md5, Some(md5)) => claim.etag.eq_ignore_ascii_case(&format!("{:x}", md5::Digest(md5))),
+            (Proof::Md5, Some(md5)) => md5.is_etag(&claim.etag),
             (Proof::Md5, None) => false,
         };
         Ok(proven.then(|| Part { number: claim.piece.number, etag: claim.etag.clone(), crc64 }))

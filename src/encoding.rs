@@ -1,7 +1,9 @@
-//! Percent-encoding as OSS's signatures want it, the only place that names `percent_encoding`.
+//! Text and bytes where only some characters may stand: percent-encoding as OSS's signatures want it, and base64.
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode, utf8_percent_encode};
 
 /// Everything but RFC 3986's unreserved characters.
@@ -33,4 +35,12 @@ pub(crate) fn decoded_bytes(text: &str) -> Vec<u8> {
 
 pub(crate) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(decoded_bytes(text)).ok()
+}
+
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text.trim()).ok()
 }
