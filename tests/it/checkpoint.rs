@@ -13,7 +13,7 @@ use oss_upload::{
     checkpoint_dir, checkpoint_store, delete_upload_on_cancelling, progress, routines,
 };
 
-use crate::house::{House, PART, client};
+use crate::house::{House, Memory, PART, client};
 
 const SIZE: u64 = 3 * PART + 1;
 const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
@@ -248,28 +248,6 @@ fn a_record_never_names_the_host_of_a_signed_request() {
     assert_eq!(event, ProgressEvent::Restarted(RestartReason::TargetChanged));
     assert_eq!(elsewhere.server.requests().len(), 0);
     assert_eq!(house.requests(Operation::AbortMultipartUpload).len(), 0);
-}
-
-/// The JavaScript SDK's way: the caller keeps the record.
-#[derive(Default)]
-struct Memory {
-    text: Option<String>,
-    saves: usize,
-}
-
-impl CheckpointStore for Memory {
-    fn load(&mut self) -> io::Result<Option<String>> {
-        Ok(self.text.clone())
-    }
-    fn save(&mut self, text: &str) -> io::Result<()> {
-        self.text = Some(text.to_owned());
-        self.saves += 1;
-        Ok(())
-    }
-    fn remove(&mut self) -> io::Result<()> {
-        self.text = None;
-        Ok(())
-    }
 }
 
 #[test]

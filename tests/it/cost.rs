@@ -2,18 +2,17 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
-    Bucket, CancelToken, CheckpointStore, Error, Progress, ProgressEvent, Uploaded, cancel, checkpoint_store,
+    Bucket, CancelToken, Error, Progress, ProgressEvent, Uploaded, cancel, checkpoint_store,
     delete_upload_on_cancelling, progress, routines,
 };
 
-use crate::house::{House, PART, alone};
+use crate::house::{House, Memory, PART, alone};
 
 const GIB: u64 = 1 << 30;
 const PARTS_MAX: u64 = 10_000;
@@ -31,30 +30,6 @@ fn slow_house(latency: Duration) -> House {
 fn sparse(house: &House, size: u64) -> Option<PathBuf> {
     let path = house.path("sparse");
     File::create(&path).unwrap().set_len(size).is_ok().then_some(path)
-}
-
-/// A record in memory, and how often it was written.
-#[derive(Default)]
-struct Memory {
-    text: Option<String>,
-    saves: usize,
-}
-
-impl CheckpointStore for Memory {
-    fn load(&mut self) -> io::Result<Option<String>> {
-        Ok(self.text.clone())
-    }
-
-    fn save(&mut self, text: &str) -> io::Result<()> {
-        self.text = Some(text.to_owned());
-        self.saves += 1;
-        Ok(())
-    }
-
-    fn remove(&mut self) -> io::Result<()> {
-        self.text = None;
-        Ok(())
-    }
 }
 
 /// The record is written by the clock and not by the part; what is missing is all that is sent.

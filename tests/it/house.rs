@@ -1,10 +1,11 @@
 //! What every test needs: a server, a client of it, files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
-use oss_upload::{Bucket, Client, ClientBuilder, Credentials, RetryPolicy};
+use oss_upload::{Bucket, CheckpointStore, Client, ClientBuilder, Credentials, RetryPolicy};
 
 /// Bytes: the smallest part that OSS takes.
 pub const PART: u64 = 100 * 1024;
@@ -113,4 +114,28 @@ pub fn alone(test: &str) -> bool {
         String::from_utf8_lossy(&output.stderr)
     );
     false
+}
+
+/// A record that the caller keeps, the JavaScript SDK's way, and how often it was written.
+#[derive(Default)]
+pub struct Memory {
+    pub text: Option<String>,
+    pub saves: usize,
+}
+
+impl CheckpointStore for Memory {
+    fn load(&mut self) -> io::Result<Option<String>> {
+        Ok(self.text.clone())
+    }
+
+    fn save(&mut self, text: &str) -> io::Result<()> {
+        self.text = Some(text.to_owned());
+        self.saves += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        self.text = None;
+        Ok(())
+    }
 }
