@@ -29,7 +29,7 @@ impl Client {
     /// ending with a letter or digit; and for an endpoint that names this bucket already.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
         if !is_bucket_name(name) {
-            let rule = "has to be 3 to 63 lower-case letters, digits and, inside, hyphens";
+            let rule = "is no bucket's name: give 3 to 63 lower-case letters, digits and, inside, hyphens";
             return Err(Error::option("bucket", format!("{name:?} {rule}")));
         }
         if self.endpoint().already_names(name) {
@@ -148,7 +148,10 @@ impl Bucket {
     pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
         let target = self.target(key)?;
         if upload_id.is_empty() {
-            return Err(Error::option("upload_id", "it is empty"));
+            return Err(Error::option(
+                "upload_id",
+                "it is empty: multipart_uploads has those that there are",
+            ));
         }
         let request = abort::request(target.bucket, target.key, upload_id, &[]);
         let line = self.client.line();
@@ -162,13 +165,17 @@ impl Bucket {
     fn target<'a>(&'a self, key: &'a str) -> Result<Target<'a>> {
         let wrong = |why: String| Err(Error::option("key", why));
         if key.is_empty() {
-            return wrong("it is empty".into());
+            return wrong("it is empty: give the object's name".into());
         }
         if key.len() > KEY_BYTES_MAX {
-            return wrong(format!("it has {} bytes; OSS takes {KEY_BYTES_MAX}", key.len()));
+            return wrong(format!(
+                "{:?}… has {} bytes; OSS takes {KEY_BYTES_MAX} at most",
+                key.chars().take(40).collect::<String>(),
+                key.len()
+            ));
         }
         if key.starts_with(['/', '\\']) {
-            return wrong(format!("{key:?} begins with a slash, which OSS does not take"));
+            return wrong(format!("{key:?} begins with a slash, which OSS does not take: leave it away"));
         }
         Ok(Target { client: &self.client, bucket: &self.name, key })
     }

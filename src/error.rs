@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use advice::Then;
+pub(crate) use advice::is_final;
 
 use crate::Uploaded;
 use crate::credentials::NoCredentials;
@@ -160,7 +161,7 @@ impl Error {
             Error::Service(service) => service.is_temporary(),
             // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<NoCredentials>(),
-            Error::Transport { source, .. } => !advice::is_final(source),
+            Error::Transport { source, .. } => !is_final(source),
             Error::Source { source, .. } => {
                 use io::ErrorKind::{
                     InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,

@@ -8,6 +8,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody, Timeout};
 
 use crate::dates;
+use crate::error::is_final;
 use crate::protocol::request::{Header, Method, Response};
 use crate::{Error, Result};
 
@@ -135,11 +136,19 @@ fn certificates(pem: &[u8]) -> Result<Vec<ureq::tls::Certificate<'static>>> {
     let wrong = |why: &str| Error::option("root_certificates_pem", why);
     let mut certificates = Vec::new();
     for item in parse_pem(pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|_| wrong("it is not valid PEM"))? {
+        if let PemItem::Certificate(certificate) = item.map_err(|_| {
+            wrong("it is not valid PEM: between BEGIN and END CERTIFICATE there has to be base64")
+        })? {
             certificates.push(certificate);
         }
     }
-    if certificates.is_empty() { Err(wrong("it holds no certificate")) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(wrong(
+            "it holds no certificate: give PEM, which begins with -----BEGIN CERTIFICATE-----, and not DER",
+        ))
+    } else {
+        Ok(certificates)
+    }
 }
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
@@ -160,8 +169,8 @@ pub(crate) struct UreqTransport(Agent);
 
 impl Transport for UreqTransport {
     fn send(&self, wire: Wire<'_>) -> Result<Response, TransportError> {
-        let patience = wire.patience;
-        self.exchange(wire).map_err(|error| failure(error, patience))
+        let (url, patience) = (wire.url, wire.patience);
+        self.exchange(wire).map_err(|error| failure(error, patience, || self.peer(url)))
     }
 
     fn shutdown(&self) {
@@ -170,6 +179,15 @@ impl Transport for UreqTransport {
 }
 
 impl UreqTransport {
+    /// Whom we connect to.
+    fn peer(&self, url: &str) -> String {
+        let Ok(uri) = url.parse::<ureq::http::Uri>() else { return url.to_owned() };
+        if let Some(proxy) = self.0.config().proxy().filter(|proxy| !proxy.is_no_proxy(&uri)) {
+            return format!("proxy {}:{}", proxy.host(), proxy.port());
+        }
+        uri.authority().map(|authority| authority.to_string()).unwrap_or_default()
+    }
+
     fn exchange(&self, wire: Wire<'_>) -> Result<Response, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(wire.method.name()).uri(wire.url);
         for (name, value) in wire.headers {
@@ -224,7 +242,7 @@ fn is_secret(header: &str) -> bool {
     matches!(header, "authorization" | "x-oss-security-token")
 }
 
-fn failure(error: ureq::Error, patience: Duration) -> TransportError {
+fn failure(error: ureq::Error, patience: Duration, peer: impl Fn() -> String) -> TransportError {
     let never_sent = match &error {
         ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
@@ -242,11 +260,8 @@ fn failure(error: ureq::Error, patience: Duration) -> TransportError {
         }
         _ => false,
     };
-    // A certificate that isn't trusted comes as InvalidData out of the handshake.
     let permanent = match &error {
-        ureq::Error::Io(error) => {
-            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-        }
+        ureq::Error::Io(error) => is_final(error),
         ureq::Error::Timeout(_)
         | ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
@@ -256,7 +271,12 @@ fn failure(error: ureq::Error, patience: Duration) -> TransportError {
         | ureq::Error::LargeResponseHeader(..) => false,
         _ => true,
     };
-    TransportError { source: readable(error, patience), never_sent, permanent }
+    let source = readable(error, patience);
+    let source = match never_sent {
+        true => io::Error::new(source.kind(), format!("{}: {source}", peer())),
+        false => source,
+    };
+    TransportError { source, never_sent, permanent }
 }
 
 /// The resolver has no kind of its own in `std`: on Unix its words, on Windows its codes tell.
@@ -268,7 +288,8 @@ fn is_lookup_failure(error: &io::Error) -> bool {
 
 /// The error in words that a person can act on.
 fn readable(error: ureq::Error, patience: Duration) -> io::Error {
-    let patience = dates::in_words(Duration::from_secs(patience.as_secs().max(1)));
+    let whole = if patience.as_secs() > 0 { Duration::from_secs(patience.as_secs()) } else { patience };
+    let patience = dates::in_words(whole);
     let timed_out = |what: String| io::Error::new(io::ErrorKind::TimedOut, what);
     let unknown_host = || io::Error::new(io::ErrorKind::NotFound, "the host name is not known");
     match error {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Client, Shared, Signer};
-use crate::credentials::{Credentials, ProvideCredentials};
+use crate::credentials::{Credentials, NoCredentials, ProvideCredentials};
 use crate::endpoint::{Endpoint, is_region};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
@@ -55,8 +55,12 @@ impl ClientBuilder {
     /// When `OSS_ENDPOINT`, `OSS_ACCESS_KEY_ID` or `OSS_ACCESS_KEY_SECRET` is not set; the message names it.
     pub fn from_env() -> Result<ClientBuilder> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint =
-            variable("OSS_ENDPOINT").ok_or_else(|| Error::option("endpoint", "OSS_ENDPOINT is not set"))?;
+        let endpoint = variable("OSS_ENDPOINT").ok_or_else(|| {
+            Error::option(
+                "endpoint",
+                "OSS_ENDPOINT is not set: give one such as https://oss-cn-hangzhou.aliyuncs.com",
+            )
+        })?;
         let builder = ClientBuilder::new(&endpoint).credentials(Credentials::from_env()?);
         Ok(ClientBuilder { region: variable("OSS_REGION"), ..builder })
     }
@@ -183,18 +187,29 @@ impl ClientBuilder {
             [("connect_timeout", self.connect_timeout), ("stall_timeout", self.stall_timeout)]
         {
             if timeout.is_zero() {
-                return Err(Error::option(option, "it is zero: nothing could ever succeed"));
+                return Err(Error::option(
+                    option,
+                    "it is zero, and nothing could ever succeed: leave it away for the default",
+                ));
             }
         }
         if self.retry.max_attempts == 0 {
             return Err(Error::option("retry", "max_attempts is 0; it is 1 at least"));
         }
         if !self.transport.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(Error::option("user_agent", "it has characters that a header can't hold"));
+            return Err(Error::option(
+                "user_agent",
+                format!(
+                    "{:?} has characters that a header can't hold: give printable ASCII",
+                    self.transport.user_agent
+                ),
+            ));
         }
         let factory = UreqFactory::new(&self.transport)?;
         let Some(credentials) = self.credentials else {
-            return Err(Error::Credentials { source: "none were given to the client's builder".into() });
+            return Err(Error::Credentials {
+                source: NoCredentials("none were given: ClientBuilder::credentials takes them".into()).into(),
+            });
         };
         let shared = Shared {
             endpoint,
@@ -223,7 +238,10 @@ fn region(given: Option<&str>, endpoint: &Endpoint) -> Result<String> {
         })?,
     };
     if !is_region(region) {
-        return Err(Error::option("region", format!("{region:?} is not one; \"cn-hangzhou\" is")));
+        return Err(Error::option(
+            "region",
+            format!("{region:?} is no region's id: give one such as \"cn-hangzhou\""),
+        ));
     }
     Ok(region.to_owned())
 }

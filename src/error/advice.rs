@@ -94,7 +94,7 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
 }
 
 /// Would it fail again until somebody has acted? Other damage that TLS reports may pass.
-pub(super) fn is_final(source: &io::Error) -> bool {
+pub(crate) fn is_final(source: &io::Error) -> bool {
     let words = source.to_string();
     let refused = words.contains("certificate") || words.contains("InvalidContentType");
     source.kind() == ErrorKind::InvalidInput || source.kind() == ErrorKind::InvalidData && refused

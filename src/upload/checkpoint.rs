@@ -99,10 +99,10 @@ impl Subject {
         (now.headers != then.headers).then_some(RestartReason::OptionsChanged)
     }
 
-    /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell.
+    /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell. So it is wherever the
+    /// system gives files no identity (Windows).
     pub(super) fn is_doubtful(&self, recorded: &Subject) -> bool {
-        let open_file = self.path.is_empty();
-        self.print.identity != recorded.print.identity || (open_file && self.print.identity.is_none())
+        self.print.identity.is_none() || self.print.identity != recorded.print.identity
     }
 }
 

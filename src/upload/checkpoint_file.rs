@@ -47,7 +47,7 @@ impl CheckpointFile {
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(path, error)),
             }
-            if is_at(&held, path).map_err(|error| failed(path, error))? {
+            if is_at(&held, path).map_err(|error| failed(path, error))? && !was_replaced(&held, path) {
                 let mut file = CheckpointFile { path: path.to_owned(), held, empty };
                 file.check_first_line()?;
                 file.remove_orphan()?;
@@ -103,10 +103,39 @@ impl CheckpointFile {
             let reason = "something else was put in its place while the upload ran";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
         }
-        self.held = file.persist(&self.path).map_err(|error| error.error)?;
+        // Not `persist`: on Windows it replaces no file that is open, and ours is, since it is locked.
+        let (file, next) = file.keep().map_err(|error| error.error)?;
+        let moved = self.give_name(file, &next);
+        if moved.is_err() {
+            let _ = std::fs::remove_file(&next);
+        }
+        moved?;
         self.empty = false;
-        sync_directory(directory);
+        sync_directory(directory_and_name(&self.path).0);
         Ok(())
+    }
+
+    /// The next record takes the place of the last one; its lock is held before the other one goes.
+    fn give_name(&mut self, file: File, next: &Path) -> io::Result<()> {
+        // Access denied, and sharing violation.
+        let in_use = |moved: &io::Result<()>| {
+            cfg!(windows) && matches!(moved, Err(error) if matches!(error.raw_os_error(), Some(5 | 32)))
+        };
+        let mut moved = std::fs::rename(next, &self.path);
+        if moved.is_err() && !in_use(&moved) {
+            return moved;
+        }
+        self.held = file;
+        // On Windows, FAT and some shares replace no file that is open; ours no longer is. Whoever opens it now finds the next
+        // one locked, and goes away.
+        for _ in 0..TRIES_MAX {
+            if !in_use(&moved) {
+                break;
+            }
+            std::thread::yield_now();
+            moved = std::fs::rename(next, &self.path);
+        }
+        moved
     }
 }
 
@@ -212,10 +241,15 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Windows lets nobody replace a file that another holds locked.
 #[cfg(not(unix))]
 fn same_file(_: &Metadata, _: &Metadata) -> bool {
     true
+}
+
+/// Where files have no numbers, one that took the place of the one just opened shows by its size or time.
+fn was_replaced(file: &File, path: &Path) -> bool {
+    let print = |metadata: io::Result<Metadata>| metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok();
+    cfg!(not(unix)) && print(file.metadata()) != print(std::fs::symlink_metadata(path))
 }
 
 fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
@@ -231,12 +265,5 @@ fn sync_directory(directory: &Path) {
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)"
-        }
-        _ => "",
-    };
-    let source = io::Error::new(error.kind(), format!("{error}{hint}"));
-    Error::Checkpoint { path: Some(path.to_owned()), source }
+    Error::Checkpoint { path: Some(path.to_owned()), source: error }
 }

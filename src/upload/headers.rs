@@ -96,7 +96,10 @@ impl Headers {
                 self.set("expires", dates::http(at));
                 Ok(())
             }
-            _ => Err(Error::option("expires", format!("{at:?} is not between the years 1970 and 9999"))),
+            _ => {
+                let when = if at < SystemTime::UNIX_EPOCH { "before 1970" } else { "after 9999" };
+                Err(Error::option("expires", format!("the time is {when}: HTTP has the years 1970 to 9999")))
+            }
         }
     }
 
@@ -144,7 +147,9 @@ impl Headers {
         let bare = lower.strip_prefix(META_PREFIX).unwrap_or(&lower);
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if bare.is_empty() || !bare.bytes().all(token) {
-            let reason = format!("the name {name:?} may have letters, digits, '-', '_' and '.' of ASCII");
+            let reason = format!(
+                "the name {name:?} may have only letters, digits, '-', '_' and '.' of ASCII, and one at least"
+            );
             return Err(Error::option("meta", reason));
         }
         Ok(bare.to_owned())
@@ -154,7 +159,12 @@ impl Headers {
         let mut bytes = 0;
         for (name, value) in meta {
             if value.chars().any(char::is_control) {
-                return Err(Error::option("meta", format!("the value of {name} has a control character")));
+                return Err(Error::option(
+                    "meta",
+                    format!(
+                        "the value of {name}, {value:?}, has a control character, which no header can hold"
+                    ),
+                ));
             }
             let value = encoded_non_ascii(value.trim()).into_owned();
             bytes += META_PREFIX.len() + name.len() + value.len();
@@ -170,7 +180,7 @@ impl Headers {
 
     fn tags(&mut self, tags: &BTreeMap<String, String>) -> Result<()> {
         if tags.len() > TAGS_MAX {
-            return Err(Error::option("tag", format!("{} tags; OSS takes {TAGS_MAX}", tags.len())));
+            return Err(Error::option("tag", format!("{} tags; OSS takes {TAGS_MAX} at most", tags.len())));
         }
         let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "+-=._:/".contains(c);
         for (text, chars_max) in
@@ -180,7 +190,7 @@ impl Headers {
                 return Err(Error::option("tag", format!("{text:?} has more than {chars_max} characters")));
             }
             if !text.chars().all(allowed) {
-                let reason = format!("{text:?} may have letters, digits, spaces and + - = . _ : /");
+                let reason = format!("{text:?} may have only letters, digits, spaces and + - = . _ : /");
                 return Err(Error::option("tag", reason));
             }
         }
@@ -212,7 +222,7 @@ impl Headers {
 fn check_value(option: &'static str, value: &str) -> Result<()> {
     let wrong = |why: &str| Err(Error::option(option, format!("{value:?} {why}")));
     if value.trim().is_empty() {
-        return wrong("is empty");
+        return wrong("is empty: leave the option away, or give a value");
     }
     if value.chars().any(char::is_control) {
         return wrong("has a control character, which no header can hold");

@@ -48,7 +48,10 @@ impl<'a> Keeper<'a> {
         };
         for path in [&path, &temporary(&path)] {
             if source.is_at(path) {
-                let reason = format!("{} is the file to upload itself", printable(&path.to_string_lossy()));
+                let reason = format!(
+                    "{} is the file to upload itself: give another path, or \"\" for one beside it",
+                    printable(&path.to_string_lossy())
+                );
                 return Err(Error::option("checkpoint", reason));
             }
         }
@@ -129,7 +132,10 @@ fn beside(source: &Source) -> Result<PathBuf> {
 /// A name of its own for each object and file, whatever characters they have.
 fn within(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
-        return Err(Error::option("checkpoint_dir", "the directory's name is empty"));
+        return Err(Error::option(
+            "checkpoint_dir",
+            "the directory's name is empty: give one, or use checkpoint(true, \"\") for a record beside the file",
+        ));
     }
     std::fs::create_dir_all(dir)
         .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })?;

@@ -52,6 +52,9 @@ pub(super) enum Change {
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Source> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::option("path", "it is empty: give the file to upload"));
+        }
         let failed = |source| Error::Source { path: path.to_owned(), source };
         // Opening a pipe would wait for somebody to write to it, so look first.
         regular(&std::fs::metadata(path).map_err(failed)?).map_err(failed)?;

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The library builds, and its unit tests pass, with the oldest releases that Cargo.toml allows. In a copy: the lock file stays.
+#
+# It takes a nightly toolchain, and does nothing but say so where there is none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! rustup toolchain list | grep -q '^nightly'; then
+    echo 'minimal versions: skipped, for want of a nightly toolchain'
+    exit 0
+fi
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -r src README.md "$copy"
+# The library alone: what the tests and the workspace's other members want is not what users get.
+awk '/^\[/ { skip = ($0 == "[dev-dependencies]") } /^(members|default-members) =/ { next } !skip' Cargo.toml >"$copy/Cargo.toml"
+cd "$copy"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$OLDPWD/target}/minimal
+cargo +nightly -Z direct-minimal-versions generate-lockfile --quiet
+cargo tree -e normal --depth 1
+for features in '' rustls native-tls platform-verifier; do
+    cargo check --lib --no-default-features --features "$features"
+done
+cargo test --lib
