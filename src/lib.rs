@@ -39,7 +39,7 @@ pub use cancel::CancelToken;
 pub use client::{Client, ClientBuilder};
 pub use credentials::{Credentials, ProvideCredentials};
 pub use error::{Error, Operation, Result, ServiceError};
-pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX};
+pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, determine_part_size};
 pub use protocol::list_uploads::MultipartUpload;
 pub use protocol::retry::RetryPolicy;
 pub use sign::SignatureVersion;

@@ -9,6 +9,16 @@ pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
 /// How many parts an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
 
+/// Bytes for each part of a file of `size` bytes: `preferred`, or as many more as it takes for the file to fit into
+/// [`PARTS_MAX`] parts. Never less than [`PART_SIZE_MIN`].
+///
+/// `upload_file` takes the part size that it is given, or refuses it: a size that grew by itself would make it start over when
+/// the file grows. Python: `determine_part_size`.
+#[must_use]
+pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
+    preferred.max(size.div_ceil(PARTS_MAX)).max(PART_SIZE_MIN)
+}
+
 /// A part's place in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -42,4 +52,18 @@ pub(crate) type Parts = BTreeMap<u32, Part>;
 /// An ETag without its quotes, for comparing and for keeping.
 pub(crate) fn unquoted(etag: &str) -> &str {
     etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_size_that_fits() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(determine_part_size(0, 0), PART_SIZE_MIN);
+        assert_eq!(determine_part_size(80_000 * MIB, 8 * MIB), 8 * MIB);
+        assert_eq!(determine_part_size(80_000 * MIB + 1, 8 * MIB), 8 * MIB + 1);
+        assert_eq!(determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB), PART_SIZE_MAX);
+    }
 }
