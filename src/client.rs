@@ -29,8 +29,9 @@ use crate::sign;
 use crate::transport::Transport;
 use crate::{Error, Result};
 
-/// A server's clock further away than this is no clock: seconds.
-const SKEW_MAX: i64 = 20 * 365 * 24 * 3600;
+/// A server's clock that shows another time is no clock: seconds since 1970, of the years 2010 to 2100. Ours may well stand at
+/// 1970.
+const BELIEVABLE: std::ops::Range<u64> = 1_262_304_000..4_102_444_800;
 
 /// An endpoint, credentials and settings: the beginning of every upload.
 ///
@@ -123,7 +124,8 @@ impl Client {
             Ok(ahead) => ahead.as_secs().cast_signed(),
             Err(behind) => -behind.duration().as_secs().cast_signed(),
         };
-        let believable = skew.abs() <= SKEW_MAX;
+        let since_1970 = theirs.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let believable = BELIEVABLE.contains(&since_1970.as_secs());
         if believable {
             self.shared.skew.store(skew, Ordering::Relaxed);
         }

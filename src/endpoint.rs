@@ -27,8 +27,13 @@ impl Endpoint {
     /// Accepts what the official SDKs accept: with or without a scheme (https is meant then); a path, a query
     /// and a fragment are dropped.
     pub(crate) fn parse(text: &str, cname: bool, path_style: bool) -> Result<Endpoint> {
+        // What stands before an @ may be a password, and what stands behind a question mark a signature.
+        let shown = match text.contains('@') {
+            true => "it".to_owned(),
+            false => format!("{:?}", text.split(['?', '#']).next().unwrap_or_default()),
+        };
         let wrong =
-            |why: &str| Error::option("endpoint", format!("{text:?} {why}; give one such as {EXAMPLE}"));
+            |why: &str| Error::option("endpoint", format!("{shown} {why}; give one such as {EXAMPLE}"));
         if cname && path_style {
             let reason = "cname(true) means that no bucket is in the path: choose one of them";
             return Err(Error::option("path_style", reason));
@@ -44,8 +49,7 @@ impl Endpoint {
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') {
-            // Not repeated in the message: what stands before the @ may be a password.
-            return Err(Error::option("endpoint", "it has an @: leave the user name and the password away"));
+            return Err(Error::option("endpoint", "it has an @: leave out the user name and the password"));
         }
         let (host, port) =
             split_port(authority).ok_or_else(|| wrong("has no port between 1 and 65535 after its colon"))?;
@@ -58,13 +62,11 @@ impl Endpoint {
             return Err(wrong("is not a host name or an IP address"));
         }
         let host = host.to_ascii_lowercase();
-        if let Some((bucket, regions)) =
-            host.split_once(".oss-").filter(|_| !cname && host.ends_with(".aliyuncs.com"))
-        {
-            let reason = format!("names the bucket {bucket}; give the region's endpoint, oss-{regions}");
+        if let Some((bucket, own)) = bucket_domain(&host).filter(|_| !cname) {
+            let reason = format!("names the bucket {bucket}; give the region's endpoint, {own}");
             return Err(Error::option(
                 "endpoint",
-                format!("{text:?} {reason}, and the bucket to Client::bucket"),
+                format!("{shown} {reason}, and the bucket to Client::bucket"),
             ));
         }
         let style = match (cname, path_style || address || host == "localhost") {
@@ -125,6 +127,17 @@ impl Endpoint {
 pub(crate) fn is_region(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// `BUCKET.oss-REGION.aliyuncs.com`, cut before `oss-`. Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike, but are
+/// endpoints: a region has two or three letters first.
+fn bucket_domain(host: &str) -> Option<(&str, &str)> {
+    let (bucket, _) = host.split_once(".oss-")?;
+    let own = &host[bucket.len() + 1..];
+    let region = own.strip_prefix("oss-")?.strip_suffix(".aliyuncs.com")?;
+    let area = region.split('-').next()?;
+    let real = is_region(region) && ((2..=3).contains(&area.len()) && area != region || area == "accelerate");
+    real.then_some((bucket, own))
 }
 
 /// 3 to 63 lower-case letters, digits and hyphens, the first and the last no hyphen. Nothing else may ever get into a host.
@@ -213,6 +226,14 @@ mod tests {
         }
         let error = Endpoint::parse("https://me:hunter2@host", false, false).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+        for secret in [
+            "ftp://me:hush@host",
+            "oss://AK:hush@b.oss-cn-x.aliyuncs.com",
+            "b.oss-cn-x.aliyuncs.com/k?Signature=hush",
+        ] {
+            let error = Endpoint::parse(secret, false, false).unwrap_err().to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
     }
 
     #[test]
@@ -225,6 +246,15 @@ mod tests {
             let error = Endpoint::parse(domain, false, false).unwrap_err().to_string();
             assert!(error.contains("names the bucket") && error.contains("cn-hangzhou"), "{error}");
             Endpoint::parse(domain, true, false).unwrap();
+        }
+        for endpoint in [
+            "cn-hangzhou-j-internal.oss-data-acc.aliyuncs.com",
+            "oss-cn-hangzhou.oss-accesspoint.aliyuncs.com",
+            "cn-hangzhou.oss-dls.aliyuncs.com",
+            "cn-hangzhou.oss.aliyuncs.com",
+            "b.oss-cn-hangzhou.example.com",
+        ] {
+            Endpoint::parse(endpoint, false, false).unwrap();
         }
     }
 }

@@ -153,8 +153,9 @@ impl Error {
     /// Is the same call, with the same arguments, worth running again?
     ///
     /// True for the network, for a server in trouble, for expired credentials, for a full disk and a changed
-    /// file; false for a wrong option, credentials that can't be any, a certificate that isn't trusted, a refusal that
-    /// will be repeated, and a callback that failed (the object is complete).
+    /// file, and for a call that was cancelled (with a new token); false for a wrong option, a file or a record that can't be
+    /// opened, credentials that can't be any, a certificate that isn't trusted, a refusal that will be repeated, and a
+    /// callback that failed (the object is complete).
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
@@ -162,20 +163,7 @@ impl Error {
             // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<NoCredentials>(),
             Error::Transport { source, .. } => !is_final(source),
-            Error::Source { source, .. } => {
-                use io::ErrorKind::{
-                    InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
-                };
-                !matches!(
-                    source.kind(),
-                    InvalidFilename
-                        | InvalidInput
-                        | IsADirectory
-                        | NotADirectory
-                        | NotFound
-                        | PermissionDenied
-                )
-            }
+            Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
             _ => true,
         }
     }
@@ -186,6 +174,25 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Until somebody has acted it would be the same again.
+fn is_in_the_way(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+        PermissionDenied, ReadOnlyFilesystem,
+    };
+    let on_disk = matches!(
+        error.kind(),
+        InvalidFilename
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+            | ReadOnlyFilesystem
+    );
+    on_disk || error.kind() == AlreadyExists && error.raw_os_error().is_some()
 }
 
 impl ServiceError {
@@ -202,7 +209,8 @@ impl ServiceError {
             "NoSuchUpload",
             "InvalidPart",
         ];
-        self.status >= 500 || matches!(self.status, 408 | 429) || TEMPORARY.contains(&self.code.as_str())
+        let in_trouble = self.status >= 500 && self.status != 501 || matches!(self.status, 408 | 429);
+        in_trouble || TEMPORARY.contains(&self.code.as_str())
     }
 
     /// What Alibaba Cloud's support asks for.
@@ -235,7 +243,7 @@ impl fmt::Display for Error {
             ),
             Error::NotACheckpoint { path } => write!(
                 f,
-                "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path",
+                "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path, or delete it if it is of no use",
                 name(path)
             ),
             Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
@@ -297,7 +305,7 @@ impl std::error::Error for Error {
             | Error::Checkpoint { source, .. }
             | Error::Transport { source, .. } => Some(source),
             Error::Credentials { source } => Some(&**source),
-            Error::Service(service) | Error::Callback { service, .. } => Some(&**service),
+            // What OSS said stands in the message, all of it.
             _ => None,
         }
     }

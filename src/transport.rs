@@ -1,11 +1,15 @@
 //! Bytes to a socket and back; the only place that names `ureq::`. Knows nothing of OSS.
 
+mod proxy;
+
 use std::io::{self, Read};
 use std::time::Duration;
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, AsSendBody, Proxy, ProxyProtocol, SendBody, Timeout};
+use ureq::{Agent, AsSendBody, SendBody, Timeout};
+
+pub(crate) use proxy::ProxyChoice;
 
 use crate::dates;
 use crate::error::is_final;
@@ -59,15 +63,6 @@ pub(crate) trait Transport: Send + Sync {
     fn shutdown(&self);
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) enum ProxyChoice {
-    /// `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
-    #[default]
-    Environment,
-    None,
-    Url(String),
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct TransportConfig {
     pub(crate) user_agent: String,
@@ -80,21 +75,9 @@ pub(crate) struct TransportConfig {
 pub(crate) struct UreqFactory(Config);
 
 impl UreqFactory {
-    pub(crate) fn new(config: &TransportConfig) -> Result<UreqFactory> {
-        let proxy = match &config.proxy {
-            ProxyChoice::Environment => Proxy::try_from_env(),
-            ProxyChoice::None => None,
-            ProxyChoice::Url(url) => Some(Proxy::new(url).map_err(|_| {
-                Error::option("proxy", "it is not a URL of the form http://[user:password@]host:port")
-            })?),
-        };
-        if proxy
-            .as_ref()
-            .is_some_and(|proxy| !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
-        {
-            let reason = "SOCKS proxies are not supported: give an http:// proxy, or none with no_proxy()";
-            return Err(Error::option("proxy", reason));
-        }
+    /// For the endpoint of that origin.
+    pub(crate) fn new(config: &TransportConfig, origin: &str) -> Result<UreqFactory> {
+        let proxy = config.proxy.resolve(origin)?;
         let base = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -142,8 +142,8 @@ impl ClientBuilder {
         self
     }
 
-    /// An HTTP proxy, `http://[user:password@]host:port`. Defaults to what `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and
-    /// `NO_PROXY` say.
+    /// An HTTP proxy, `http://[user:password@]host:port`; SOCKS is not supported. Defaults to what the environment says:
+    /// `HTTPS_PROXY` or `HTTP_PROXY`, as the endpoint's scheme is, else `ALL_PROXY`; `NO_PROXY` names the hosts that need none.
     ///
     /// Every connection through it is a tunnel (`CONNECT`), for http endpoints, too: the proxy must allow port 80 then. Go:
     /// `oss.Proxy`, `oss.AuthProxy`; Java, C#, C++: `proxyHost` …; Python: `proxies`.
@@ -205,7 +205,7 @@ impl ClientBuilder {
                 ),
             ));
         }
-        let factory = UreqFactory::new(&self.transport)?;
+        let factory = UreqFactory::new(&self.transport, &endpoint.origin())?;
         let Some(credentials) = self.credentials else {
             return Err(Error::Credentials {
                 source: NoCredentials("none were given: ClientBuilder::credentials takes them".into()).into(),
@@ -233,7 +233,10 @@ fn region(given: Option<&str>, endpoint: &Endpoint) -> Result<String> {
             let reason = "is needed for V4 signatures, and can't be read from";
             Error::option(
                 "region",
-                format!("it {reason} {}; give it, such as \"cn-hangzhou\"", endpoint.origin()),
+                format!(
+                    "it {reason} {}; give it with ClientBuilder::region or OSS_REGION, such as \"cn-hangzhou\"",
+                    endpoint.origin()
+                ),
             )
         })?,
     };

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use super::{Operation, ServiceError};
 
 const LOOK_AROUND: &str = "what answers may not be OSS: check the endpoint, and look for a proxy in between";
+const LOOK_AROUND_OR_AGAIN: &str = "run the same call again; if it says the same, what answers may not be OSS: check the endpoint, and look for a proxy";
 const UNTRUSTED: &str =
     "trust its root with root_certificates_pem, or the system's roots with the feature platform-verifier";
 const NO_PLACE: &str = "put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)";
@@ -32,14 +33,15 @@ pub(super) fn service(error: &ServiceError) -> Option<&'static str> {
         (_, "RequestTimeTooSkewed") => "set this machine's clock and run the same call again",
         (_, "NoSuchBucket") => "check the bucket's name and the endpoint",
         (_, "NoSuchUpload") => "somebody, or a lifecycle rule, has aborted it: run the same call again",
-        (_, "FileAlreadyExists") => "take another key, or leave forbid_overwrite away",
+        (_, "FileAlreadyExists") => "take another key, or leave out forbid_overwrite",
         (_, "SecondLevelDomainForbidden") => {
-            "give the endpoint by its name, not as an IP address, and leave path_style away"
+            "give the endpoint by its name, not as an IP address, and leave out path_style"
         }
         (_, "UserDisable") => "the account is disabled: look for unpaid bills in the console",
         (_, "AccessDenied") => return Some(access_denied(error)),
         (300..=399, _) => "this is not the bucket's endpoint: give the one that the console shows",
-        (..=499, "BadErrorResponse") if !error.is_temporary() => LOOK_AROUND,
+        (_, "BadErrorResponse") if !error.is_temporary() => LOOK_AROUND,
+        (_, "BadErrorResponse") if error.request_id.is_none() => LOOK_AROUND_OR_AGAIN,
         _ if error.is_temporary() => again(&error.operation),
         _ => return None,
     };
@@ -53,12 +55,18 @@ fn access_denied(error: &ServiceError) -> &'static str {
     if error.message.contains("signing region") {
         return "give the bucket's region with ClientBuilder::region";
     }
+    if error.message.is_empty() && error.request_id.is_none() {
+        return LOOK_AROUND;
+    }
     match error.operation.name {
-        "ListParts" => "it takes the right oss:ListParts on this object",
-        "ListMultipartUploads" => "it takes the right oss:ListMultipartUploads on this bucket",
-        "AbortMultipartUpload" => "it takes the right oss:AbortMultipartUpload on this object",
-        "HeadObject" => "it takes the right oss:GetObject on this object",
-        _ => "it takes the right oss:PutObject on this object, by RAM and by the bucket's policy",
+        "ListParts" => "it needs the permission oss:ListParts on this object",
+        "ListMultipartUploads" => "it needs the permission oss:ListMultipartUploads on this bucket",
+        "AbortMultipartUpload" => "it needs the permission oss:AbortMultipartUpload on this object",
+        "HeadObject" => "it needs the permission oss:GetObject on this object",
+        "InitiateMultipartUpload" | "PutObject" => {
+            "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy; for tags oss:PutObjectTagging, too"
+        }
+        _ => "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy",
     }
 }
 
@@ -73,7 +81,7 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         }
         _ if says("UnknownIssuer") => UNTRUSTED,
         _ if says("not valid for name") => "use the name that the certificate is for",
-        _ if says("certificate") && says("xpired") => {
+        _ if says("certificate") && (says("xpired") || says("not valid yet") || says("NotValidYet")) => {
             "check this machine's clock; else the server's owner has to renew it"
         }
         _ if says("InvalidContentType") => {
@@ -82,13 +90,17 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         _ if says("http parse fail") => {
             "it may be no http that is spoken there: check the endpoint's scheme and port"
         }
-        _ if says("CONNECT proxy") && says("407") => {
+        _ if says("CONNECT proxy") && says("responded 407") => {
             "the proxy wants a password: proxy(\"http://user:password@host:port\")"
         }
         _ if says("CONNECT proxy") => {
             "the proxy does not let it through: ask whoever runs it, or do without by no_proxy()"
         }
         _ if says("is larger than") || says("too large") => LOOK_AROUND,
+        _ if says("Peer disconnected") => {
+            "run the same call again; if it says the same, check the endpoint's scheme and port"
+        }
+        _ if is_final(source) => "what the server shows as its certificate can't be used: see to that first",
         _ => again(operation),
     }
 }
@@ -109,8 +121,6 @@ pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {
 
 pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
     let advice = match source.kind() {
-        // Whoever made it has said more than we know.
-        _ if source.to_string().contains("somewhere else") => return None,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => NO_PLACE,
         ErrorKind::NotFound => {
             "its directory has to be there; checkpoint_dir(true, dir) makes the one that it is given"
@@ -119,9 +129,7 @@ pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
             "it is a file, and has to be a directory"
         }
         ErrorKind::NotADirectory => "a part of this path is a file, and has to be a directory",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room and run the same call again: it carries on"
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room and run the same call again",
         _ => return None,
     };
     Some(advice)

@@ -3,7 +3,7 @@
 use super::request::{Request, Response};
 use super::xml;
 use crate::encoding::from_base64;
-use crate::error::ServiceError;
+use crate::error::{ServiceError, printable};
 
 /// How much of a body that is not OSS's XML is repeated in the error: bytes.
 const SNIPPET_BYTES_MAX: usize = 256;
@@ -56,19 +56,21 @@ fn code_without_xml(request: &Request, response: &Response, body: &[u8]) -> &'st
     }
 }
 
+/// Some servers answer with the request, and so with its signature and its token.
 fn snippet(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(SNIPPET_BYTES_MAX)]).into_owned()
+    let text = String::from_utf8_lossy(&body[..body.len().min(SNIPPET_BYTES_MAX)]);
+    let lower = text.to_ascii_lowercase();
+    if ["authorization", "signature=", "security-token"].iter().any(|word| lower.contains(word)) {
+        return "(it repeats the request)".into();
+    }
+    text.into_owned()
 }
 
 /// Errors are one line each, whatever a server or a box in the middle wrote.
 fn one_line(text: &str) -> String {
-    text.split(|character: char| character.is_control() || character.is_whitespace())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(FIELD_CHARS_MAX)
-        .collect()
+    let words = text.split(|character: char| character.is_control() || character.is_whitespace());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    printable(&line.chars().take(FIELD_CHARS_MAX).collect::<String>())
 }
 
 #[cfg(test)]
@@ -104,6 +106,13 @@ mod tests {
     fn a_head_has_its_error_in_a_header() {
         let xml = crate::encoding::base64("<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>");
         assert_eq!(failure(404, &[("x-oss-err", &xml)], "").service.code, "NoSuchBucket");
+    }
+
+    #[test]
+    fn an_echo_of_the_request_is_not_repeated() {
+        let echo = r#"{"headers": {"Authorization": "OSS4-HMAC-SHA256 Credential=ak/x,Signature=4d14a791"}}"#;
+        let message = failure(403, &[], echo).service.message;
+        assert!(!message.contains("4d14") && !message.is_empty(), "{message}");
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
         (400, "InvalidDigest") => Verdict::Again,
         // A 200 that hides an error: the code alone says what it is.
         (200, "InternalError" | "ServiceUnavailable" | "RequestTimeout") => Verdict::Again,
+        // Not implemented: waiting does not help.
+        (501, _) => Verdict::Final,
         (status, _) if status >= 500 => Verdict::Again,
         _ => Verdict::Final,
     }

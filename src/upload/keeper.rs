@@ -85,8 +85,8 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn place(&self) -> std::path::Display<'_> {
-        self.path.as_deref().unwrap_or(Path::new("in the store")).display()
+    fn place(&self) -> String {
+        printable(&self.path.as_deref().unwrap_or(Path::new("in the store")).to_string_lossy())
     }
 
     /// The record has grown; it is written when its time has come.

@@ -19,8 +19,9 @@ impl Plan {
     /// always does, since OSS completes no upload without parts.
     pub(super) fn new(size: u64, part_size: u64, threshold: Option<u64>) -> Result<Plan> {
         if !(PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
-            let reason =
-                format!("{part_size} bytes is outside {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB)");
+            let reason = format!(
+                "{part_size} bytes is outside {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB); 8 MiB is 8 * 1024 * 1024"
+            );
             return Err(Error::option("part_size", reason));
         }
         let single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);

@@ -1,5 +1,7 @@
 //! Finding what an earlier call has done, and what of it still holds.
 
+use std::collections::BTreeSet;
+
 use super::checkpoint::Record;
 use super::keeper::Found;
 use super::progress::{ProgressEvent, RestartReason};
@@ -155,7 +157,7 @@ impl Context<'_> {
                 return Ok(Reconciled::Parts);
             }
             Listing::Parts(listed) => {
-                let on_server = listed.len();
+                let on_server = listed.iter().map(|part| part.number).collect::<BTreeSet<_>>().len();
                 let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
                 held.extend(self.proven(&claims)?);
                 if self.settings.sequential && held.len() < on_server {

@@ -87,7 +87,11 @@ fn run_worker(queue: &Receiver<Piece>, tell: &Sender<Message>, switch: &Switch, 
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
-    let _guard = OnPanic(|| halt(queue, switch));
+    let _guard = OnPanic(|| {
+        halt(queue, switch);
+        // The others have as long as after any failure. The panic goes on when this thread is joined.
+        let _ = tell.send(Message::Done(Err(Stop::Drained)));
+    });
     for piece in queue {
         let result = work(piece, &retrying);
         match &result {

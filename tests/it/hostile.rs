@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use local_oss::{Fault, Rule};
+use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
     Client, ClientBuilder, Credentials, Error, ProgressEvent, RetryPolicy, checkpoint, progress, routines,
 };
@@ -169,4 +169,38 @@ fn a_provider_that_panics_stops_the_others() {
     house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap();
     house.assert_stored("o", &path);
     house.assert_nothing_left(&["f"]);
+}
+
+/// A part that is stalled does not hold the panic back for longer than any other failure would be.
+#[test]
+fn a_panic_on_a_worker_does_not_wait_for_a_silent_server() {
+    let house = House::new();
+    let path = house.file("f", 4 * PART);
+    house.server.inject(Rule::new(Fault::Stall).on(Operation::UploadPart).part(1));
+    let asked = AtomicUsize::new(0);
+    let provider = move || match asked.fetch_add(1, Ordering::SeqCst) {
+        3 => panic!("the vault is empty"),
+        _ => Ok(Credentials::new("ak", "sk")),
+    };
+    let patient = client(&house.server).stall_timeout(Duration::from_secs(60)).credentials(provider);
+    let bucket = patient.build().unwrap().bucket("examplebucket").unwrap();
+    let started = Instant::now();
+    let upload = || bucket.upload_file("o", &path, PART, [routines(2), checkpoint(true, "")]);
+    catch_unwind(AssertUnwindSafe(upload)).unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    house.server.clear_faults();
+    house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap();
+    house.assert_stored("o", &path);
+}
+
+/// A device without a clock of its own begins in 1970.
+#[test]
+fn a_clock_that_stands_at_1970_costs_one_request() {
+    let house = House::new();
+    let path = house.file("f", 3 * PART);
+    house.server.set_clock_skew(56 * 365 * 24 * 3600);
+    house.bucket.upload_file("o", &path, PART, []).unwrap();
+    house.assert_stored("o", &path);
+    assert_eq!(house.requests(Operation::InitiateMultipartUpload).len(), 2);
+    assert_eq!(house.parts_sent().len(), 3);
 }

@@ -27,7 +27,7 @@ const LAYERS: [(&str, u8); 18] = [
 
 /// Foreign crates, each with the one file that may name it.
 const FOREIGN: [(&str, &[&str]); 14] = [
-    ("ureq::", &["transport.rs"]),
+    ("ureq::", &["transport.rs", "transport/proxy.rs"]),
     ("quick_xml::", &["protocol/xml.rs"]),
     ("crc64fast::", &["crc64.rs"]),
     ("percent_encoding::", &["encoding.rs"]),
