@@ -65,7 +65,7 @@ impl ClientBuilder {
         Ok(ClientBuilder { region: variable("OSS_REGION"), ..builder })
     }
 
-    /// Who signs: [`Credentials`](crate::Credentials), a closure, or a provider of your own. Required.
+    /// Who signs: [`Credentials`], a closure, or a provider of your own. Required.
     ///
     /// Asked before every request, so a token may rotate in mid-upload. Go: `SetCredentialsProvider`; Java:
     /// `CredentialsProvider`; Python: `ProviderAuth`; JavaScript: `refreshSTSToken`.
