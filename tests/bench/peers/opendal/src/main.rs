@@ -1,7 +1,8 @@
 //! One upload by opendal: ENDPOINT FILE PART_SIZE CONCURRENT.
 
-use opendal::Operator;
 use opendal::services::Oss;
+use opendal::{HttpTransporter, Operator};
+use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::io::AsyncReadExt;
 
 type Error = Box<dyn std::error::Error>;
@@ -16,13 +17,14 @@ fn main() -> Result<(), Error> {
 }
 
 async fn upload(endpoint: &str, path: &str, part_size: usize, concurrent: usize) -> Result<(), Error> {
+    HttpTransporter::install_default(ReqwestTransport::default());
     let service = Oss::default()
         .endpoint(endpoint)
         .bucket("examplebucket")
         .addressing_style("path")
         .access_key_id("ak")
         .access_key_secret("sk");
-    let operator = Operator::new(service)?.finish();
+    let operator = Operator::new(service)?;
     let mut writer = operator.writer_with("opendal").chunk(part_size).concurrent(concurrent).await?;
     let mut file = tokio::fs::File::open(path).await?;
     loop {
