@@ -10,13 +10,13 @@ pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
 pub const PARTS_MAX: u64 = 10_000;
 
 /// Bytes for each part of a file of `size` bytes: `preferred`, or as many more as it takes for the file to fit into
-/// [`PARTS_MAX`] parts. Never less than [`PART_SIZE_MIN`].
+/// [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
 ///
 /// `upload_file` takes the part size that it is given, or refuses it: a size that grew by itself would make it start over when
 /// the file grows. Python: `determine_part_size`.
 #[must_use]
 pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
-    preferred.max(size.div_ceil(PARTS_MAX)).max(PART_SIZE_MIN)
+    preferred.max(size.div_ceil(PARTS_MAX)).clamp(PART_SIZE_MIN, PART_SIZE_MAX)
 }
 
 /// A part's place in the file.
@@ -65,5 +65,6 @@ mod tests {
         assert_eq!(determine_part_size(80_000 * MIB, 8 * MIB), 8 * MIB);
         assert_eq!(determine_part_size(80_000 * MIB + 1, 8 * MIB), 8 * MIB + 1);
         assert_eq!(determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB), PART_SIZE_MAX);
+        assert_eq!(determine_part_size(u64::MAX, u64::MAX), PART_SIZE_MAX);
     }
 }

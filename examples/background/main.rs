@@ -2,23 +2,27 @@
 //! button. The window is a line of the terminal. Begun again after Cancel, the upload carries on.
 //!
 //! `background FILE oss://BUCKET/KEY`, with the environment variables of `Client::from_env`; Enter is the button.
-//! Without arguments it is a demonstration on a local server, where the button is pressed half-way.
+//! Without arguments and `OSS_ENDPOINT` it is a demonstration on a local server, where the button is pressed half-way.
 
 mod demo;
 
 use std::collections::VecDeque;
+use std::env;
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use oss_upload::{
-    Bucket, CancelToken, Client, PARTS_MAX, Progress, ProgressEvent, UploadOption, Uploaded, bandwidth_limit,
-    cancel, checkpoint, delete_upload_on_cancelling, progress, routines,
+    Bucket, CancelToken, Client, Progress, ProgressEvent, UploadOption, Uploaded, bandwidth_limit, cancel,
+    checkpoint, delete_upload_on_cancelling, determine_part_size, progress, routines,
 };
 
+const USAGE: &str = "usage: background FILE oss://BUCKET/KEY";
 /// Bytes; more where the file would not fit into the parts that an object may have.
 const PART_SIZE: u64 = 1 << 20;
 /// Between two frames.
@@ -50,7 +54,7 @@ fn start(bucket: &Bucket, key: &str, path: &Path, limit: Option<u64>) -> Running
             progress(|now| drop(sender.send(now.clone()))),
         ];
         let size = path.metadata().map_or(0, |metadata| metadata.len());
-        let part_size = PART_SIZE.max(size.div_ceil(PARTS_MAX));
+        let part_size = determine_part_size(size, PART_SIZE);
         bucket.upload_file(&key, &path, part_size, options.into_iter().chain(limit.map(bandwidth_limit)))
     });
     Running { thread, news, cancel_button }
@@ -113,19 +117,36 @@ fn draw(number: u32, now: &Progress, frames: &VecDeque<(Instant, u64)>, is_last:
     };
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, target] = arguments.as_slice() else {
-        return match arguments.is_empty() {
-            true => demo::run(),
-            false => Err("usage: background FILE oss://BUCKET/KEY".into()),
-        };
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let outcome = if arguments.is_empty() && env::var_os("OSS_ENDPOINT").is_none() {
+        demo::run()
+    } else if let [file, target] = arguments.as_slice()
+        && let Some((bucket, key)) = place(target)
+    {
+        run(file.as_ref(), bucket, key)
+    } else if arguments == ["--help"] {
+        println!("{USAGE}");
+        Ok(())
+    } else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
-    let (bucket, key) = target
-        .strip_prefix("oss://")
-        .and_then(|target| target.split_once('/'))
-        .ok_or("the target is not of the form oss://BUCKET/KEY")?;
-    let upload = start(&Client::from_env()?.bucket(bucket)?, key, file.as_ref(), None);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("background: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn place(target: &OsStr) -> Option<(&str, &str)> {
+    target.to_str()?.strip_prefix("oss://")?.split_once('/')
+}
+
+fn run(file: &Path, bucket: &str, key: &str) -> Result<(), Box<dyn Error>> {
+    let upload = start(&Client::from_env()?.bucket(bucket)?, key, file, None);
     let button = upload.cancel_button.clone();
     thread::spawn(move || {
         if io::stdin().read_line(&mut String::new()).is_ok_and(|bytes| bytes > 0) {

@@ -2,7 +2,7 @@
 //!
 //! `0 2 * * * nightly STATE oss://BUCKET/PREFIX FILE...`
 //!
-//! Exit code 0: all is there. 1: something failed, and the next night carries on. 2: wrong usage.
+//! Exit code 0: all is there. 1: something failed; standard error says whether the next night carries on. 2: wrong usage.
 //!
 //! An object is dated by when its file was written, not by tonight: a file that has not changed has the same key
 //! tomorrow, so its upload is carried on, or found done. STATE is a directory for the records of unfinished uploads; that
@@ -18,10 +18,11 @@ use std::{env, io};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use oss_upload::{
-    Bucket, Client, ClientBuilder, Error, PARTS_MAX, RetryPolicy, bandwidth_limit, checkpoint_dir,
+    Bucket, Client, ClientBuilder, Error, RetryPolicy, bandwidth_limit, checkpoint_dir, determine_part_size,
     forbid_overwrite,
 };
 
+const USAGE: &str = "usage: nightly STATE oss://BUCKET/PREFIX FILE...";
 /// Bytes.
 const PART_SIZE: u64 = 2 << 20;
 /// Bytes per second: what is left of the line at night.
@@ -34,13 +35,17 @@ fn main() -> ExitCode {
     if arguments.is_empty() && env::var_os("OSS_ENDPOINT").is_none() {
         return demo::main();
     }
+    if arguments == ["--help"] {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
     let night = match Night::new(&arguments) {
         Ok(night) => night,
         Err(wrong) => {
-            eprintln!("nightly: {wrong}\nusage: nightly STATE oss://BUCKET/PREFIX FILE...");
+            eprintln!("nightly: {wrong}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -110,7 +115,7 @@ impl Night {
 fn plan(prefix: &str, file: &Path) -> io::Result<(String, u64)> {
     let (about, name) = (file.metadata()?, file.to_string_lossy());
     let date = humantime::format_rfc3339_seconds(about.modified()?);
-    let part_size = PART_SIZE.max(about.len().div_ceil(PARTS_MAX));
+    let part_size = determine_part_size(about.len(), PART_SIZE);
     Ok((format!("{prefix}{}/{date}", name.trim_start_matches('/')), part_size))
 }
 

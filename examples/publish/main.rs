@@ -9,56 +9,82 @@ mod journal;
 mod tree;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::path::{self, Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, fs, thread};
+use std::{env, fs, io, thread};
 
 use journal::Journal;
 use oss_upload::{
-    Bucket, CancelToken, Client, PARTS_MAX, cancel, checkpoint_dir, delete_upload_on_cancelling, routines,
+    Bucket, CancelToken, Client, cancel, checkpoint_dir, delete_upload_on_cancelling, determine_part_size,
+    routines,
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+const USAGE: &str = "usage: publish DIR oss://BUCKET/PREFIX STATE";
 /// Files at the same time, each with so many parts at the same time.
 const FILES: usize = 4;
 const ROUTINES: usize = 4;
 /// Bytes; more where the file would not fit into the parts that an object may have.
 const PART_SIZE: u64 = 2 << 20;
 
-fn main() -> Result<(), BoxError> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [dir, target, state] = arguments.as_slice() else {
-        return match arguments.is_empty() && env::var_os("OSS_ENDPOINT").is_none() {
-            true => demo::run(),
-            false => Err("usage: publish DIR oss://BUCKET/PREFIX STATE".into()),
-        };
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let outcome = if arguments.is_empty() && env::var_os("OSS_ENDPOINT").is_none() {
+        demo::run()
+    } else if let [dir, target, state] = arguments.as_slice()
+        && let Some((bucket, prefix)) = place(target)
+    {
+        run(dir.as_ref(), bucket, prefix, state.as_ref())
+    } else if arguments == ["--help"] {
+        println!("{USAGE}");
+        Ok(())
+    } else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
-    let (bucket, prefix) = target
-        .strip_prefix("oss://")
-        .and_then(|target| target.split_once('/'))
-        .ok_or("the target is not of the form oss://BUCKET/PREFIX")?;
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("publish: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn place(target: &OsStr) -> Option<(&str, &str)> {
+    target.to_str()?.strip_prefix("oss://")?.split_once('/')
+}
+
+/// Names the path that an error is about.
+fn at(path: &Path) -> impl Fn(io::Error) -> BoxError {
+    move |error| format!("{}: {error}", path.display()).into()
+}
+
+fn run(dir: &Path, bucket_name: &str, prefix: &str, state: &Path) -> Result<(), BoxError> {
     let prefix = match prefix.trim_end_matches('/') {
         "" => String::new(),
         prefix => format!("{prefix}/"),
     };
-    fs::create_dir_all(state)?;
-    let whole = fs::canonicalize(dir).map_err(|error| format!("{dir}: {error}"))?;
-    if fs::canonicalize(state)?.starts_with(whole) {
+    let whole = fs::canonicalize(dir).map_err(at(dir))?;
+    // As much of STATE's path as is there: it may be yet to be made.
+    let state_path = path::absolute(state).map_err(at(state))?;
+    let mut found = state_path.ancestors().filter_map(|path| fs::canonicalize(path).ok());
+    if found.next().is_some_and(|path| path.starts_with(whole)) {
         return Err("STATE is inside of DIR, and would be published".into());
     }
-    let files = tree::files(Path::new(dir), &prefix)?;
+    let files = tree::files(dir, &prefix)?;
+    let bucket = Client::from_env()?.bucket(bucket_name)?;
+    fs::create_dir_all(state).map_err(at(state))?;
+    let journal = state.join("published");
+    let journal = Journal::open(&journal, bucket_name).map_err(at(&journal))?;
     let stop = CancelToken::new();
     let on_ctrl_c = stop.clone();
     ctrlc::set_handler(move || on_ctrl_c.cancel())?;
-    Publisher {
-        bucket: Client::from_env()?.bucket(bucket)?,
-        journal: Journal::open(&Path::new(state).join("published"), bucket)?,
-        state: state.into(),
-        stop,
-    }
-    .publish(&files)
+    Publisher { bucket, journal, state: state.into(), stop }.publish(&files)
 }
 
 struct Publisher {
@@ -106,7 +132,7 @@ impl Publisher {
 
     /// False if it was published before.
     fn publish_file(&self, key: &str, path: &Path) -> Result<bool, BoxError> {
-        if self.journal.has(key, path)? {
+        if self.journal.has(key, path).map_err(at(path))? {
             return Ok(false);
         }
         let options = [
@@ -115,12 +141,12 @@ impl Publisher {
             cancel(&self.stop),
             delete_upload_on_cancelling(false),
         ];
-        let part_size = PART_SIZE.max(path.metadata()?.len().div_ceil(PARTS_MAX));
+        let part_size = determine_part_size(path.metadata().map_err(at(path))?.len(), PART_SIZE);
         let uploaded = self.bucket.upload_file(key, path, part_size, options)?;
         if uploaded.parts_resumed > 0 {
             println!("{key}: {} of {} parts were sent before", uploaded.parts_resumed, uploaded.parts);
         }
-        self.journal.add(&uploaded)?;
+        self.journal.add(&uploaded).map_err(at(&self.state))?;
         Ok(true)
     }
 }

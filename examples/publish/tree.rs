@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::BoxError;
+use crate::{BoxError, at};
 
 /// Each file below `dir`, with its key.
 pub fn files(dir: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, BoxError> {
     let (mut files, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(next) = dirs.pop() {
-        for entry in fs::read_dir(&next)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
+        for entry in fs::read_dir(&next).map_err(at(&next))? {
+            let entry = entry.map_err(at(&next))?;
+            let path = entry.path();
+            let kind = entry.file_type().map_err(at(&path))?;
             if kind.is_dir() {
                 dirs.push(path);
             } else if kind.is_file() {

@@ -30,7 +30,8 @@ Environment:
   target/local-oss, which may be deleted at any time; the bucket is then examplebucket, if none is given.
 
 Ctrl-C stops and keeps what has been uploaded; a second one ends the program at once. The result is printed to
-standard output, everything else to standard error. The exit code is 0 when the object is complete, else 1.
+standard output, everything else to standard error. The exit code is 0 when the object is complete, 2 for wrong
+usage, else 1.
 ";
 
 pub struct Arguments {

@@ -16,7 +16,7 @@ pub fn start(file: &Path) -> Result<(LocalOss, Client), Box<dyn std::error::Erro
     let dir = data_dir(file)?;
     let server = serve(&dir).map_err(|error| match error.kind() {
         ErrorKind::ResourceBusy => format!("{} is being uploaded by another run", file.display()),
-        _ => format!("no local server in {}: {error}", dir.display()),
+        _ => format!("no local server: {error}"),
     })?;
     let endpoint = server.endpoint();
     eprintln!("no OSS_ENDPOINT is set: using a local server at {endpoint}, data in {}", dir.display());
@@ -35,7 +35,6 @@ fn data_dir(file: &Path) -> io::Result<PathBuf> {
 }
 
 fn serve(dir: &Path) -> io::Result<LocalOss> {
-    fs::create_dir_all(dir)?;
     // No bucket's name begins with a dot.
     let port_file = dir.join(".port");
     let port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);

@@ -12,7 +12,7 @@ use std::time::Instant;
 use args::Arguments;
 use local_oss::LocalOss;
 use oss_upload::{
-    Client, PART_SIZE_MAX, PARTS_MAX, Uploaded, cancel, checkpoint, delete_upload_on_cancelling, progress,
+    Client, Uploaded, cancel, checkpoint, delete_upload_on_cancelling, determine_part_size, progress,
     routines,
 };
 use screen::Screen;
@@ -22,7 +22,18 @@ const PART_SIZE_DEFAULT: u64 = 8 << 20;
 const LOCAL_BUCKET: &str = "examplebucket";
 
 fn main() -> ExitCode {
-    match run() {
+    let arguments = match args::parse() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            screen::print(args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            eprintln!("upload: {wrong}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("upload: {error}");
@@ -31,17 +42,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    let Some(arguments) = args::parse()? else {
-        screen::print(args::HELP);
-        return Ok(());
-    };
+fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let size = file_size(&arguments.file)?;
     let place = Place::find(&arguments)?;
-    let stop = screen::stop_on_ctrl_c()?;
-    let mut screen = Screen::new(size);
-    let part_size = arguments.part_size.unwrap_or_else(|| part_size_for(size));
+    let part_size = arguments.part_size.unwrap_or_else(|| determine_part_size(size, PART_SIZE_DEFAULT));
     let (record, record_path) = (arguments.checkpoint.is_some(), arguments.checkpoint.unwrap_or_default());
+    let mut screen = Screen::new(size);
+    let stop = screen.stop_on_ctrl_c(record)?;
     let options = [
         routines(arguments.routines),
         checkpoint(record, record_path),
@@ -67,13 +74,6 @@ fn file_size(file: &Path) -> Result<u64, String> {
         true => Ok(metadata.len()),
         false => Err(format!("{} is not a regular file", file.display())),
     }
-}
-
-/// The default, or so much more that the file fits into the parts that an object may have.
-fn part_size_for(size: u64) -> u64 {
-    const STEP: u64 = 1 << 20;
-    let needed = size.div_ceil(PARTS_MAX).next_multiple_of(STEP);
-    needed.clamp(PART_SIZE_DEFAULT, PART_SIZE_MAX)
 }
 
 /// Where the object goes.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,34 +12,44 @@ use oss_upload::{CancelToken, Error, Progress, ProgressEvent, Uploaded};
 const BAR: &str = "[{wide_bar}] {percent:>3}%  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  \
                    {eta} left {msg}";
 
-/// The first Ctrl-C stops the upload in good order, the second one the program.
-pub fn stop_on_ctrl_c() -> Result<CancelToken, ctrlc::Error> {
-    let token = CancelToken::new();
-    let stop = token.clone();
-    ctrlc::set_handler(move || {
-        if stop.is_cancelled() {
-            std::process::exit(1);
-        }
-        stop.cancel();
-    })?;
-    Ok(token)
-}
+/// Without a bar there is a line for each tenth of the file, and after so long a time.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// A bar on standard error, if that is a terminal.
+/// A bar on standard error, if that is a terminal, else lines now and then.
 pub struct Screen {
     bar: ProgressBar,
     last: Option<Progress>,
+    /// The tenths of the file in the last line, and when that was.
+    told: (u64, Instant),
 }
 
 impl Screen {
     pub fn new(size: u64) -> Screen {
         let style = ProgressStyle::with_template(BAR).expect("a constant that is well-formed");
         let bar = ProgressBar::new(size).with_style(style.progress_chars("=> "));
-        Screen { bar, last: None }
+        Screen { bar, last: None, told: (0, Instant::now()) }
+    }
+
+    /// The first Ctrl-C stops the upload in good order, the second one the program.
+    pub fn stop_on_ctrl_c(&self, recorded: bool) -> Result<CancelToken, ctrlc::Error> {
+        let token = CancelToken::new();
+        let (stop, bar) = (token.clone(), self.bar.clone());
+        let kept = if recorded { "; either way what was sent is kept" } else { "" };
+        ctrlc::set_handler(move || {
+            if stop.is_cancelled() {
+                std::process::exit(1);
+            }
+            stop.cancel();
+            bar.suspend(|| eprintln!("stopping; again Ctrl-C to leave at once{kept}"));
+        })?;
+        Ok(token)
     }
 
     pub fn show(&mut self, now: &Progress) {
         self.bar.set_position(now.transferred);
+        if self.bar.is_hidden() {
+            self.tell(now);
+        }
         match now.event {
             ProgressEvent::Resumed => {
                 let (done, total) = (now.parts_done, now.parts_total);
@@ -64,6 +74,20 @@ impl Screen {
             _ => {}
         }
         self.last = Some(now.clone());
+    }
+
+    fn tell(&mut self, now: &Progress) {
+        let tenths = now.transferred * 10 / now.total.max(1);
+        match now.event {
+            ProgressEvent::Transferred if tenths > self.told.0 || self.told.1.elapsed() >= SILENCE_MAX => {
+                let percent = now.transferred * 100 / now.total.max(1);
+                self.say(&format!("{percent:>3}%  {} of {}", human(now.transferred), human(now.total)));
+            }
+            // Of these there is a line already.
+            ProgressEvent::Resumed | ProgressEvent::Restarted(_) => {}
+            _ => return,
+        }
+        self.told = (tenths, Instant::now());
     }
 
     fn say(&self, line: &str) {

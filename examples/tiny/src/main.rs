@@ -12,22 +12,31 @@
 
 use std::env;
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use oss_upload::{Client, PARTS_MAX, checkpoint, routines};
+use oss_upload::{Client, checkpoint, determine_part_size, routines};
+
+const USAGE: &str = "usage: tiny FILE oss://BUCKET/KEY";
 
 /// Bytes; more where the file would not fit into the parts that an object may have.
 const PART_SIZE: u64 = 8 << 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let [file, target] = arguments.as_slice() else {
-        eprintln!("usage: tiny FILE oss://BUCKET/KEY");
+    let outcome = if let [file, target] = arguments.as_slice()
+        && let Some((bucket, key)) = place(target)
+    {
+        upload(file.as_ref(), bucket, key)
+    } else if arguments == ["--help"] {
+        println!("{USAGE}");
+        Ok(())
+    } else {
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match upload(file.as_ref(), target.to_str().unwrap_or_default()) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tiny: {error}");
@@ -36,13 +45,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn upload(file: &Path, target: &str) -> Result<(), Box<dyn Error>> {
-    let (bucket, key) = target
-        .strip_prefix("oss://")
-        .and_then(|target| target.split_once('/'))
-        .ok_or("the target is not of the form oss://BUCKET/KEY")?;
+fn place(target: &OsStr) -> Option<(&str, &str)> {
+    target.to_str()?.strip_prefix("oss://")?.split_once('/')
+}
+
+fn upload(file: &Path, bucket: &str, key: &str) -> Result<(), Box<dyn Error>> {
     let size = file.metadata().map_err(|error| format!("{}: {error}", file.display()))?.len();
-    let part_size = PART_SIZE.max(size.div_ceil(PARTS_MAX));
+    let part_size = determine_part_size(size, PART_SIZE);
     let bucket = Client::from_env()?.bucket(bucket)?;
     let done = bucket.upload_file(key, file, part_size, [routines(4), checkpoint(true, "")])?;
     println!("{}: {} bytes, {} of {} parts from before", done.key, done.size, done.parts_resumed, done.parts);

@@ -3,12 +3,14 @@
 
 mod stop;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
-use lexopt::{Arg, ValueExt};
+use lexopt::{Arg, Parser, ValueExt};
 use local_oss::{LocalOss, Rule};
 
 /// How long requests that are under way may hold up the stop.
@@ -97,11 +99,11 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
         faults: Vec::new(),
         quiet: false,
     };
-    let mut parser = lexopt::Parser::from_env();
+    let mut parser = Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("host") => arguments.host = parser.value()?.string()?,
-            Arg::Long("port") => arguments.port = parser.value()?.parse()?,
+            Arg::Long("port") => arguments.port = parsed(&mut parser, "port")?,
             Arg::Long("dir") => arguments.dir = Some(parser.value()?.into()),
             Arg::Long("bucket") => arguments.buckets.push(parser.value()?.string()?),
             Arg::Long("any-bucket") => arguments.any_bucket = true,
@@ -110,13 +112,18 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             Arg::Long("security-token") => arguments.security_token = Some(parser.value()?.string()?),
             Arg::Long("region") => arguments.region = parser.value()?.string()?,
             Arg::Long("no-v1") => arguments.allow_v1 = false,
-            Arg::Long("fault") => arguments.faults.push(parser.value()?.parse()?),
+            Arg::Long("fault") => arguments.faults.push(parsed(&mut parser, "fault")?),
             Arg::Long("quiet") => arguments.quiet = true,
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
             other => return Err(other.unexpected()),
         }
     }
     Ok(Some(arguments))
+}
+
+fn parsed<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    text.parse().map_err(|error| format!("--{option} {text:?}: {error}").into())
 }
 
 fn start(arguments: &Arguments) -> Result<LocalOss, String> {
@@ -140,10 +147,11 @@ fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     if let Some(token) = &arguments.security_token {
         builder = builder.token(token);
     }
-    builder.start().map_err(|error| format!("can't start on {address}: {error}"))
+    builder.start().map_err(|error| error.to_string())
 }
 
-/// Prints what a client needs to know. The secret is shown only if it is the well-known default.
+/// Prints what a client needs to know, also as a line for the shell. The secret is shown only if it is the well-known
+/// default.
 fn describe(arguments: &Arguments, server: &LocalOss) {
     let given = |secret: bool| if secret { "(as given)" } else { "none" };
     let mut buckets = vec!["examplebucket"];
@@ -164,6 +172,26 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
     ] {
         text.push_str(&format!("{name:<19}{value}\n"));
     }
+    let mut export = "export".to_owned();
+    for (name, value) in [
+        ("OSS_ENDPOINT", server.endpoint()),
+        ("OSS_REGION", arguments.region.clone()),
+        ("OSS_ACCESS_KEY_ID", arguments.access_key_id.clone()),
+    ] {
+        export.push_str(&format!(" {name}={}", quoted(&value)));
+    }
+    if secret == "sk" {
+        export.push_str(" OSS_ACCESS_KEY_SECRET=sk");
+    }
     // A reader that has gone away is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{text}Ctrl-C stops the server.");
+    let _ = writeln!(std::io::stdout(), "{text}{export}\nCtrl-C stops the server.");
+}
+
+/// As a POSIX shell reads it.
+fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
+    match value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
+    }
 }

@@ -25,9 +25,9 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Rule, String> {
-        let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+        let (fault, rest) = text.split_once(',').unwrap_or((text, ""));
         let mut fields = Fields::parse(rest)?;
-        let mut rule = Rule::new(fault(name, &mut fields)?);
+        let mut rule = Rule::new(named(fault, &mut fields)?);
         if let Some(name) = fields.take("on") {
             let named = |operation: &&Operation| format!("{operation:?}") == name;
             let operation = OPERATIONS.iter().find(named);
@@ -44,12 +44,12 @@ impl FromStr for Rule {
         }
         match fields.fields.first() {
             None => Ok(rule),
-            Some((name, _)) => Err(format!("the fault {:?} has no field {name:?}", text)),
+            Some((field, _)) => Err(format!("the fault {fault:?} has no field {field:?}")),
         }
     }
 }
 
-fn fault(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
+fn named(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
     Ok(match name {
         "Reset" => Fault::Reset,
         "ResetMidBody" => Fault::ResetMidBody,
@@ -95,9 +95,15 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Fields<'a>, String> {
-        let pairs = text.split(',').filter(|field| !field.is_empty());
-        let pair = |field: &'a str| field.split_once('=').ok_or_else(|| format!("{field:?} has no value"));
-        Ok(Fields { fields: pairs.map(pair).collect::<Result<_, _>>()? })
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        for field in text.split(',').filter(|field| !field.is_empty()) {
+            let (name, value) = field.split_once('=').ok_or_else(|| format!("{field:?} has no value"))?;
+            if fields.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(format!("the field {name:?} is given twice"));
+            }
+            fields.push((name, value));
+        }
+        Ok(Fields { fields })
     }
 
     fn take(&mut self, name: &str) -> Option<&'a str> {
@@ -154,6 +160,7 @@ mod tests {
             "Status",
             "Status,status=99",
             "Delay,time=soon",
+            "Delay,time=1s,time=1s",
         ] {
             assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
         }

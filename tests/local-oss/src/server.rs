@@ -49,7 +49,7 @@ impl LocalOss {
     pub fn start() -> LocalOss {
         match LocalOss::builder().start() {
             Ok(server) => server,
-            Err(error) => panic!("local-oss can't start on 127.0.0.1: {error}"),
+            Err(error) => panic!("local-oss: {error}"),
         }
     }
 
@@ -59,7 +59,9 @@ impl LocalOss {
     }
 
     pub(crate) fn launch(settings: Settings) -> io::Result<LocalOss> {
-        let listener = std::net::TcpListener::bind(&settings.address)?;
+        let listener = std::net::TcpListener::bind(&settings.address).map_err(|error| {
+            io::Error::new(error.kind(), format!("can't listen on {}: {error}", settings.address))
+        })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(settings)?);

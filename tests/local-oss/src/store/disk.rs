@@ -259,8 +259,7 @@ fn lock(root: &Path) -> io::Result<File> {
     let file = File::create(root.join(".lock"))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            let message = format!("another server uses the directory {}", root.display());
-            Err(io::Error::new(ErrorKind::ResourceBusy, message))
+            Err(io::Error::new(ErrorKind::ResourceBusy, "another server uses it"))
         }
         // Where files can't be locked the directory goes unprotected.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),

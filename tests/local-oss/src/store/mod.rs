@@ -72,7 +72,9 @@ impl Store {
     pub(crate) fn open(settings: &Settings) -> io::Result<Store> {
         let (disk, found) = match &settings.dir {
             Some(dir) => {
-                let (disk, found) = Disk::open(dir)?;
+                let (disk, found) = Disk::open(dir).map_err(|error| {
+                    io::Error::new(error.kind(), format!("can't keep data in {}: {error}", dir.display()))
+                })?;
                 (Some(disk), found)
             }
             None => (None, Found::default()),

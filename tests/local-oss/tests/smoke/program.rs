@@ -62,6 +62,52 @@ fn faults_and_a_line_for_each_request() {
     assert!(log[3].ends_with(" fault: NoEtag"), "{log:?}");
 }
 
+#[test]
+fn the_start_tells_what_to_export() {
+    for (arguments, exported) in [
+        (&[][..], "OSS_REGION=cn-hangzhou OSS_ACCESS_KEY_ID=ak OSS_ACCESS_KEY_SECRET=sk"),
+        (&["--region", "a b", "--access-key-secret", "hidden"][..], "OSS_REGION='a b' OSS_ACCESS_KEY_ID=ak"),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_local-oss"))
+            .args(["--port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let told: Vec<String> = lines.take(10).map(|line| line.expect("text")).collect();
+        child.kill().and_then(|()| child.wait()).expect("killed");
+        let endpoint = told[0].strip_prefix("endpoint").expect("an endpoint").trim();
+        assert_eq!(told[8], format!("export OSS_ENDPOINT={endpoint} {exported}"));
+        assert_eq!(told[9], "Ctrl-C stops the server.");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (arguments, problem) in [
+        (["--dir", "Cargo.toml"], "can't keep data in Cargo.toml: "),
+        (["--dir", "Cargo.toml/data"], "can't keep data in Cargo.toml/data: "),
+        (["--host", "192.0.2.1"], "can't listen on 192.0.2.1:0: "),
+        (["--port", "x"], "--port \"x\": invalid digit"),
+        (["--port", "65536"], "--port \"65536\": number too large"),
+        (
+            ["--fault", "Delay,time=1ms,time=2ms"],
+            "--fault \"Delay,time=1ms,time=2ms\": the field \"time\" is given twice; see --help",
+        ),
+        (
+            ["--fault", "Stall,part=1,time=1s"],
+            "--fault \"Stall,part=1,time=1s\": the fault \"Stall\" has no field \"time\"; see --help",
+        ),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_local-oss"));
+        let output = program.args(["--port", "0"]).args(arguments).output().expect("a process");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}: {told}");
+        assert!(told.starts_with(&format!("local-oss: {problem}")), "{arguments:?}: {told}");
+    }
+}
+
 #[cfg(unix)]
 fn signal(program: &Program, name: &str) {
     let status = Command::new("kill").args(["-s", name, &program.child.id().to_string()]).status();
