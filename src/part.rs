@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes in the smallest part that OSS accepts, the last one excepted: 100 KiB. OSS API: CompleteMultipartUpload.
@@ -46,8 +45,51 @@ pub(crate) struct Part {
     pub(crate) crc64: u64,
 }
 
-/// By number.
-pub(crate) type Parts = BTreeMap<u32, Part>;
+/// Parts by number. A list, as small as it can be: 10,000 parts are the most that an upload has to remember. They come nearly in
+/// order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts(Vec<Part>);
+
+impl Parts {
+    pub(crate) fn insert(&mut self, part: Part) {
+        match self.place(part.number) {
+            Ok(at) => self.0[at] = part,
+            Err(at) => self.0.insert(at, part),
+        }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Part> {
+        self.place(number).ok().map(|at| &self.0[at])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Part) -> bool) {
+        self.0.retain(keep);
+    }
+
+    pub(crate) fn append(&mut self, others: Parts) {
+        others.0.into_iter().for_each(|part| self.insert(part));
+    }
+
+    fn place(&self, number: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&number, |part| part.number)
+    }
+}
+
+impl FromIterator<Part> for Parts {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Parts {
+        let mut all = Parts::default();
+        parts.into_iter().for_each(|part| all.insert(part));
+        all
+    }
+}
 
 /// An ETag without its quotes, for comparing and for keeping.
 pub(crate) fn unquoted(etag: &str) -> &str {
@@ -57,6 +99,19 @@ pub(crate) fn unquoted(etag: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_stand_in_order_and_once() {
+        let part = |number, crc64| Part { number, etag: "E".into(), crc64 };
+        let mut parts: Parts = [2, 1, 3, 2].into_iter().map(|number| part(number, 0)).collect();
+        parts.append([part(3, 9)].into_iter().collect());
+        assert_eq!(
+            parts.iter().map(|part| (part.number, part.crc64)).collect::<Vec<_>>(),
+            [(1, 0), (2, 0), (3, 9)]
+        );
+        parts.retain(|part| part.number != 2);
+        assert_eq!((parts.len(), parts.get(2), parts.get(3)), (2, None, Some(&part(3, 9))));
+    }
 
     #[test]
     fn a_part_size_that_fits() {

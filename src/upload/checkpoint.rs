@@ -131,7 +131,7 @@ impl Record {
         line("headers", &subject.headers);
         line("upload-id", &encoded(&self.upload_id));
         line("initiated", &seconds(self.initiated).to_string());
-        for part in self.parts.values() {
+        for part in self.parts.iter() {
             line("part", &format!("{} {} {}", part.number, encoded(&part.etag), part.crc64));
         }
         if let Some(crc64) = self.completing {
@@ -168,10 +168,10 @@ impl Record {
         let upload_id = decoded(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
-        let mut parts = Parts::new();
+        let mut parts = Parts::default();
         while let Some(part) = lines.value("part") {
             let part = parse_part(part)?;
-            parts.insert(part.number, part);
+            parts.insert(part);
         }
         let completing = match lines.value("completing") {
             Some(crc64) => Some(crc64.parse().ok()?),
@@ -251,7 +251,7 @@ mod tests {
             ),
             upload_id: "0004%B".into(),
             initiated: SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_425_601),
-            parts: (1..=parts).map(|number| (number, part(number))).collect(),
+            parts: (1..=parts).map(part).collect(),
             completing,
         }
     }

@@ -135,7 +135,7 @@ impl Upload<'_, '_> {
             subject: context.subject(),
             upload_id,
             initiated: initiated.unwrap_or_else(|| context.target.client.now()),
-            parts: Parts::new(),
+            parts: Parts::default(),
             completing: None,
         };
         let session = Box::new(Session {

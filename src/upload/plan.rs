@@ -58,10 +58,6 @@ impl Plan {
         let offset = u64::from(number - 1) * self.part_size;
         Some(Piece { number, offset, size: self.part_size.min(self.size - offset) })
     }
-
-    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
-        (1..=self.count()).filter_map(|number| self.piece(number))
-    }
 }
 
 #[cfg(test)]
@@ -75,7 +71,7 @@ mod tests {
         for size in [PART + 1, 2 * PART, 2 * PART + 1, 9_999 * PART + 7, 10_000 * PART] {
             let plan = Plan::new(size, PART, None).unwrap();
             let mut end = 0;
-            for (index, piece) in plan.pieces().enumerate() {
+            for (index, piece) in (1..=plan.count()).filter_map(|number| plan.piece(number)).enumerate() {
                 assert_eq!((piece.number as usize, piece.offset), (index + 1, end));
                 assert!(piece.size >= 1 && piece.size <= PART);
                 end = piece.range().end;

@@ -28,7 +28,7 @@ impl Upload<'_, '_> {
         let whole = Piece { number: 1, offset: 0, size: context.plan.size };
         let completed = OnceLock::new();
         let result = workers::run(
-            &workers::queue(iter::once(whole)),
+            &mut iter::once(whole),
             1,
             &context.line.switch(),
             &|piece, retrying| {

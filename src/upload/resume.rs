@@ -105,7 +105,7 @@ impl Upload<'_, '_> {
             subject: self.context.subject(),
             upload_id: upload.upload_id,
             initiated: upload.initiated,
-            parts: Parts::new(),
+            parts: Parts::default(),
             completing: None,
         };
         let mut session = Session {
@@ -153,13 +153,13 @@ impl Context<'_> {
             }
             Listing::Denied => {
                 session.trusted_alone = true;
-                session.record.parts.retain(|number, _| self.plan.piece(*number).is_some());
+                session.record.parts.retain(|part| self.plan.piece(part.number).is_some());
                 return Ok(Reconciled::Parts);
             }
             Listing::Parts(listed) => {
                 let on_server = listed.iter().map(|part| part.number).collect::<BTreeSet<_>>().len();
                 let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
-                held.extend(self.proven(&claims)?);
+                held.append(self.proven(&claims)?);
                 if self.settings.sequential && held.len() < on_server {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
                 }
@@ -173,16 +173,16 @@ impl Context<'_> {
 
     /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
     fn sort_out(&self, recorded: &Parts, listed: Vec<ListedPart>, verify: bool) -> (Parts, Claims) {
-        let (mut held, mut claims) = (Parts::new(), Claims::new());
+        let (mut held, mut claims) = (Parts::default(), Claims::new());
         for listed in listed {
             let fits = |piece: &Piece| piece.size == listed.size;
             let Some(piece) = self.plan.piece(listed.number).filter(fits) else { continue };
-            let agreed = recorded.get(&listed.number).filter(|part| {
+            let agreed = recorded.get(listed.number).filter(|part| {
                 part.etag.eq_ignore_ascii_case(&listed.etag)
                     && listed.crc64.is_none_or(|crc64| crc64 == part.crc64)
             });
             match agreed {
-                Some(part) if !verify => drop(held.insert(part.number, part.clone())),
+                Some(part) if !verify => held.insert(part.clone()),
                 _ => {
                     let crc64 = listed.crc64.or(agreed.map(|part| part.crc64));
                     let proof = crc64.map_or(Proof::Md5, Proof::Crc64);

@@ -20,11 +20,12 @@ impl Upload<'_, '_> {
     pub(super) fn send_parts(&mut self, session: &mut Session) -> Result<(), Stop> {
         let Upload { context, keeper, reporter } = self;
         let there = &session.record.parts;
-        let missing =
-            workers::queue(context.plan.pieces().filter(|piece| !there.contains_key(&piece.number)));
+        let missing: Vec<u32> =
+            (1..=context.plan.count()).filter(|number| there.get(*number).is_none()).collect();
+        let mut pieces = missing.iter().map(|number| context.plan.piece(*number).expect("it is of the plan"));
         let upload_id = session.record.upload_id.clone();
         workers::run(
-            &missing,
+            &mut pieces,
             context.settings.routines,
             &context.line.switch(),
             &|piece, retrying| context.send_part(&upload_id, piece, retrying).map(Some),
@@ -34,7 +35,7 @@ impl Upload<'_, '_> {
                     News::Done(part) => {
                         let part = part.expect("a piece that was sent is a part");
                         let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
-                        session.record.parts.insert(part.number, part);
+                        session.record.parts.insert(part);
                         keeper.touch();
                         reporter.acknowledged(size, on_the_way);
                     }

@@ -25,12 +25,12 @@ pub(super) enum Origin {
 
 impl Session {
     pub(super) fn bytes(&self, plan: &Plan) -> u64 {
-        self.record.parts.keys().filter_map(|number| plan.piece(*number)).map(|piece| piece.size).sum()
+        self.record.parts.iter().filter_map(|part| plan.piece(part.number)).map(|piece| piece.size).sum()
     }
 
     /// Of the whole object, from its parts; all are there.
     pub(super) fn crc64(&self, plan: &Plan) -> u64 {
         let piece = |part: &Part| (part.crc64, plan.piece(part.number).map_or(0, |piece| piece.size));
-        crate::crc64::joined(self.record.parts.values().map(piece))
+        crate::crc64::joined(self.record.parts.iter().map(piece))
     }
 }

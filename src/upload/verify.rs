@@ -27,7 +27,7 @@ pub(super) type Claims = BTreeMap<u32, Claim>;
 /// Recorded parts are claimed by the CRC-64 that they had.
 pub(super) fn claims(parts: &Parts, plan: &Plan) -> Claims {
     let mut claims = Claims::new();
-    for part in parts.values() {
+    for part in parts.iter() {
         if let Some(piece) = plan.piece(part.number) {
             let proof = Proof::Crc64(part.crc64);
             claims.insert(piece.number, Claim { piece, etag: part.etag.clone(), proof });
@@ -39,16 +39,15 @@ pub(super) fn claims(parts: &Parts, plan: &Plan) -> Claims {
 impl Context<'_> {
     /// Reads the claimed pieces, by as many threads as send parts; gives those that are proven.
     pub(super) fn proven(&self, claims: &Claims) -> Result<Parts, Stop> {
-        let mut parts = Parts::new();
-        let queue = workers::queue(claims.values().map(|claim| claim.piece));
+        let mut parts = Parts::default();
         workers::run(
-            &queue,
+            &mut claims.values().map(|claim| claim.piece),
             self.settings.routines,
             &self.line.switch(),
             &|piece, _| self.prove(&claims[&piece.number]),
             &mut |news| {
                 if let News::Done(Some(part)) = news {
-                    parts.insert(part.number, part);
+                    parts.insert(part);
                 }
                 Ok(())
             },

@@ -5,13 +5,15 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Stop;
 use crate::Error;
 use crate::client::{Switch, Ticker};
 use crate::part::{Part, Piece};
 
+/// Pieces that wait, and results that are not heard yet, for each thread.
+const AHEAD: usize = 2;
 /// Between two looks at what moves: ten a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may go on after another one has failed for good: 5 seconds.
@@ -34,29 +36,23 @@ enum Message {
     Retrying,
 }
 
-/// The pieces to work on. A list and not an array: it gives its memory back while the record of the parts grows.
-pub(super) fn queue(pieces: impl Iterator<Item = Piece>) -> Receiver<Piece> {
-    let (put, take) = unbounded();
-    for piece in pieces {
-        put.send(piece).expect("the receiver is here");
-    }
-    take
-}
-
 /// Runs `work` on each piece, on up to `routines` threads. `hear` runs on the calling thread; its error stops
 /// the workers, as the error of a piece does. The first error is returned, when all threads have ended.
 pub(super) fn run(
-    queue: &Receiver<Piece>,
+    pieces: &mut dyn ExactSizeIterator<Item = Piece>,
     routines: usize,
     switch: &Switch,
     work: &Work<'_>,
     hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let routines = routines.min(queue.len());
-    let (tell, news) = bounded(routines * 2);
+    let routines = routines.min(pieces.len());
+    let (put, queue) = bounded(routines * AHEAD);
+    let (tell, news) = bounded(routines * AHEAD);
     let result = thread::scope(|scope| {
         // Moved in here, so that a panic on this thread ends the workers before it goes on.
-        let news: Receiver<Message> = news;
+        let (mut feed, news): (Feed, Receiver<Message>) = (Feed { put: Some(put), pieces }, news);
+        (0..routines * AHEAD).for_each(|_| feed.one());
+        let queue = &queue;
         let mut threads = Vec::with_capacity(routines);
         for index in 0..routines {
             let tell = tell.clone();
@@ -72,7 +68,7 @@ pub(super) fn run(
         }
         drop(tell);
         let _guard = OnPanic(|| switch.cut());
-        let result = listen(&news, queue, switch, hear);
+        let result = listen(&news, feed, queue, switch, hear);
         // The scope waits for the closures; this waits until the threads are gone.
         for thread in threads {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -117,6 +113,22 @@ impl<F: Fn()> Drop for OnPanic<F> {
     }
 }
 
+/// What the workers are given: a few pieces ahead, then one for each that is done.
+struct Feed<'a> {
+    /// Hung up when there are no more.
+    put: Option<Sender<Piece>>,
+    pieces: &'a mut dyn ExactSizeIterator<Item = Piece>,
+}
+
+impl Feed<'_> {
+    fn one(&mut self) {
+        match (&self.put, self.pieces.next()) {
+            (Some(put), Some(piece)) => put.send(piece).expect("this thread holds the receiver"),
+            _ => self.put = None,
+        }
+    }
+}
+
 /// No further job begins, and no further attempt of one.
 fn halt(queue: &Receiver<Piece>, switch: &Switch) {
     while queue.try_recv().is_ok() {}
@@ -126,6 +138,7 @@ fn halt(queue: &Receiver<Piece>, switch: &Switch) {
 /// Until the last worker has hung up.
 fn listen(
     news: &Receiver<Message>,
+    mut feed: Feed<'_>,
     queue: &Receiver<Piece>,
     switch: &Switch,
     hear: &mut dyn FnMut(News) -> Result<(), Stop>,
@@ -141,7 +154,10 @@ fn listen(
             hear(News::Tick(ticks))
         } else {
             match news.recv_deadline(ticker.deadline()) {
-                Ok(Message::Done(Ok(done))) => hear(News::Done(done)),
+                Ok(Message::Done(Ok(done))) => {
+                    feed.one();
+                    hear(News::Done(done))
+                }
                 Ok(Message::Done(Err(stop))) => Err(stop),
                 Ok(Message::Retrying) => hear(News::Retrying),
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -153,6 +169,7 @@ fn listen(
             switch.cut();
         }
         if first_error.is_none() {
+            feed.put = None;
             halt(queue, switch);
             (first_error, failed_at) = (Some(stop), ticks);
         }

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// What is read and written at a time: as much as the crate does.
-const BUFFER_BYTES: usize = 128 << 10;
+const BUFFER_BYTES: usize = 112 << 10;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
