@@ -1,5 +1,5 @@
 //! What needs no network, as far as the public API reaches it: a client, a refused plan, a record that is read. Signing,
-//! XML and CRC-64 are private; the bench `upload` counts them in, and `steps` shows the record's writing.
+//! XML and CRC-64 are in `private`; `steps` shows the record's writing.
 //!
 //! `cargo bench -p oss-upload-bench --bench pure`
 
