@@ -28,14 +28,15 @@ impl Upload<'_, '_> {
         let whole = Piece { number: 1, offset: 0, size: context.plan.size };
         let completed = OnceLock::new();
         let result = workers::run(
-            &mut iter::once(whole),
+            &mut iter::once(whole.number),
             1,
             &context.line.switch(),
-            &|piece, retrying| {
-                let done = context.put_object(piece, retrying)?;
+            &|_, retrying| {
+                let done = context.put_object(whole, retrying)?;
                 completed.set(done).expect("it is the only piece");
                 Ok(None)
             },
+            reporter.hears(),
             &mut |news| {
                 match news {
                     News::Done(_) => {}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use super::workers::{self, News};
+use super::workers::{self, Hears, News};
 use super::{Context, Stop};
 use crate::part::{Part, Parts, Piece};
 
@@ -41,10 +41,11 @@ impl Context<'_> {
     pub(super) fn proven(&self, claims: &Claims) -> Result<Parts, Stop> {
         let mut parts = Parts::default();
         workers::run(
-            &mut claims.values().map(|claim| claim.piece),
+            &mut claims.keys().copied(),
             self.settings.routines,
             &self.line.switch(),
-            &|piece, _| self.prove(&claims[&piece.number]),
+            &|number, _| self.prove(&claims[&number]),
+            Hears::WithTheTick,
             &mut |news| {
                 if let News::Done(Some(part)) = news {
                     parts.insert(part);
