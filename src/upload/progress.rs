@@ -4,7 +4,6 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::workers::Hears;
 use crate::client::Line;
 
 /// Where an upload stands; given to the callback of [`progress`](crate::progress).
@@ -150,10 +149,6 @@ impl<'a> Reporter<'a> {
     }
 
     /// The callback has panicked: the upload stops, and the panic goes on when it has.
-    pub(super) fn hears(&self) -> Hears {
-        if self.callback.is_some() { Hears::AtOnce } else { Hears::WithTheTick }
-    }
-
     pub(super) fn has_panicked(&self) -> bool {
         self.panic.is_some()
     }

@@ -28,15 +28,14 @@ impl Upload<'_, '_> {
         let whole = Piece { number: 1, offset: 0, size: context.plan.size };
         let completed = OnceLock::new();
         let result = workers::run(
-            &mut iter::once(whole.number),
+            &mut iter::once(whole),
             1,
             &context.line.switch(),
-            &|_, retrying| {
-                let done = context.put_object(whole, retrying)?;
+            &|piece, retrying| {
+                let done = context.put_object(piece, retrying)?;
                 completed.set(done).expect("it is the only piece");
                 Ok(None)
             },
-            reporter.hears(),
             &mut |news| {
                 match news {
                     News::Done(_) => {}

@@ -22,21 +22,20 @@ impl Upload<'_, '_> {
         let there = &session.record.parts;
         let missing: Vec<u32> =
             (1..=context.plan.count()).filter(|number| there.get(*number).is_none()).collect();
+        let mut pieces = missing.iter().map(|number| context.plan.piece(*number).expect("it is of the plan"));
         let upload_id = session.record.upload_id.clone();
         workers::run(
-            &mut missing.into_iter(),
+            &mut pieces,
             context.settings.routines,
             &context.line.switch(),
-            &|number, retrying| context.send_part(&upload_id, number, retrying).map(Some),
-            reporter.hears(),
+            &|piece, retrying| context.send_part(&upload_id, piece, retrying).map(Some),
             &mut |news| {
                 let on_the_way = context.bytes.on_the_way();
                 match news {
                     News::Done(part) => {
                         let part = part.expect("a piece that was sent is a part");
                         let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
-                        // A copy: what a worker allocated among short-lived things would hold their memory, too.
-                        session.record.parts.insert(Part { etag: part.etag.clone(), ..part });
+                        session.record.parts.insert(part);
                         keeper.touch();
                         reporter.acknowledged(size, on_the_way);
                     }
@@ -56,8 +55,7 @@ impl Upload<'_, '_> {
 
 impl Context<'_> {
     /// Runs on a worker.
-    fn send_part(&self, upload_id: &str, number: u32, retrying: &dyn Fn()) -> Result<Part, Stop> {
-        let piece = self.plan.piece(number).expect("it is of the plan");
+    fn send_part(&self, upload_id: &str, piece: Piece, retrying: &dyn Fn()) -> Result<Part, Stop> {
         let Target { bucket, key, .. } = *self.target;
         let request =
             upload_part::request(bucket, key, upload_id, piece.number, &self.settings.headers.part());

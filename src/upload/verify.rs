@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use super::workers::{self, Hears, News};
+use super::workers::{self, News};
 use super::{Context, Stop};
 use crate::part::{Part, Parts, Piece};
 
@@ -41,11 +41,10 @@ impl Context<'_> {
     pub(super) fn proven(&self, claims: &Claims) -> Result<Parts, Stop> {
         let mut parts = Parts::default();
         workers::run(
-            &mut claims.keys().copied(),
+            &mut claims.values().map(|claim| claim.piece),
             self.settings.routines,
             &self.line.switch(),
-            &|number, _| self.prove(&claims[&number]),
-            Hears::WithTheTick,
+            &|piece, _| self.prove(&claims[&piece.number]),
             &mut |news| {
                 if let News::Done(Some(part)) = news {
                     parts.insert(part);

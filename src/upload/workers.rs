@@ -3,23 +3,24 @@
 use std::io;
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Stop;
 use crate::Error;
 use crate::client::{Switch, Ticker};
-use crate::part::Part;
+use crate::part::{Part, Piece};
 
+/// Pieces that wait, and results that are not heard yet, for each thread.
+const AHEAD: usize = 2;
 /// Between two looks at what moves: ten a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may go on after another one has failed for good: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
 
-/// What a worker does with the piece of that number: its part, if there is one now. What it is given last is called before
-/// each retry.
-pub(super) type Work<'a> = dyn Fn(u32, &dyn Fn()) -> Result<Option<Part>, Stop> + Sync + 'a;
+/// What a worker does with a piece: its part, if there is one now. What it is given last is called before each retry.
+pub(super) type Work<'a> = dyn Fn(Piece, &dyn Fn()) -> Result<Option<Part>, Stop> + Sync + 'a;
 
 /// What the calling thread hears while the workers work.
 pub(super) enum News {
@@ -30,51 +31,32 @@ pub(super) enum News {
     Tick(u32),
 }
 
-/// When the calling thread hears it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hears {
-    /// Somebody watches.
-    AtOnce,
-    /// With the next tick: to be woken for each part costs more than its signature.
-    WithTheTick,
-}
-
 enum Message {
-    Done(Option<Part>),
-    Stopped(Box<Stop>),
+    Done(Result<Option<Part>, Stop>),
     Retrying,
 }
 
 /// Runs `work` on each piece, on up to `routines` threads. `hear` runs on the calling thread; its error stops
 /// the workers, as the error of a piece does. The first error is returned, when all threads have ended.
 pub(super) fn run(
-    numbers: &mut dyn ExactSizeIterator<Item = u32>,
+    pieces: &mut dyn ExactSizeIterator<Item = Piece>,
     routines: usize,
     switch: &Switch,
     work: &Work<'_>,
-    hears: Hears,
     hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let routines = routines.min(numbers.len());
-    let (put, queue) = unbounded();
-    numbers.for_each(|number| put.send(number).expect("this thread holds the receiver"));
-    drop(put);
-    let queue = &queue;
-    let (tell, words) = match hears {
-        Hears::AtOnce => bounded(routines * 2),
-        Hears::WithTheTick => unbounded(),
-    };
-    let (alive, gone) = bounded(0);
+    let routines = routines.min(pieces.len());
+    let (put, queue) = bounded(routines * AHEAD);
+    let (tell, news) = bounded(routines * AHEAD);
     let result = thread::scope(|scope| {
         // Moved in here, so that a panic on this thread ends the workers before it goes on.
-        let inbox = Inbox { words, gone, hears };
+        let (mut feed, news): (Feed, Receiver<Message>) = (Feed { put: Some(put), pieces }, news);
+        (0..routines * AHEAD).for_each(|_| feed.one());
+        let queue = &queue;
         let mut threads = Vec::with_capacity(routines);
         for index in 0..routines {
-            let (tell, alive) = (tell.clone(), alive.clone());
-            let worker = move || {
-                let _alive = alive;
-                run_worker(queue, &tell, switch, work);
-            };
+            let tell = tell.clone();
+            let worker = move || run_worker(queue, &tell, switch, work);
             match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
                 Ok(thread) => threads.push(thread),
                 Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
@@ -84,9 +66,9 @@ pub(super) fn run(
                 }
             }
         }
-        drop((tell, alive));
+        drop(tell);
         let _guard = OnPanic(|| switch.cut());
-        let result = listen(&inbox, queue, switch, hear);
+        let result = listen(&news, feed, queue, switch, hear);
         // The scope waits for the closures; this waits until the threads are gone.
         for thread in threads {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -97,26 +79,24 @@ pub(super) fn run(
     result
 }
 
-fn run_worker(queue: &Receiver<u32>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
+fn run_worker(queue: &Receiver<Piece>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
     let _guard = OnPanic(|| {
         halt(queue, switch);
         // The others have as long as after any failure. The panic goes on when this thread is joined.
-        let _ = tell.send(Message::Stopped(Box::new(Stop::Drained)));
+        let _ = tell.send(Message::Done(Err(Stop::Drained)));
     });
-    for number in queue {
-        let message = match work(number, &retrying) {
-            Ok(part) => Message::Done(part),
+    for piece in queue {
+        let result = work(piece, &retrying);
+        match &result {
+            Ok(_) => {}
             // Another worker has failed, and says so itself.
             Err(Stop::Drained) => return,
-            Err(stop) => {
-                halt(queue, switch);
-                Message::Stopped(Box::new(stop))
-            }
-        };
-        if tell.send(message).is_err() {
+            Err(_) => halt(queue, switch),
+        }
+        if tell.send(Message::Done(result)).is_err() {
             return;
         }
     }
@@ -133,34 +113,33 @@ impl<F: Fn()> Drop for OnPanic<F> {
     }
 }
 
-/// What the workers say, and that they are gone.
-struct Inbox {
-    words: Receiver<Message>,
-    /// Nothing comes through it; it ends with the last worker.
-    gone: Receiver<()>,
-    hears: Hears,
+/// What the workers are given: a few pieces ahead, then one for each that is done.
+struct Feed<'a> {
+    /// Hung up when there are no more.
+    put: Option<Sender<Piece>>,
+    pieces: &'a mut dyn ExactSizeIterator<Item = Piece>,
 }
 
-impl Inbox {
-    fn next(&self, until: Instant) -> Result<Message, RecvTimeoutError> {
-        let rests = self.hears == Hears::WithTheTick && self.words.is_empty();
-        if rests && self.gone.recv_deadline(until) == Err(RecvTimeoutError::Timeout) {
-            return Err(RecvTimeoutError::Timeout);
+impl Feed<'_> {
+    fn one(&mut self) {
+        match (&self.put, self.pieces.next()) {
+            (Some(put), Some(piece)) => put.send(piece).expect("this thread holds the receiver"),
+            _ => self.put = None,
         }
-        self.words.recv_deadline(until)
     }
 }
 
 /// No further job begins, and no further attempt of one.
-fn halt(queue: &Receiver<u32>, switch: &Switch) {
+fn halt(queue: &Receiver<Piece>, switch: &Switch) {
     while queue.try_recv().is_ok() {}
     switch.drain();
 }
 
 /// Until the last worker has hung up.
 fn listen(
-    inbox: &Inbox,
-    queue: &Receiver<u32>,
+    news: &Receiver<Message>,
+    mut feed: Feed<'_>,
+    queue: &Receiver<Piece>,
     switch: &Switch,
     hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
@@ -174,9 +153,12 @@ fn listen(
             }
             hear(News::Tick(ticks))
         } else {
-            match inbox.next(ticker.deadline()) {
-                Ok(Message::Done(done)) => hear(News::Done(done)),
-                Ok(Message::Stopped(stop)) => Err(*stop),
+            match news.recv_deadline(ticker.deadline()) {
+                Ok(Message::Done(Ok(done))) => {
+                    feed.one();
+                    hear(News::Done(done))
+                }
+                Ok(Message::Done(Err(stop))) => Err(stop),
                 Ok(Message::Retrying) => hear(News::Retrying),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return first_error.map_or(Ok(()), Err),
@@ -187,6 +169,7 @@ fn listen(
             switch.cut();
         }
         if first_error.is_none() {
+            feed.put = None;
             halt(queue, switch);
             (first_error, failed_at) = (Some(stop), ticks);
         }
