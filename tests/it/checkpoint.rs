@@ -13,7 +13,7 @@ use oss_upload::{
     checkpoint_dir, checkpoint_store, delete_upload_on_cancelling, progress, routines,
 };
 
-use crate::house::{House, Memory, PART, client};
+use crate::house::{House, Memory, PART};
 
 const SIZE: u64 = 3 * PART + 1;
 const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
@@ -135,8 +135,12 @@ fn the_record_is_private_and_holds_no_secret() {
     let house =
         House::with(LocalOss::builder().credentials("my-id", "my-secret").token("my-token").start().unwrap());
     let credentials = oss_upload::Credentials::new("my-id", "my-secret").with_security_token("my-token");
-    let bucket =
-        client(&house.server).credentials(credentials).build().unwrap().bucket("examplebucket").unwrap();
+    let bucket = crate::house::client(&house.server)
+        .credentials(credentials)
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
     let path = house.file("f", SIZE);
     let modes = RefCell::new(Vec::new());
     let look = progress(|_| {

@@ -12,7 +12,7 @@ use oss_upload::{
     delete_upload_on_cancelling, progress, routines,
 };
 
-use crate::house::{House, Memory, PART, alone};
+use crate::house::{House, Memory, PART};
 
 const GIB: u64 = 1 << 30;
 const PARTS_MAX: u64 = 10_000;
@@ -157,7 +157,7 @@ fn peak() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_part() {
-    if !alone("cost::memory_does_not_grow_with_the_part") {
+    if !crate::house::alone("cost::memory_does_not_grow_with_the_part") {
         return;
     }
     let house = house();
