@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::source::{Change, Source};
+use super::source::Source;
 use crate::client::{Line, Pacer, Payload};
 use crate::crc64::Digest;
 use crate::part::Piece;
@@ -111,18 +111,13 @@ impl<'a> PieceBody<'a> {
         Ok(read)
     }
 
-    /// No object is made of a file that changed under our hands: what was read, with these last bytes, is what is there.
+    /// What was read, with these last bytes, is what is there.
     fn check_source(&self, last: &[u8]) -> Result<()> {
-        let same = match self.source.change()? {
-            Change::None => true,
-            Change::Changed => false,
-            Change::Touched => {
-                let mut crc64 = self.crc64.clone();
-                crc64.write(last);
-                self.source.digest(self.piece, false, self.line)?.0 == crc64.sum()
-            }
-        };
-        if same { Ok(()) } else { Err(self.source.changed()) }
+        self.source.check_unchanged(|| {
+            let mut crc64 = self.crc64.clone();
+            crc64.write(last);
+            Ok(self.source.digest(self.piece, false, self.line)?.0 == crc64.sum())
+        })
     }
 }
 

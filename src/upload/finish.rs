@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use super::progress::RestartReason;
-use super::source::Change;
 use super::verify::claims;
 use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
@@ -40,17 +39,9 @@ impl Upload<'_, '_> {
 }
 
 impl Context<'_> {
-    /// No object is made of a file that changed under our hands.
     fn check_source(&self, session: &Session) -> Result<(), Stop> {
-        let same = match self.source.change()? {
-            Change::None => true,
-            Change::Changed => false,
-            Change::Touched => {
-                let claims = claims(&session.record.parts, &self.plan);
-                self.proven(&claims)?.len() == session.record.parts.len()
-            }
-        };
-        if same { Ok(()) } else { Err(Stop::Error(self.source.changed())) }
+        let parts = &session.record.parts;
+        self.source.check_unchanged(|| Ok(self.proven(&claims(parts, &self.plan))?.len() == parts.len()))
     }
 
     /// The object is there, and it must be the file.

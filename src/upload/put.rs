@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use super::body::PieceBody;
 use super::keeper::Found;
 use super::progress::ProgressEvent;
-use super::source::Change;
 use super::workers::{self, News};
 use super::{Context, Stop, Target, Upload, Uploaded};
 use crate::client::Failed;
@@ -63,8 +62,8 @@ impl Context<'_> {
         let begun = client.now();
         self.check_cancelled()?;
         // Of an empty file nothing is read that would notice.
-        if piece.size == 0 && self.source.change()? == Change::Changed {
-            return Err(Stop::Error(self.source.changed()));
+        if piece.size == 0 {
+            self.source.check_unchanged::<Stop>(|| Ok(true))?;
         }
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying)

@@ -157,10 +157,11 @@ impl Context<'_> {
                 return Ok(Reconciled::Parts);
             }
             Listing::Parts(listed) => {
-                let on_server = listed.iter().map(|part| part.number).collect::<BTreeSet<_>>().len();
+                // In a sequential upload what is there can't be replaced: all of it has to hold.
+                let must_hold = if self.settings.sequential { distinct(&listed) } else { 0 };
                 let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
                 held.append(self.proven(&claims)?);
-                if self.settings.sequential && held.len() < on_server {
+                if held.len() < must_hold {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
                 }
                 session.record.parts = held;
@@ -242,4 +243,8 @@ impl Context<'_> {
             }
         }
     }
+}
+
+fn distinct(listed: &[ListedPart]) -> usize {
+    listed.iter().map(|part| part.number).collect::<BTreeSet<_>>().len()
 }

@@ -43,7 +43,7 @@ pub(super) struct Identity {
 
 /// What became of the file since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+enum Change {
     None,
     /// Size and mtime are the same, yet something was done to the file.
     Touched,
@@ -73,7 +73,7 @@ impl Source {
     }
 
     /// Compares handle and path with what they were at the beginning.
-    pub(super) fn change(&self) -> Result<Change> {
+    fn change(&self) -> Result<Change> {
         let of = |metadata: io::Result<Metadata>| {
             Fingerprint::of(&metadata.map_err(|source| self.failed(source))?)
                 .map_err(|source| self.failed(source))
@@ -103,6 +103,19 @@ impl Source {
             !self.path.as_os_str().is_empty() && (path == self.path || same(real(path), real(&self.path)));
         let there = std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata));
         by_path || same(there.map(|there| there.place()), self.print.identity.map(|own| own.place()))
+    }
+
+    /// No object is made of a file that changed under our hands. Where only its bytes can tell, `proof` reads them.
+    pub(super) fn check_unchanged<E: From<Error>>(
+        &self,
+        proof: impl FnOnce() -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let same = match self.change()? {
+            Change::None => true,
+            Change::Changed => false,
+            Change::Touched => proof()?,
+        };
+        if same { Ok(()) } else { Err(self.changed().into()) }
     }
 
     pub(super) fn changed(&self) -> Error {
