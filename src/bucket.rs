@@ -32,7 +32,7 @@ impl Client {
             let rule = "is no bucket's name: give 3 to 63 lower-case letters, digits and, inside, hyphens";
             return Err(Error::option("bucket", format!("{name:?} {rule}")));
         }
-        if self.endpoint().already_names(name) {
+        if self.endpoint().is_bucket_domain_of(name) {
             let reason =
                 format!("{} names the bucket {name}: give the region's endpoint", self.endpoint().origin());
             return Err(Error::option("endpoint", reason));

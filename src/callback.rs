@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use crate::encoding::{base64, encoded};
+use crate::encoding::{base64_encode, percent_encode};
 use crate::{Error, Result};
 
 /// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
@@ -54,21 +54,30 @@ impl Callback {
     /// The `Host` header of the callback. Defaults to the URL's host. JavaScript, Ruby: `host`.
     #[must_use]
     pub fn host(self, host: impl Into<String>) -> Callback {
-        Callback { host: Some(host.into()), ..self }
+        Callback {
+            host: Some(host.into()),
+            ..self
+        }
     }
 
     /// The body's content type: `application/x-www-form-urlencoded` (OSS's default) or `application/json`. JavaScript:
     /// `contentType`; Ruby: `content_type`.
     #[must_use]
     pub fn body_type(self, body_type: impl Into<String>) -> Callback {
-        Callback { body_type: Some(body_type.into()), ..self }
+        Callback {
+            body_type: Some(body_type.into()),
+            ..self
+        }
     }
 
     /// Should OSS send the server name in the TLS handshake of an https callback? OSS's default is no. JavaScript:
     /// `callbackSNI`.
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
-        Callback { sni: Some(sni), ..self }
+        Callback {
+            sni: Some(sni),
+            ..self
+        }
     }
 
     /// A custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case. Go: `oss.CallbackVar`;
@@ -86,25 +95,42 @@ impl Callback {
             return wrong(format!("it has {} URLs; give 5 at most", urls.len()));
         }
         for url in urls {
-            let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            let host = url
+                .strip_prefix("http://")
+                .or_else(|| url.strip_prefix("https://"));
             if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
-                return wrong(format!("the URL {url:?} has to begin with http:// or https:// and a host"));
+                return wrong(format!(
+                    "the URL {url:?} has to begin with http:// or https:// and a host"
+                ));
             }
             if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return wrong(format!("the URL {url:?} has to be percent-encoded, a space as %20"));
+                return wrong(format!(
+                    "the URL {url:?} has to be percent-encoded, a space as %20"
+                ));
             }
         }
         if self.body.is_empty() {
-            return wrong("the body is empty; give one such as object=${object}&size=${size}".into());
+            return wrong(
+                "the body is empty; give one such as object=${object}&size=${size}".into(),
+            );
         }
         const BODY_TYPES: [&str; 2] = ["application/x-www-form-urlencoded", "application/json"];
-        if let Some(other) = self.body_type.as_deref().filter(|body_type| !BODY_TYPES.contains(body_type)) {
-            return wrong(format!("the body type {other:?} is not known; give {}", BODY_TYPES.join(" or ")));
+        if let Some(other) = self
+            .body_type
+            .as_deref()
+            .filter(|body_type| !BODY_TYPES.contains(body_type))
+        {
+            return wrong(format!(
+                "the body type {other:?} is not known; give {}",
+                BODY_TYPES.join(" or ")
+            ));
         }
         for (name, _) in &self.vars {
             let known = name.strip_prefix("x:").is_some_and(|rest| !rest.is_empty());
             if !known || name.chars().any(char::is_uppercase) {
-                return wrong(format!("the variable {name:?} has to begin with x: and to be in lower case"));
+                return wrong(format!(
+                    "the variable {name:?} has to begin with x: and to be in lower case"
+                ));
             }
         }
         Ok(())
@@ -112,36 +138,45 @@ impl Callback {
 
     /// The value of `x-oss-callback`.
     pub(crate) fn header(&self) -> String {
-        let url = self.url.split(';').map(|url| self.with_query(url)).collect::<Vec<_>>().join(";");
+        let url = self
+            .url
+            .split(';')
+            .map(|url| self.with_query(url))
+            .collect::<Vec<_>>()
+            .join(";");
         let mut json = Json::new();
-        json.text("callbackUrl", &url);
-        json.text("callbackBody", &self.body);
+        json.push_str("callbackUrl", &url);
+        json.push_str("callbackBody", &self.body);
         if let Some(body_type) = &self.body_type {
-            json.text("callbackBodyType", body_type);
+            json.push_str("callbackBodyType", body_type);
         }
         if let Some(host) = &self.host {
-            json.text("callbackHost", host);
+            json.push_str("callbackHost", host);
         }
         if let Some(sni) = self.sni {
-            json.literal("callbackSNI", if sni { "true" } else { "false" });
+            json.push_raw("callbackSNI", if sni { "true" } else { "false" });
         }
-        base64(json.finish())
+        base64_encode(json.finish())
     }
 
     /// The value of `x-oss-callback-var`.
     pub(crate) fn vars_header(&self) -> Option<String> {
         let mut json = Json::new();
         for (name, value) in &self.vars {
-            json.text(name, value);
+            json.push_str(name, value);
         }
-        (!self.vars.is_empty()).then(|| base64(json.finish()))
+        (!self.vars.is_empty()).then(|| base64_encode(json.finish()))
     }
 
     fn with_query(&self, url: &str) -> String {
         let mut url = url.to_owned();
         for (name, value) in &self.query {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&format!("{}={}", encoded(name), encoded(value)));
+            url.push_str(&format!(
+                "{}={}",
+                percent_encode(name),
+                percent_encode(value)
+            ));
         }
         url
     }
@@ -155,13 +190,13 @@ impl Json {
         Json(String::new())
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    fn push_str(&mut self, name: &str, value: &str) {
         let mut quoted = String::with_capacity(value.len() + 2);
         quote(&mut quoted, value);
-        self.literal(name, &quoted);
+        self.push_raw(name, &quoted);
     }
 
-    fn literal(&mut self, name: &str, value: &str) {
+    fn push_raw(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         quote(&mut self.0, name);
         self.0.push(':');
@@ -179,7 +214,9 @@ fn quote(out: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
-            '\u{0}'..='\u{1f}' => write!(out, "\\u{:04x}", u32::from(character)).expect("a String takes all"),
+            '\u{0}'..='\u{1f}' => {
+                write!(out, "\\u{:04x}", u32::from(character)).expect("a String takes all")
+            }
             _ => out.push(character),
         }
     }
@@ -189,7 +226,7 @@ fn quote(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::from_base64;
+    use crate::encoding::base64_decode;
 
     #[test]
     fn the_header_that_ruby_sends() {
@@ -205,22 +242,31 @@ mod tests {
              mNvZGVkIiwiY2FsbGJhY2tIb3N0Ijoic2VydmVyLmNvbSJ9"
         );
         let callback = callback.var("x:var1", "value1").var("x:var2", "value2");
-        assert_eq!(callback.vars_header().unwrap(), "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ==");
+        assert_eq!(
+            callback.vars_header().unwrap(),
+            "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ=="
+        );
     }
 
     #[test]
     fn json_is_escaped() {
         let mut json = Json::new();
-        json.text("a", "\"\\\n\u{1}é中");
-        json.literal("b", "true");
-        assert_eq!(json.finish(), "{\"a\":\"\\\"\\\\\\u000a\\u0001é中\",\"b\":true}");
+        json.push_str("a", "\"\\\n\u{1}é中");
+        json.push_raw("b", "true");
+        assert_eq!(
+            json.finish(),
+            "{\"a\":\"\\\"\\\\\\u000a\\u0001é中\",\"b\":true}"
+        );
     }
 
     #[test]
     fn every_url_of_a_list_gets_the_query() {
         let callback = Callback::new("http://a/x;https://b/y?z=1", "b").query("q", "1 2");
-        let json = String::from_utf8(from_base64(&callback.header()).unwrap()).unwrap();
-        assert!(json.contains("\"http://a/x?q=1%202;https://b/y?z=1&q=1%202\""), "{json}");
+        let json = String::from_utf8(base64_decode(&callback.header()).unwrap()).unwrap();
+        assert!(
+            json.contains("\"http://a/x?q=1%202;https://b/y?z=1&q=1%202\""),
+            "{json}"
+        );
     }
 
     #[test]

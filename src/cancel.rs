@@ -53,7 +53,10 @@ impl CancelToken {
         if self.is_cancelled() {
             hook();
         }
-        Registration { token: self.clone(), id }
+        Registration {
+            token: self.clone(),
+            id,
+        }
     }
 
     fn hooks(&self) -> MutexGuard<'_, Vec<(u64, Hook)>> {
@@ -63,7 +66,9 @@ impl CancelToken {
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+        f.debug_struct("CancelToken")
+            .field("cancelled", &self.is_cancelled())
+            .finish()
     }
 }
 

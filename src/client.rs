@@ -20,9 +20,9 @@ pub(crate) use switch::Switch;
 pub(crate) use ticker::Ticker;
 
 use crate::credentials::{Credentials, ProvideCredentials};
-use crate::dates;
+use crate::time;
 use crate::endpoint::Endpoint;
-use crate::protocol::failure::Failure;
+use crate::protocol::error_response::ErrorResponse;
 use crate::protocol::request::{Request, Response};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign;
@@ -117,8 +117,8 @@ impl Client {
     }
 
     /// Sets our clock by the server's `Date`, or by what its error says. False where neither can be read.
-    fn fix_clock(&self, response: &Response, failure: &Failure) -> bool {
-        let in_error = || failure.server_time.as_deref().and_then(dates::parse_rfc3339);
+    fn fix_clock(&self, response: &Response, failure: &ErrorResponse) -> bool {
+        let in_error = || failure.server_time.as_deref().and_then(time::parse_rfc3339);
         let Some(theirs) = response.date().or_else(in_error) else { return false };
         let skew = match theirs.duration_since(SystemTime::now()) {
             Ok(ahead) => ahead.as_secs().cast_signed(),

@@ -23,11 +23,11 @@ mod callback;
 mod cancel;
 mod crc64;
 mod credentials;
-mod dates;
+mod time;
 mod encoding;
 mod endpoint;
 mod error;
-mod md5sum;
+mod md5_digest;
 mod part;
 
 #[cfg(any(doc, doctest))]

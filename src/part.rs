@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use crate::crc64;
+
 /// Bytes in the smallest part that OSS accepts, the last one excepted: 100 KiB. OSS API: CompleteMultipartUpload.
 pub const PART_SIZE_MIN: u64 = 100 * 1024;
 /// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB. OSS API: UploadPart,
@@ -8,6 +10,9 @@ pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
 /// How many parts an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
 
+/// An ETag of OSS has 32 to 40 characters; a longer one than this is not an ETag.
+const ETAG_BYTES_MAX: usize = 256;
+
 /// Bytes for each part of a file of `size` bytes: `preferred`, or as many more as it takes for the file to fit into
 /// [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
 ///
@@ -15,21 +20,36 @@ pub const PARTS_MAX: u64 = 10_000;
 /// the file grows. Python: `determine_part_size`.
 #[must_use]
 pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
-    preferred.max(size.div_ceil(PARTS_MAX)).clamp(PART_SIZE_MIN, PART_SIZE_MAX)
+    preferred
+        .max(size.div_ceil(PARTS_MAX))
+        .clamp(PART_SIZE_MIN, PART_SIZE_MAX)
 }
 
-/// A part's place in the file.
+/// The bytes of the file that become one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// 1-based, as OSS counts.
+pub(crate) struct PartRange {
+    /// 1-based, as in OSS.
     pub(crate) number: u32,
-    /// Bytes from the file's beginning.
+    /// Bytes from the beginning of the file.
     pub(crate) offset: u64,
     /// Bytes.
     pub(crate) size: u64,
 }
 
-impl Piece {
+impl PartRange {
+    /// The range of part `number` of a file of `file_size` bytes in parts of `part_size`; `None` if the file has no
+    /// such part.
+    pub(crate) fn new(number: u32, file_size: u64, part_size: u64) -> Option<PartRange> {
+        let offset = u64::from(number.checked_sub(1)?).checked_mul(part_size)?;
+        let left = file_size.checked_sub(offset)?;
+        let size = left.min(part_size);
+        (size > 0).then_some(PartRange {
+            number,
+            offset,
+            size,
+        })
+    }
+
     pub(crate) fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.size
     }
@@ -37,32 +57,36 @@ impl Piece {
 
 /// A part that OSS has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct UploadedPart {
     pub(crate) number: u32,
-    /// As OSS gave it, without the quotes.
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Normalized by [`normalize_etag`].
     pub(crate) etag: Box<str>,
-    /// Of the local bytes; OSS's own is equal whenever OSS told it.
+    /// Of the local bytes; OSS's own is equal wherever OSS reported one.
     pub(crate) crc64: u64,
 }
 
-/// Parts by number. A list, as small as it can be: 10,000 parts are the most that an upload has to remember. They come nearly in
-/// order.
+/// Uploaded parts, sorted by number.
+///
+/// A sorted list takes the least memory, and parts are acknowledged nearly in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parts(Vec<Part>);
+pub(crate) struct UploadedParts(Vec<UploadedPart>);
 
-impl Parts {
-    pub(crate) fn insert(&mut self, part: Part) {
-        match self.place(part.number) {
+impl UploadedParts {
+    /// Adds a part, or replaces the one of the same number.
+    pub(crate) fn insert(&mut self, part: UploadedPart) {
+        match self.position(part.number) {
             Ok(at) => self.0[at] = part,
             Err(at) => self.0.insert(at, part),
         }
     }
 
-    pub(crate) fn get(&self, number: u32) -> Option<&Part> {
-        self.place(number).ok().map(|at| &self.0[at])
+    pub(crate) fn get(&self, number: u32) -> Option<&UploadedPart> {
+        self.position(number).ok().map(|at| &self.0[at])
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Part> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &UploadedPart> {
         self.0.iter()
     }
 
@@ -70,30 +94,57 @@ impl Parts {
         self.0.len()
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Part) -> bool) {
+    /// The bytes of all parts together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|part| part.size).sum()
+    }
+
+    /// The CRC-64 of all parts in their order.
+    pub(crate) fn crc64(&self) -> u64 {
+        crc64::combine(self.0.iter().map(|part| (part.crc64, part.size)))
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&UploadedPart) -> bool) {
         self.0.retain(keep);
     }
 
-    pub(crate) fn append(&mut self, others: Parts) {
+    pub(crate) fn append(&mut self, others: UploadedParts) {
         others.0.into_iter().for_each(|part| self.insert(part));
     }
 
-    fn place(&self, number: u32) -> Result<usize, usize> {
+    fn position(&self, number: u32) -> Result<usize, usize> {
         self.0.binary_search_by_key(&number, |part| part.number)
     }
 }
 
-impl FromIterator<Part> for Parts {
-    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Parts {
-        let mut all = Parts::default();
+impl FromIterator<UploadedPart> for UploadedParts {
+    fn from_iter<I: IntoIterator<Item = UploadedPart>>(parts: I) -> UploadedParts {
+        let mut all = UploadedParts::default();
         parts.into_iter().for_each(|part| all.insert(part));
         all
     }
 }
 
-/// An ETag without its quotes, for comparing and for keeping.
-pub(crate) fn unquoted(etag: &str) -> &str {
-    etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag)
+/// Removes the quotes around an ETag, and the mark of a weak one.
+pub(crate) fn strip_quotes(etag: &str) -> &str {
+    let etag = etag.trim();
+    let etag = etag
+        .strip_prefix("W/")
+        .or_else(|| etag.strip_prefix("w/"))
+        .unwrap_or(etag);
+    etag.strip_prefix('"')
+        .and_then(|etag| etag.strip_suffix('"'))
+        .unwrap_or(etag)
+}
+
+/// The one form in which ETags are kept, compared and sent; `None` if nothing is left of it, or if it contains
+/// something other than visible ASCII.
+pub(crate) fn normalize_etag(etag: &str) -> Option<&str> {
+    let etag = strip_quotes(etag);
+    let valid = !etag.is_empty()
+        && etag.len() <= ETAG_BYTES_MAX
+        && etag.bytes().all(|byte| byte.is_ascii_graphic());
+    valid.then_some(etag)
 }
 
 #[cfg(test)]
@@ -101,25 +152,76 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_stand_in_order_and_once() {
-        let part = |number, crc64| Part { number, etag: "E".into(), crc64 };
-        let mut parts: Parts = [2, 1, 3, 2].into_iter().map(|number| part(number, 0)).collect();
+    fn uploaded_parts_are_sorted_and_unique() {
+        let part = |number, crc64| UploadedPart {
+            number,
+            size: 10,
+            etag: "E".into(),
+            crc64,
+        };
+        let mut parts: UploadedParts = [2, 1, 3, 2]
+            .into_iter()
+            .map(|number| part(number, 0))
+            .collect();
         parts.append([part(3, 9)].into_iter().collect());
         assert_eq!(
-            parts.iter().map(|part| (part.number, part.crc64)).collect::<Vec<_>>(),
+            parts
+                .iter()
+                .map(|part| (part.number, part.crc64))
+                .collect::<Vec<_>>(),
             [(1, 0), (2, 0), (3, 9)]
         );
+        assert_eq!(parts.bytes(), 30);
         parts.retain(|part| part.number != 2);
-        assert_eq!((parts.len(), parts.get(2), parts.get(3)), (2, None, Some(&part(3, 9))));
+        assert_eq!(
+            (parts.len(), parts.get(2), parts.get(3)),
+            (2, None, Some(&part(3, 9)))
+        );
     }
 
     #[test]
-    fn a_part_size_that_fits() {
+    fn part_size_fits_the_file() {
         const MIB: u64 = 1 << 20;
         assert_eq!(determine_part_size(0, 0), PART_SIZE_MIN);
         assert_eq!(determine_part_size(80_000 * MIB, 8 * MIB), 8 * MIB);
         assert_eq!(determine_part_size(80_000 * MIB + 1, 8 * MIB), 8 * MIB + 1);
-        assert_eq!(determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB), PART_SIZE_MAX);
+        assert_eq!(
+            determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB),
+            PART_SIZE_MAX
+        );
         assert_eq!(determine_part_size(u64::MAX, u64::MAX), PART_SIZE_MAX);
+    }
+
+    #[test]
+    fn part_range_stays_within_the_file() {
+        let range =
+            |number| PartRange::new(number, 250, 100).map(|range| (range.offset, range.size));
+        assert_eq!(
+            [range(1), range(2), range(3)],
+            [Some((0, 100)), Some((100, 100)), Some((200, 50))]
+        );
+        assert_eq!([range(0), range(4), range(u32::MAX)], [None; 3]);
+        assert_eq!(PartRange::new(3, 200, 100), None);
+        assert_eq!(PartRange::new(1, 1, 0), None);
+        assert_eq!(PartRange::new(u32::MAX, u64::MAX, u64::MAX), None);
+    }
+
+    #[test]
+    fn etag_has_one_normal_form() {
+        for etag in ["AB", "\"AB\"", "W/\"AB\"", "w/\"AB\"", " \"AB\" ", "W/AB"] {
+            assert_eq!(normalize_etag(etag), Some("AB"), "{etag}");
+        }
+        for wrong in [
+            "",
+            "\"\"",
+            "W/\"\"",
+            "a b",
+            "\"a\u{202e}b\"",
+            "a\nb",
+            &"x".repeat(257),
+        ] {
+            assert_eq!(normalize_etag(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(strip_quotes("\"AB"), "\"AB");
     }
 }

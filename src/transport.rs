@@ -11,7 +11,7 @@ use ureq::{Agent, AsSendBody, SendBody, Timeout};
 
 pub(crate) use proxy::ProxyChoice;
 
-use crate::dates;
+use crate::time;
 use crate::error::is_final;
 use crate::protocol::request::{Header, Method, Response};
 use crate::{Error, Result};
@@ -273,7 +273,7 @@ fn is_lookup_failure(error: &io::Error) -> bool {
 /// The error in words that a person can act on.
 fn readable(error: ureq::Error, patience: Duration) -> io::Error {
     let whole = if patience.as_secs() > 0 { Duration::from_secs(patience.as_secs()) } else { patience };
-    let patience = dates::in_words(whole);
+    let patience = time::humanize(whole);
     let timed_out = |what: String| io::Error::new(io::ErrorKind::TimedOut, what);
     let unknown_host = || io::Error::new(io::ErrorKind::NotFound, "the host name is not known");
     match error {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Client, Shared, Signer};
-use crate::credentials::{Credentials, NoCredentials, ProvideCredentials};
-use crate::endpoint::{Endpoint, is_region};
+use crate::credentials::{Credentials, InvalidCredentials, ProvideCredentials};
+use crate::endpoint::{Endpoint, is_region_id};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
 use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, UreqFactory};
@@ -208,7 +208,7 @@ impl ClientBuilder {
         let factory = UreqFactory::new(&self.transport, &endpoint.origin())?;
         let Some(credentials) = self.credentials else {
             return Err(Error::Credentials {
-                source: NoCredentials("none were given: ClientBuilder::credentials takes them".into()).into(),
+                source: InvalidCredentials("none were given: ClientBuilder::credentials takes them".into()).into(),
             });
         };
         let shared = Shared {
@@ -240,7 +240,7 @@ fn region(given: Option<&str>, endpoint: &Endpoint) -> Result<String> {
             )
         })?,
     };
-    if !is_region(region) {
+    if !is_region_id(region) {
         return Err(Error::option(
             "region",
             format!("{region:?} is no region's id: give one such as \"cn-hangzhou\""),

@@ -6,10 +6,10 @@ use super::switch::{Flow, Switch};
 use super::{Client, Pacer};
 use crate::Error;
 use crate::credentials::Credentials;
-use crate::protocol::failure::{self, Failure};
+use crate::protocol::error_response::{self, ErrorResponse};
 use crate::protocol::request::{Request, Response};
-use crate::protocol::retry::{Verdict, retry_after, verdict};
-use crate::protocol::{Parsed, Untrusted};
+use crate::protocol::retry::{RetryDecision, retry_after, classify};
+use crate::protocol::{InvalidResponse, ParseResult};
 use crate::transport::{TransportError, Wire};
 
 /// How much of a body may still be in the socket's buffers when the last write returns: bytes.
@@ -65,8 +65,8 @@ pub(crate) struct Refusal {
 enum Setback {
     Local(Error),
     Transport(TransportError),
-    Refused(Response, Box<Failure>),
-    Untrusted(Response, Untrusted),
+    Refused(Response, Box<ErrorResponse>),
+    Untrusted(Response, InvalidResponse),
 }
 
 /// What one call remembers from attempt to attempt.
@@ -115,7 +115,7 @@ impl Line {
         &self,
         request: &Request,
         payload: &mut P,
-        accept: impl Fn(&Response, &P) -> Parsed<T>,
+        accept: impl Fn(&Response, &P) -> ParseResult<T>,
     ) -> Result<T, Failed> {
         let mut tries = Tries::default();
         loop {
@@ -177,13 +177,13 @@ impl Line {
         let callback = request.headers.iter().any(|(name, _)| name == "x-oss-callback");
         let accepted = match response.status {
             203 if callback => false,
-            200..=299 => callback || !failure::hides_in(&response),
+            200..=299 => callback || !error_response::has_error_body(&response),
             _ => false,
         };
         if accepted {
             return Ok(response);
         }
-        let failure = failure::parse(request, &response, tries.made);
+        let failure = error_response::parse(request, &response, tries.made);
         Err(Setback::Refused(response, Box::new(failure)))
     }
 
@@ -233,12 +233,12 @@ impl Line {
             Setback::Transport(_) | Setback::Untrusted(..) => later(None),
             // Somebody on the way does not know how to be asked.
             Setback::Refused(_, failure) if failure.service.status == 417 && tries.asked_in_vain => at_once,
-            Setback::Refused(response, failure) => match verdict(failure) {
-                Verdict::Again => later(retry_after(response.header("retry-after"), self.client.now())),
-                Verdict::FixClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
+            Setback::Refused(response, failure) => match classify(failure) {
+                RetryDecision::Backoff => later(retry_after(response.header("retry-after"), self.client.now())),
+                RetryDecision::SyncClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
                     at_once.filter(|_| self.client.fix_clock(response, failure))
                 }
-                Verdict::RenewCredentials if !std::mem::replace(&mut tries.renewed, true) => {
+                RetryDecision::RefreshCredentials if !std::mem::replace(&mut tries.renewed, true) => {
                     at_once.filter(|_| self.has_other_credentials(tries))
                 }
                 _ => None,
@@ -314,7 +314,7 @@ impl Setback {
             Setback::Local(error) => error.to_string(),
             Setback::Transport(error) => error.source.to_string(),
             Setback::Refused(_, failure) => format!("{} {}", failure.service.status, failure.service.code),
-            Setback::Untrusted(_, Untrusted(reason)) => reason.clone(),
+            Setback::Untrusted(_, InvalidResponse(reason)) => reason.clone(),
         }
     }
 
@@ -332,7 +332,7 @@ impl Setback {
                 refusal = Some(Box::new(Refusal { response, part_etag: failure.part_etag }));
                 Error::Service(Box::new(failure.service))
             }
-            Setback::Untrusted(response, Untrusted(reason)) => Error::Response {
+            Setback::Untrusted(response, InvalidResponse(reason)) => Error::Response {
                 operation: request.operation(),
                 reason: reason.chars().take(REASON_CHARS_MAX).collect(),
                 request_id: response.request_id().map(str::to_owned),

@@ -8,7 +8,7 @@ use advice::Then;
 pub(crate) use advice::is_final;
 
 use crate::Uploaded;
-use crate::credentials::NoCredentials;
+use crate::credentials::InvalidCredentials;
 
 /// What went wrong, one variant for each party that has to act.
 ///
@@ -161,7 +161,7 @@ impl Error {
             Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
             Error::Service(service) => service.is_temporary(),
             // What no key can be, or nothing at all.
-            Error::Credentials { source } => !source.is::<NoCredentials>(),
+            Error::Credentials { source } => !source.is::<InvalidCredentials>(),
             Error::Transport { source, .. } => !is_final(source),
             Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
             _ => true,

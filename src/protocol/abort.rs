@@ -1,6 +1,6 @@
 //! AbortMultipartUpload (OSS documentation of that name). It answers 204 and nothing else.
 
-use super::Parsed;
+use super::ParseResult;
 use super::request::{Header, Method, Request, Response};
 
 pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Header]) -> Request {
@@ -10,7 +10,7 @@ pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Heade
 }
 
 /// Anything else that claims success is not OSS's answer.
-pub(crate) fn parse(response: &Response) -> Parsed<()> {
+pub(crate) fn parse(response: &Response) -> ParseResult<()> {
     match response.status {
         204 => Ok(()),
         other => Err(format!("its status is {other} where 204 belongs").into()),

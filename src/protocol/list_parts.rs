@@ -1,8 +1,8 @@
 //! ListParts (OSS documentation of that name).
 
 use super::request::{Header, Method, Request, Response};
-use super::{Parsed, xml};
-use crate::part::unquoted;
+use super::{ParseResult, xml};
+use crate::part::strip_quotes;
 
 /// A part as the server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,13 @@ pub(crate) struct Page {
     pub(crate) next: Option<u32>,
 }
 
-pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, marker: u32, headers: &[Header]) -> Request {
+pub(crate) fn request(
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+    marker: u32,
+    headers: &[Header],
+) -> Request {
     Request::new("ListParts", Method::Get, bucket, key)
         .query("uploadId", upload_id)
         .query("max-parts", 1000)
@@ -28,7 +34,7 @@ pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, marker: u32, hea
         .headers(headers)
 }
 
-pub(crate) fn parse(response: &Response, marker: u32) -> Parsed<Page> {
+pub(crate) fn parse(response: &Response, marker: u32) -> ParseResult<Page> {
     let result = xml::parse(&response.body, "ListPartsResult")?;
     let mut parts = Vec::new();
     for part in result.all("Part") {
@@ -37,7 +43,7 @@ pub(crate) fn parse(response: &Response, marker: u32) -> Parsed<Page> {
             number: number("PartNumber")
                 .and_then(|n| u32::try_from(n).ok())
                 .ok_or("a part has no PartNumber")?,
-            etag: unquoted(part.text("ETag").ok_or("a part has no ETag")?).to_owned(),
+            etag: strip_quotes(part.text("ETag").ok_or("a part has no ETag")?).to_owned(),
             size: number("Size").ok_or("a part has no Size")?,
             crc64: number("HashCrc64ecma"),
         };
@@ -45,7 +51,9 @@ pub(crate) fn parse(response: &Response, marker: u32) -> Parsed<Page> {
     }
     let next = match result.text("IsTruncated") {
         Some("true") => {
-            let next = result.text("NextPartNumberMarker").and_then(|text| text.parse().ok());
+            let next = result
+                .text("NextPartNumberMarker")
+                .and_then(|text| text.parse().ok());
             Some(
                 next.filter(|next| *next > marker)
                     .ok_or("it is truncated and does not say where to go on")?,
@@ -60,8 +68,15 @@ pub(crate) fn parse(response: &Response, marker: u32) -> Parsed<Page> {
 mod tests {
     use super::*;
 
-    fn page(body: &str, marker: u32) -> Parsed<Page> {
-        parse(&Response { status: 200, body: body.into(), ..Response::default() }, marker)
+    fn page(body: &str, marker: u32) -> ParseResult<Page> {
+        parse(
+            &Response {
+                status: 200,
+                body: body.into(),
+                ..Response::default()
+            },
+            marker,
+        )
     }
 
     #[test]
@@ -70,11 +85,18 @@ mod tests {
             <IsTruncated>true</IsTruncated><Part><PartNumber>1</PartNumber><LastModified>2012-02-23T07:01:34.000Z</LastModified>\
             <ETag>&quot;AB&quot;</ETag><HashCrc64ecma>18446744073709551615</HashCrc64ecma><Size>6291456</Size></Part>\
             <Part><PartNumber>5</PartNumber><ETag>CD</ETag><Size>1</Size></Part></ListPartsResult>";
-        let Ok(page) = page(body, 0) else { panic!("not read") };
+        let Ok(page) = page(body, 0) else {
+            panic!("not read")
+        };
         assert_eq!(page.next, Some(5));
         assert_eq!(
             page.parts[0],
-            ListedPart { number: 1, etag: "AB".into(), size: 6_291_456, crc64: Some(u64::MAX) }
+            ListedPart {
+                number: 1,
+                etag: "AB".into(),
+                size: 6_291_456,
+                crc64: Some(u64::MAX)
+            }
         );
         assert_eq!(page.parts[1].crc64, None);
     }
@@ -84,7 +106,13 @@ mod tests {
         let body = "<ListPartsResult><NextPartNumberMarker>5</NextPartNumberMarker><IsTruncated>true</IsTruncated></ListPartsResult>";
         assert!(page(body, 4).is_ok());
         assert!(page(body, 5).is_err());
-        assert!(page("<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>", 0).is_err());
+        assert!(
+            page(
+                "<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>",
+                0
+            )
+            .is_err()
+        );
         assert!(page("<ListPartsResult><Part></Part></ListPartsResult>", 0).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod complete;
-pub(crate) mod failure;
+pub(crate) mod error_response;
 pub(crate) mod head_object;
 pub(crate) mod initiate;
 pub(crate) mod list_parts;
@@ -14,12 +14,12 @@ pub(crate) mod upload_part;
 mod xml;
 
 /// Why an answer that claims success is not accepted.
-pub(crate) struct Untrusted(pub(crate) String);
+pub(crate) struct InvalidResponse(pub(crate) String);
 
-pub(crate) type Parsed<T> = Result<T, Untrusted>;
+pub(crate) type ParseResult<T> = Result<T, InvalidResponse>;
 
-impl<T: Into<String>> From<T> for Untrusted {
-    fn from(reason: T) -> Untrusted {
-        Untrusted(reason.into())
+impl<T: Into<String>> From<T> for InvalidResponse {
+    fn from(reason: T) -> InvalidResponse {
+        InvalidResponse(reason.into())
     }
 }

@@ -2,10 +2,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
 
-use super::Parsed;
-use crate::dates;
-use crate::encoding::{encoded, encoded_path};
+use super::ParseResult;
+use crate::encoding::{percent_encode, percent_encode_path};
 use crate::error::{Operation, printable};
+use crate::time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -75,16 +75,24 @@ impl Request {
     }
 
     pub(crate) fn encoded_key(&self) -> Cow<'_, str> {
-        encoded_path(&self.key)
+        percent_encode_path(&self.key)
     }
 
     pub(crate) fn encoded_query(&self) -> String {
-        join(self.query.iter().map(|(name, value)| (encoded(name), encoded(value))))
+        encode_query_pairs(
+            self.query
+                .iter()
+                .map(|(name, value)| (percent_encode(name), percent_encode(value))),
+        )
     }
 
     /// For errors.
     pub(crate) fn operation(&self) -> Operation {
-        Operation::new(self.operation, self.part, format!("oss://{}/{}", self.bucket, printable(&self.key)))
+        Operation::new(
+            self.operation,
+            self.part,
+            format!("oss://{}/{}", self.bucket, printable(&self.key)),
+        )
     }
 }
 
@@ -96,7 +104,7 @@ impl fmt::Display for Request {
 }
 
 /// `name=value&name`, in the order given.
-pub(crate) fn join<T: AsRef<str>>(pairs: impl Iterator<Item = (T, T)>) -> String {
+pub(crate) fn encode_query_pairs<T: AsRef<str>>(pairs: impl Iterator<Item = (T, T)>) -> String {
     let mut joined = String::new();
     for (name, value) in pairs {
         if !joined.is_empty() {
@@ -122,7 +130,10 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
@@ -131,12 +142,15 @@ impl Response {
 
     /// The server's clock.
     pub(crate) fn date(&self) -> Option<SystemTime> {
-        self.header("date").and_then(dates::parse_http)
+        self.header("date").and_then(time::parse_http_date)
     }
 
     /// What OSS says the CRC-64 of the stored bytes is; 0 is a value like any other.
-    pub(crate) fn crc64(&self) -> Parsed<Option<u64>> {
-        match self.header("x-oss-hash-crc64ecma").map(|text| text.trim().parse()) {
+    pub(crate) fn crc64(&self) -> ParseResult<Option<u64>> {
+        match self
+            .header("x-oss-hash-crc64ecma")
+            .map(|text| text.trim().parse())
+        {
             None => Ok(None),
             Some(Ok(crc64)) => Ok(Some(crc64)),
             Some(Err(_)) => Err("its CRC-64 is not a number".into()),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::failure::Failure;
-use crate::dates;
+use super::error_response::ErrorResponse;
+use crate::time;
 
 /// How often a request is tried, and how long to wait in between: full-jitter exponential backoff, that is, a
 /// random share of `base_delay` × 2ⁿ, at most `max_delay`.
@@ -38,7 +38,10 @@ impl RetryPolicy {
     /// Sets [`max_attempts`](RetryPolicy::max_attempts).
     #[must_use]
     pub fn max_attempts(self, max_attempts: u32) -> RetryPolicy {
-        RetryPolicy { max_attempts, ..self }
+        RetryPolicy {
+            max_attempts,
+            ..self
+        }
     }
 
     /// Sets [`base_delay`](RetryPolicy::base_delay).
@@ -54,42 +57,52 @@ impl RetryPolicy {
     }
 
     /// The wait after attempt `attempt` (1-based); `random` is in 0.0..1.0.
-    pub(crate) fn delay(&self, attempt: u32, random: f64, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn delay(
+        &self,
+        attempt: u32,
+        random: f64,
+        retry_after: Option<Duration>,
+    ) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
-        let ceiling = self.base_delay.saturating_mul(1 << doublings).min(self.max_delay);
+        let ceiling = self
+            .base_delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay);
         let jittered = ceiling.mul_f64(random);
         retry_after.map_or(jittered, |wanted| wanted.min(self.max_delay).max(jittered))
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The server is in trouble, or busy: wait, then try again.
-    Again,
-    /// The clocks differ: correct ours and try again at once.
-    FixClock,
-    /// The token is not good any more: ask the provider and try again at once.
-    RenewCredentials,
-    /// It would fail again.
-    Final,
+pub(crate) enum RetryDecision {
+    /// Wait, then retry.
+    Backoff,
+    /// The clocks differ: synchronize ours and retry immediately.
+    SyncClock,
+    /// The security token is no longer valid: ask the provider and retry immediately.
+    RefreshCredentials,
+    /// A retry would fail in the same way.
+    GiveUp,
 }
 
-pub(crate) fn verdict(failure: &Failure) -> Verdict {
+pub(crate) fn classify(failure: &ErrorResponse) -> RetryDecision {
     let service = &failure.service;
     match (service.status, service.code.as_str()) {
-        (_, "RequestTimeTooSkewed") => Verdict::FixClock,
-        (400, "InvalidArgument") if service.message.contains("Invalid signing date") => Verdict::FixClock,
-        (_, "SecurityTokenExpired" | "InvalidSecurityToken") => Verdict::RenewCredentials,
-        (_, "CallbackFailed") => Verdict::Final,
-        (408 | 429, _) => Verdict::Again,
+        (_, "RequestTimeTooSkewed") => RetryDecision::SyncClock,
+        (400, "InvalidArgument") if service.message.contains("Invalid signing date") => {
+            RetryDecision::SyncClock
+        }
+        (_, "SecurityTokenExpired" | "InvalidSecurityToken") => RetryDecision::RefreshCredentials,
+        (_, "CallbackFailed") => RetryDecision::GiveUp,
+        (408 | 429, _) => RetryDecision::Backoff,
         // The body was damaged on its way; it is read anew.
-        (400, "InvalidDigest") => Verdict::Again,
+        (400, "InvalidDigest") => RetryDecision::Backoff,
         // A 200 that hides an error: the code alone says what it is.
-        (200, "InternalError" | "ServiceUnavailable" | "RequestTimeout") => Verdict::Again,
+        (200, "InternalError" | "ServiceUnavailable" | "RequestTimeout") => RetryDecision::Backoff,
         // Not implemented: waiting does not help.
-        (501, _) => Verdict::Final,
-        (status, _) if status >= 500 => Verdict::Again,
-        _ => Verdict::Final,
+        (501, _) => RetryDecision::GiveUp,
+        (status, _) if status >= 500 => RetryDecision::Backoff,
+        _ => RetryDecision::GiveUp,
     }
 }
 
@@ -98,7 +111,7 @@ pub(crate) fn retry_after(value: Option<&str>, now: SystemTime) -> Option<Durati
     let value = value?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => dates::parse_http(value)?.duration_since(now).ok(),
+        Err(_) => time::parse_http_date(value)?.duration_since(now).ok(),
     }
 }
 
@@ -107,30 +120,61 @@ mod tests {
     use super::*;
     use crate::error::ServiceError;
 
-    fn judged(status: u16, code: &str, message: &str) -> Verdict {
-        let service =
-            ServiceError { status, code: code.into(), message: message.into(), ..ServiceError::default() };
-        verdict(&Failure { service, server_time: None, part_etag: None })
+    fn judged(status: u16, code: &str, message: &str) -> RetryDecision {
+        let service = ServiceError {
+            status,
+            code: code.into(),
+            message: message.into(),
+            ..ServiceError::default()
+        };
+        classify(&ErrorResponse {
+            service,
+            server_time: None,
+            part_etag: None,
+        })
     }
 
     #[test]
     fn what_is_tried_again() {
         for status in [408, 429, 500, 502, 503, 504, 599] {
-            assert_eq!(judged(status, "BadErrorResponse", ""), Verdict::Again, "{status}");
+            assert_eq!(
+                judged(status, "BadErrorResponse", ""),
+                RetryDecision::Backoff,
+                "{status}"
+            );
         }
         for status in [301, 307, 400, 401, 403, 404, 405, 409, 411, 413] {
-            assert_eq!(judged(status, "Whatever", ""), Verdict::Final, "{status}");
+            assert_eq!(
+                judged(status, "Whatever", ""),
+                RetryDecision::GiveUp,
+                "{status}"
+            );
         }
-        assert_eq!(judged(400, "InvalidDigest", ""), Verdict::Again);
-        assert_eq!(judged(203, "CallbackFailed", ""), Verdict::Final);
-        assert_eq!(judged(200, "InternalError", ""), Verdict::Again);
-        assert_eq!(judged(200, "AccessDenied", ""), Verdict::Final);
-        assert_eq!(judged(403, "RequestTimeTooSkewed", ""), Verdict::FixClock);
+        assert_eq!(judged(400, "InvalidDigest", ""), RetryDecision::Backoff);
+        assert_eq!(judged(203, "CallbackFailed", ""), RetryDecision::GiveUp);
+        assert_eq!(judged(200, "InternalError", ""), RetryDecision::Backoff);
+        assert_eq!(judged(200, "AccessDenied", ""), RetryDecision::GiveUp);
+        assert_eq!(
+            judged(403, "RequestTimeTooSkewed", ""),
+            RetryDecision::SyncClock
+        );
         let message = "Invalid signing date in Authorization header.";
-        assert_eq!(judged(400, "InvalidArgument", message), Verdict::FixClock);
-        assert_eq!(judged(403, "SecurityTokenExpired", ""), Verdict::RenewCredentials);
-        assert_eq!(judged(403, "InvalidSecurityToken", ""), Verdict::RenewCredentials);
-        assert_eq!(judged(403, "SignatureDoesNotMatch", ""), Verdict::Final);
+        assert_eq!(
+            judged(400, "InvalidArgument", message),
+            RetryDecision::SyncClock
+        );
+        assert_eq!(
+            judged(403, "SecurityTokenExpired", ""),
+            RetryDecision::RefreshCredentials
+        );
+        assert_eq!(
+            judged(403, "InvalidSecurityToken", ""),
+            RetryDecision::RefreshCredentials
+        );
+        assert_eq!(
+            judged(403, "SignatureDoesNotMatch", ""),
+            RetryDecision::GiveUp
+        );
     }
 
     #[test]
@@ -140,16 +184,28 @@ mod tests {
         assert_eq!(policy.delay(3, 0.5, None), Duration::from_millis(400));
         assert_eq!(policy.delay(60, 1.0, None), Duration::from_secs(20));
         assert_eq!(policy.delay(1, 0.0, None), Duration::ZERO);
-        assert_eq!(policy.delay(1, 0.5, Some(Duration::from_secs(3))), Duration::from_secs(3));
-        assert_eq!(policy.delay(1, 0.5, Some(Duration::from_secs(3600))), Duration::from_secs(20));
-        assert_eq!(policy.delay(8, 1.0, Some(Duration::from_secs(3))), Duration::from_secs(20));
+        assert_eq!(
+            policy.delay(1, 0.5, Some(Duration::from_secs(3))),
+            Duration::from_secs(3)
+        );
+        assert_eq!(
+            policy.delay(1, 0.5, Some(Duration::from_secs(3600))),
+            Duration::from_secs(20)
+        );
+        assert_eq!(
+            policy.delay(8, 1.0, Some(Duration::from_secs(3))),
+            Duration::from_secs(20)
+        );
     }
 
     #[test]
     fn retry_after_in_both_forms() {
         let now = SystemTime::UNIX_EPOCH;
         assert_eq!(retry_after(Some(" 7 "), now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(Some("Thu, 01 Jan 1970 00:00:09 GMT"), now), Some(Duration::from_secs(9)));
+        assert_eq!(
+            retry_after(Some("Thu, 01 Jan 1970 00:00:09 GMT"), now),
+            Some(Duration::from_secs(9))
+        );
         assert_eq!(retry_after(Some("soon"), now), None);
         assert_eq!(retry_after(None, now), None);
     }

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::source::Source;
 use crate::client::{Line, Pacer, Payload};
 use crate::crc64::Digest;
-use crate::part::Piece;
-use crate::protocol::Parsed;
+use crate::part::PartRange;
+use crate::protocol::ParseResult;
 use crate::{Error, Result};
 
 /// Read once for each attempt, straight into the connection's buffer.
 pub(super) struct PieceBody<'a> {
     source: &'a Source,
-    piece: Piece,
+    piece: PartRange,
     line: &'a Line,
     pacer: Option<&'a Pacer>,
     /// Bytes of bodies that are on their way, and all that were ever sent.
@@ -48,7 +48,7 @@ impl ByteCount {
 impl<'a> PieceBody<'a> {
     pub(super) fn new(
         source: &'a Source,
-        piece: Piece,
+        piece: PartRange,
         line: &'a Line,
         pacer: Option<&'a Pacer>,
         flow: &'a ByteCount,
@@ -77,11 +77,11 @@ impl<'a> PieceBody<'a> {
 
     /// Of what the last attempt read.
     pub(super) fn crc64(&self) -> u64 {
-        self.crc64.sum()
+        self.crc64.finish()
     }
 
     /// An answer vouches for the piece only if it came after the last of its bytes had been sent.
-    pub(super) fn check_sent(&self) -> Parsed<()> {
+    pub(super) fn check_sent(&self) -> ParseResult<()> {
         match self.position == self.piece.size {
             true => Ok(()),
             false => Err("it came before the bytes had been sent".into()),
@@ -115,8 +115,8 @@ impl<'a> PieceBody<'a> {
     fn check_source(&self, last: &[u8]) -> Result<()> {
         self.source.check_unchanged(|| {
             let mut crc64 = self.crc64.clone();
-            crc64.write(last);
-            Ok(self.source.digest(self.piece, false, self.line)?.0 == crc64.sum())
+            crc64.update(last);
+            Ok(self.source.digest(self.piece, false, self.line)?.0 == crc64.finish())
         })
     }
 }
@@ -136,7 +136,7 @@ impl Read for PieceBody<'_> {
         if let Some(pacer) = self.pacer {
             self.line.pace(pacer, read)?;
         }
-        self.crc64.write(&buffer[..read]);
+        self.crc64.update(&buffer[..read]);
         self.position += read as u64;
         self.flow.on_the_way.fetch_add(read as u64, Ordering::Relaxed);
         self.flow.sent.fetch_add(read as u64, Ordering::Relaxed);

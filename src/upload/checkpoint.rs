@@ -27,10 +27,10 @@ use std::time::{Duration, SystemTime};
 
 use super::progress::RestartReason;
 use super::source::{Fingerprint, Identity};
-use crate::encoding::{decoded, encoded, encoded_bytes};
+use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
 use crate::endpoint::is_bucket_name;
-use crate::md5sum::Md5Sum;
-use crate::part::{PARTS_MAX, Part, Parts};
+use crate::md5_digest::Md5Digest;
+use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 
 /// Tells our checkpoints, of this version, from everything else.
 pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
@@ -57,7 +57,7 @@ pub(super) struct Record {
     /// By the server's clock, in whole seconds.
     pub(super) initiated: SystemTime,
     /// Acknowledged parts by number.
-    pub(super) parts: Parts,
+    pub(super) parts: UploadedParts,
     /// Complete is about to be sent, or was; the CRC-64 that the object is to have.
     pub(super) completing: Option<u64>,
 }
@@ -76,10 +76,10 @@ impl Subject {
             endpoint,
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            path: encoded_bytes(path.as_os_str().as_encoded_bytes()),
+            path: percent_encode_bytes(path.as_os_str().as_encoded_bytes()),
             print,
             part_size,
-            headers: Md5Sum::of(headers).to_string(),
+            headers: Md5Digest::of(headers).to_string(),
         }
     }
 
@@ -114,9 +114,9 @@ impl Record {
         let mut line = |name: &str, value: &str| {
             writeln!(text, "{name} {value}").expect("a String takes all");
         };
-        line("endpoint", &encoded(&subject.endpoint));
-        line("bucket", &encoded(&subject.bucket));
-        line("key", &encoded(&subject.key));
+        line("endpoint", &percent_encode(&subject.endpoint));
+        line("bucket", &percent_encode(&subject.bucket));
+        line("key", &percent_encode(&subject.key));
         line("path", &subject.path);
         line("size", &print.size.to_string());
         line("mtime", &print.mtime.to_string());
@@ -129,15 +129,15 @@ impl Record {
         );
         line("part-size", &subject.part_size.to_string());
         line("headers", &subject.headers);
-        line("upload-id", &encoded(&self.upload_id));
+        line("upload-id", &percent_encode(&self.upload_id));
         line("initiated", &seconds(self.initiated).to_string());
         for part in self.parts.iter() {
-            line("part", &format!("{} {} {}", part.number, encoded(&part.etag), part.crc64));
+            line("part", &format!("{} {} {}", part.number, percent_encode(&part.etag), part.crc64));
         }
         if let Some(crc64) = self.completing {
             line("completing", &crc64.to_string());
         }
-        let sum = Md5Sum::of(&text);
+        let sum = Md5Digest::of(&text);
         writeln!(text, "md5 {sum}").expect("a String takes all");
         text
     }
@@ -146,15 +146,15 @@ impl Record {
     pub(super) fn parse(text: &str) -> Option<Record> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
-        if sum.strip_prefix("md5 ")? != Md5Sum::of(body).to_string() {
+        if sum.strip_prefix("md5 ")? != Md5Digest::of(body).to_string() {
             return None;
         }
         let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());
         let subject = Subject {
-            endpoint: decoded(lines.value("endpoint")?)?,
+            endpoint: percent_decode(lines.value("endpoint")?)?,
             // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
-            bucket: decoded(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
-            key: decoded(lines.value("key")?)?,
+            bucket: percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
+            key: percent_decode(lines.value("key")?)?,
             path: lines.value("path")?.to_owned(),
             print: Fingerprint {
                 size: lines.number("size")?,
@@ -165,12 +165,12 @@ impl Record {
             headers: lines.value("headers")?.to_owned(),
         };
         let visible = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
-        let upload_id = decoded(lines.value("upload-id")?).filter(visible)?;
+        let upload_id = percent_decode(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
-        let mut parts = Parts::default();
+        let mut parts = UploadedParts::default();
         while let Some(part) = lines.value("part") {
-            let part = parse_part(part)?;
+            let part = parse_part(part, subject.print.size, subject.part_size)?;
             parts.insert(part);
         }
         let completing = match lines.value("completing") {
@@ -209,11 +209,14 @@ fn identity(value: &str) -> Option<Option<Identity>> {
     fields.next().is_none().then_some(Some(identity))
 }
 
-fn parse_part(value: &str) -> Option<Part> {
+/// The size of a part is not in the text: it follows from its number.
+fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPart> {
     let mut fields = value.split(' ');
-    let part = Part {
-        number: fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?,
-        etag: decoded(fields.next()?).filter(|etag| !etag.is_empty())?.into(),
+    let number = fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
+    let part = UploadedPart {
+        number,
+        size: PartRange::new(number, file_size, part_size)?.size,
+        etag: percent_decode(fields.next()?).filter(|etag| !etag.is_empty())?.into(),
         crc64: fields.next()?.parse().ok()?,
     };
     fields.next().is_none().then_some(part)
@@ -229,13 +232,14 @@ mod tests {
 
     fn record(parts: u32, completing: Option<u64>) -> Record {
         let print = Fingerprint {
-            size: 1_000_000,
+            size: 1_024_000_000,
             mtime: -5,
             identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
         };
         let path = Path::new("/tmp/a b\n中");
-        let part = |number| Part {
+        let part = |number| UploadedPart {
             number,
+            size: 102_400,
             etag: format!("E\"{number} %").into(),
             crc64: u64::MAX - u64::from(number),
         };

@@ -101,7 +101,10 @@ pub(super) fn guess(name: &Path) -> Option<&'static str> {
     let extension = name.extension()?.to_str()?;
     TYPES.lines().find_map(|line| {
         let (content_type, extensions) = line.split_once(' ')?;
-        extensions.split(' ').any(|known| known.eq_ignore_ascii_case(extension)).then_some(content_type)
+        extensions
+            .split(' ')
+            .any(|known| known.eq_ignore_ascii_case(extension))
+            .then_some(content_type)
     })
 }
 
@@ -123,7 +126,10 @@ mod tests {
 
     #[test]
     fn no_extension_means_two_things() {
-        let mut known: Vec<_> = TYPES.lines().flat_map(|line| line.split(' ').skip(1)).collect();
+        let mut known: Vec<_> = TYPES
+            .lines()
+            .flat_map(|line| line.split(' ').skip(1))
+            .collect();
         let count = known.len();
         known.sort_unstable();
         known.dedup();

@@ -11,7 +11,7 @@ use super::uploaded::Uploaded;
 use crate::cancel::{CancelToken, Registration};
 use crate::client::{Client, Failed, Line, Message, Pacer};
 use crate::protocol::abort;
-use crate::protocol::complete::Completed;
+use crate::protocol::complete::ObjectInfo;
 use crate::{Error, Result};
 
 /// Where the object goes.
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Parts that did not end in time were cut off, and the line with them; beginning anew takes another one.
+    /// UploadedParts that did not end in time were cut off, and the line with them; beginning anew takes another one.
     pub(super) fn renew_line(&mut self) {
         if self.line.switch().is_cut() {
             (self.line, self._cancelling) = open_line(self.target.client, &self.settings.cancel);
@@ -145,7 +145,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(super) fn uploaded(&self, completed: Completed, session: Option<&Session>) -> Uploaded {
+    pub(super) fn uploaded(&self, completed: ObjectInfo, session: Option<&Session>) -> Uploaded {
         Uploaded {
             key: self.target.key.to_owned(),
             size: self.plan.size,

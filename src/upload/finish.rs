@@ -8,14 +8,14 @@ use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
 use crate::client::{Failed, Message};
 use crate::error::Operation;
-use crate::protocol::complete::{self, Completed};
+use crate::protocol::complete::{self, ObjectInfo};
 use crate::protocol::head_object;
 use crate::protocol::request::Response;
 
 impl Upload<'_, '_> {
     pub(super) fn complete(&mut self, session: &mut Session) -> Result<Uploaded, Stop> {
         self.context.check_source(session)?;
-        let crc64 = session.crc64(&self.context.plan);
+        let crc64 = session.record.parts.crc64();
         session.record.completing = Some(crc64);
         self.keeper.save(&session.record)?;
         self.context.check_cancelled()?;
@@ -45,7 +45,7 @@ impl Context<'_> {
     }
 
     /// The object is there, and it must be the file.
-    fn check_whole(&self, operation: Operation, completed: Completed, crc64: u64) -> Result<Completed, Stop> {
+    fn check_whole(&self, operation: Operation, completed: ObjectInfo, crc64: u64) -> Result<ObjectInfo, Stop> {
         match completed.crc64 {
             Some(remote) if remote != crc64 => Err(Stop::Over(Error::Response {
                 operation,
@@ -57,7 +57,7 @@ impl Context<'_> {
     }
 
     /// Complete gave no good answer. Perhaps it has worked all the same.
-    fn settle(&self, session: &Session, failed: Failed, crc64: u64) -> Result<Completed, Stop> {
+    fn settle(&self, session: &Session, failed: Failed, crc64: u64) -> Result<ObjectInfo, Stop> {
         let (error, answer_lost, refusal) = match failed {
             Failed::Stopped { answer_lost } => {
                 return Err(Stop::Cancelled { object_may_exist: answer_lost || session.may_be_complete });
@@ -87,11 +87,11 @@ impl Context<'_> {
     }
 
     /// Is there an object of this key that is the file, made since then?
-    pub(super) fn find_object(&self, crc64: u64, since: SystemTime) -> Result<Option<Completed>, Stop> {
+    pub(super) fn find_object(&self, crc64: u64, since: SystemTime) -> Result<Option<ObjectInfo>, Stop> {
         let Target { bucket, key, .. } = *self.target;
         let request = head_object::request(bucket, key, self.settings.headers.plain());
         match self.line.call(&request, &mut Message::empty(), |response, _| head_object::parse(response)) {
-            Ok(head) if head.is(self.plan.size, crc64, since) => Ok(Some(head.object)),
+            Ok(head) if head.matches(self.plan.size, crc64, since) => Ok(Some(head.object)),
             Ok(_) => Ok(None),
             Err(Failed::Stopped { .. }) => Err(Stop::Cancelled { object_may_exist: true }),
             Err(Failed::Error { error: Error::Service(service), .. })
@@ -112,12 +112,12 @@ impl Context<'_> {
         session: Option<&Session>,
     ) -> Stop {
         let Error::Service(service) = error else { return Stop::Error(error) };
-        let completed = Completed {
-            etag: response.header("etag").map(crate::part::unquoted).unwrap_or_default().to_owned(),
+        let completed = ObjectInfo {
+            etag: response.header("etag").map(crate::part::strip_quotes).unwrap_or_default().to_owned(),
             crc64: response.crc64().ok().flatten(),
             version_id: response.header("x-oss-version-id").map(str::to_owned),
             request_id: response.request_id().map(str::to_owned),
-            ..Completed::default()
+            ..ObjectInfo::default()
         };
         let completed = match self.check_whole(service.operation.clone(), completed, crc64) {
             Ok(completed) => completed,

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use super::content_type::guess;
 use super::options::ServerSideEncryption;
 use crate::callback::Callback;
-use crate::dates;
-use crate::encoding::{encoded, encoded_non_ascii};
+use crate::encoding::{percent_encode, percent_encode_non_ascii};
 use crate::protocol::request::Header;
+use crate::time;
 use crate::{Error, Result};
 
 /// All user metadata together: bytes.
@@ -49,7 +49,14 @@ impl Headers {
     }
 
     pub(super) fn put(&self) -> Vec<Header> {
-        [&self.object[..], &self.overwrite, &self.callback, &self.traffic, &self.payer].concat()
+        [
+            &self.object[..],
+            &self.overwrite,
+            &self.callback,
+            &self.traffic,
+            &self.payer,
+        ]
+        .concat()
     }
 
     /// For the requests that only ask, and for Abort.
@@ -64,7 +71,9 @@ impl Headers {
     /// What the finished object depends on; a record remembers its digest.
     pub(super) fn remembered(&self, sequential: bool) -> String {
         let headers = self.object.iter().chain(&self.overwrite);
-        let mut headers: Vec<(&str, &str)> = headers.map(|(name, value)| (&**name, value.as_str())).collect();
+        let mut headers: Vec<(&str, &str)> = headers
+            .map(|(name, value)| (&**name, value.as_str()))
+            .collect();
         headers.sort_unstable();
         format!("{sequential}{headers:?}")
     }
@@ -77,8 +86,11 @@ impl Headers {
     }
 
     pub(super) fn forbid_overwrite(&mut self, forbid: bool) {
-        self.overwrite =
-            if forbid { vec![("x-oss-forbid-overwrite".into(), "true".into())] } else { Vec::new() };
+        self.overwrite = if forbid {
+            vec![("x-oss-forbid-overwrite".into(), "true".into())]
+        } else {
+            Vec::new()
+        };
     }
 
     pub(super) fn traffic_limit(&mut self, bits_per_second: u64) {
@@ -86,19 +98,29 @@ impl Headers {
     }
 
     pub(super) fn request_payer(&mut self, requester: bool) {
-        self.payer =
-            if requester { vec![("x-oss-request-payer".into(), "requester".into())] } else { Vec::new() };
+        self.payer = if requester {
+            vec![("x-oss-request-payer".into(), "requester".into())]
+        } else {
+            Vec::new()
+        };
     }
 
     pub(super) fn expires(&mut self, at: SystemTime) -> Result<()> {
         match at.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) if since < EXPIRES_MAX => {
-                self.set("expires", dates::http(at));
+                self.set("expires", time::format_http_date(at));
                 Ok(())
             }
             _ => {
-                let when = if at < SystemTime::UNIX_EPOCH { "before 1970" } else { "after 9999" };
-                Err(Error::option("expires", format!("the time is {when}: HTTP has the years 1970 to 9999")))
+                let when = if at < SystemTime::UNIX_EPOCH {
+                    "before 1970"
+                } else {
+                    "after 9999"
+                };
+                Err(Error::option(
+                    "expires",
+                    format!("the time is {when}: HTTP has the years 1970 to 9999"),
+                ))
             }
         }
     }
@@ -166,13 +188,15 @@ impl Headers {
                     ),
                 ));
             }
-            let value = encoded_non_ascii(value.trim()).into_owned();
+            let value = percent_encode_non_ascii(value.trim()).into_owned();
             bytes += META_PREFIX.len() + name.len() + value.len();
-            self.object.push((format!("{META_PREFIX}{name}").into(), value));
+            self.object
+                .push((format!("{META_PREFIX}{name}").into(), value));
         }
         if bytes > META_BYTES_MAX {
-            let reason =
-                format!("{bytes} bytes of names and encoded values; OSS takes {META_BYTES_MAX} together");
+            let reason = format!(
+                "{bytes} bytes of names and encoded values; OSS takes {META_BYTES_MAX} together"
+            );
             return Err(Error::option("meta", reason));
         }
         Ok(())
@@ -180,17 +204,25 @@ impl Headers {
 
     fn tags(&mut self, tags: &BTreeMap<String, String>) -> Result<()> {
         if tags.len() > TAGS_MAX {
-            return Err(Error::option("tag", format!("{} tags; OSS takes {TAGS_MAX} at most", tags.len())));
+            return Err(Error::option(
+                "tag",
+                format!("{} tags; OSS takes {TAGS_MAX} at most", tags.len()),
+            ));
         }
         let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "+-=._:/".contains(c);
-        for (text, chars_max) in
-            tags.iter().flat_map(|(key, value)| [(key, TAG_KEY_CHARS_MAX), (value, TAG_VALUE_CHARS_MAX)])
+        for (text, chars_max) in tags
+            .iter()
+            .flat_map(|(key, value)| [(key, TAG_KEY_CHARS_MAX), (value, TAG_VALUE_CHARS_MAX)])
         {
             if text.chars().count() > chars_max {
-                return Err(Error::option("tag", format!("{text:?} has more than {chars_max} characters")));
+                return Err(Error::option(
+                    "tag",
+                    format!("{text:?} has more than {chars_max} characters"),
+                ));
             }
             if !text.chars().all(allowed) {
-                let reason = format!("{text:?} may have only letters, digits, spaces and + - = . _ : /");
+                let reason =
+                    format!("{text:?} may have only letters, digits, spaces and + - = . _ : /");
                 return Err(Error::option("tag", reason));
             }
         }
@@ -198,7 +230,9 @@ impl Headers {
             return Err(Error::option("tag", "the key is empty"));
         }
         if !tags.is_empty() {
-            let pairs = tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value)));
+            let pairs = tags
+                .iter()
+                .map(|(key, value)| format!("{}={}", percent_encode(key), percent_encode(value)));
             self.set("x-oss-tagging", pairs.collect::<Vec<_>>().join("&"));
         }
         Ok(())
@@ -209,7 +243,9 @@ impl Headers {
         if self.object.iter().any(|(name, _)| name == "content-type") {
             return;
         }
-        let guess = guess(path).or_else(|| guess(Path::new(key))).unwrap_or("application/octet-stream");
+        let guess = guess(path)
+            .or_else(|| guess(Path::new(key)))
+            .unwrap_or("application/octet-stream");
         self.set("content-type", guess);
     }
 

@@ -7,7 +7,7 @@ use super::checkpoint_file::{CheckpointFile, temporary};
 use super::options::{CheckpointChoice, CheckpointStore};
 use super::source::Source;
 use crate::error::printable;
-use crate::md5sum::Md5Sum;
+use crate::md5_digest::Md5Digest;
 use crate::{Error, Result};
 
 /// The record's place. Nothing is written unless it differs from what was written last.
@@ -139,10 +139,10 @@ fn within(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBu
     }
     std::fs::create_dir_all(dir)
         .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })?;
-    let object = Md5Sum::of(format!("oss://{bucket}/{key}"));
+    let object = Md5Digest::of(format!("oss://{bucket}/{key}"));
     let name = match source.path.as_os_str().as_encoded_bytes() {
         [] => format!("{object}.cp"),
-        path => format!("{}-{object}.cp", Md5Sum::of(path)),
+        path => format!("{}-{object}.cp", Md5Digest::of(path)),
     };
     Ok(dir.join(name))
 }

@@ -40,7 +40,7 @@ use source::Source;
 pub use uploaded::Uploaded;
 
 use crate::client::Message;
-use crate::part::Parts;
+use crate::part::UploadedParts;
 use crate::protocol::initiate;
 use crate::{Error, Result};
 
@@ -135,7 +135,7 @@ impl Upload<'_, '_> {
             subject: context.subject(),
             upload_id,
             initiated: initiated.unwrap_or_else(|| context.target.client.now()),
-            parts: Parts::default(),
+            parts: UploadedParts::default(),
             completing: None,
         };
         let session = Box::new(Session {

@@ -38,7 +38,11 @@ pub(super) enum Setting<'a> {
     Flag(Flag, bool),
     MultipartThreshold(u64),
     Callback(Callback),
-    Header { option: &'static str, header: &'static str, value: String },
+    Header {
+        option: &'static str,
+        header: &'static str,
+        value: String,
+    },
     Expires(SystemTime),
     Meta(String, String),
     Tag(String, String),
@@ -202,14 +206,20 @@ pub fn checkpoint_dir(enable: bool, dir: impl Into<PathBuf>) -> UploadOption<'st
 }
 
 fn choice(enable: bool, choice: CheckpointChoice<'static>) -> UploadOption<'static> {
-    UploadOption(Setting::Checkpoint(if enable { choice } else { CheckpointChoice::Off }))
+    UploadOption(Setting::Checkpoint(if enable {
+        choice
+    } else {
+        CheckpointChoice::Off
+    }))
 }
 
 /// As [`checkpoint`], in a store of the caller's; lend it with `&mut` to use it again. Defaults to none.
 ///
 /// Two calls must not use one store at the same time: nothing locks it. JavaScript: `checkpoint`; Python: `store`.
 pub fn checkpoint_store<'a>(store: impl CheckpointStore + 'a) -> UploadOption<'a> {
-    UploadOption(Setting::Checkpoint(CheckpointChoice::Store(Box::new(store))))
+    UploadOption(Setting::Checkpoint(CheckpointChoice::Store(Box::new(
+        store,
+    ))))
 }
 
 /// Called on the calling thread: when the upload begins, with every part, at most ten times a second in between, and
@@ -258,7 +268,7 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
     UploadOption(Setting::MultipartThreshold(bytes))
 }
 
-/// Parts go up one after the other, and OSS gives the object an ETag that is its MD5. Defaults to `false`.
+/// UploadedParts go up one after the other, and OSS gives the object an ETag that is its MD5. Defaults to `false`.
 ///
 /// Limit: not together with [`routines`] above 1. In such an upload a part can't be replaced: if OSS holds one with other
 /// bytes, the call starts over. Go: `oss.Sequential`; Java: `sequentialMode`; Python: `params={'sequential': ''}`; Android:
@@ -414,8 +424,16 @@ pub fn storage_class(class: StorageClass) -> UploadOption<'static> {
     )
 }
 
-fn header(option: &'static str, header: &'static str, value: impl Into<String>) -> UploadOption<'static> {
-    UploadOption(Setting::Header { option, header, value: value.into() })
+fn header(
+    option: &'static str,
+    header: &'static str,
+    value: impl Into<String>,
+) -> UploadOption<'static> {
+    UploadOption(Setting::Header {
+        option,
+        header,
+        value: value.into(),
+    })
 }
 
 /// A tag of the object (`x-oss-tagging`); may be given many times. Defaults to none.
@@ -458,8 +476,12 @@ impl fmt::Debug for UploadOption<'_> {
         match &self.0 {
             Setting::Routines(n) => write!(f, "routines({n})"),
             Setting::Checkpoint(CheckpointChoice::Off) => write!(f, "checkpoint(false, ..)"),
-            Setting::Checkpoint(CheckpointChoice::File(path)) => write!(f, "checkpoint(true, {path:?})"),
-            Setting::Checkpoint(CheckpointChoice::Dir(dir)) => write!(f, "checkpoint_dir(true, {dir:?})"),
+            Setting::Checkpoint(CheckpointChoice::File(path)) => {
+                write!(f, "checkpoint(true, {path:?})")
+            }
+            Setting::Checkpoint(CheckpointChoice::Dir(dir)) => {
+                write!(f, "checkpoint_dir(true, {dir:?})")
+            }
             Setting::Checkpoint(CheckpointChoice::Store(_)) => write!(f, "checkpoint_store(..)"),
             Setting::Progress(_) => write!(f, "progress(..)"),
             Setting::Cancel(token) => write!(f, "cancel({token:?})"),

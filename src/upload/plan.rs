@@ -1,6 +1,6 @@
 //! How a file is cut into parts.
 
-use crate::part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, Piece};
+use crate::part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, PartRange};
 use crate::{Error, Result};
 
 /// A file's size and the size of its parts.
@@ -25,7 +25,11 @@ impl Plan {
             return Err(Error::option("part_size", reason));
         }
         let single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
-        let plan = Plan { size, part_size, single };
+        let plan = Plan {
+            size,
+            part_size,
+            single,
+        };
         if !single && size.div_ceil(part_size) > PARTS_MAX {
             let count = size.div_ceil(part_size);
             return Err(Error::option(
@@ -46,17 +50,17 @@ impl Plan {
 
     /// How many requests carry the file.
     pub(super) fn count(&self) -> u32 {
-        let count = if self.single { 1 } else { self.size.div_ceil(self.part_size) };
+        let count = if self.single {
+            1
+        } else {
+            self.size.div_ceil(self.part_size)
+        };
         u32::try_from(count).expect("checked: no more than 10,000 parts")
     }
 
-    /// The place of part `number`, if the plan has one.
-    pub(super) fn piece(&self, number: u32) -> Option<Piece> {
-        if self.single || number == 0 || number > self.count() {
-            return None;
-        }
-        let offset = u64::from(number - 1) * self.part_size;
-        Some(Piece { number, offset, size: self.part_size.min(self.size - offset) })
+    /// The range of part `number`, if the plan has it.
+    pub(super) fn range_of(&self, number: u32) -> Option<PartRange> {
+        PartRange::new(number, self.size, self.part_size).filter(|_| !self.single)
     }
 }
 
@@ -68,17 +72,26 @@ mod tests {
 
     #[test]
     fn parts_cover_the_file_without_gap_or_overlap() {
-        for size in [PART + 1, 2 * PART, 2 * PART + 1, 9_999 * PART + 7, 10_000 * PART] {
+        for size in [
+            PART + 1,
+            2 * PART,
+            2 * PART + 1,
+            9_999 * PART + 7,
+            10_000 * PART,
+        ] {
             let plan = Plan::new(size, PART, None).unwrap();
             let mut end = 0;
-            for (index, piece) in (1..=plan.count()).filter_map(|number| plan.piece(number)).enumerate() {
+            for (index, piece) in (1..=plan.count())
+                .filter_map(|number| plan.range_of(number))
+                .enumerate()
+            {
                 assert_eq!((piece.number as usize, piece.offset), (index + 1, end));
                 assert!(piece.size >= 1 && piece.size <= PART);
                 end = piece.range().end;
             }
             assert_eq!(end, size);
-            assert_eq!(plan.piece(plan.count() + 1), None);
-            assert_eq!(plan.piece(0), None);
+            assert_eq!(plan.range_of(plan.count() + 1), None);
+            assert_eq!(plan.range_of(0), None);
         }
     }
 
@@ -96,12 +109,25 @@ mod tests {
     fn limits_are_named() {
         for part_size in [0, 1, PART - 1, PART_SIZE_MAX + 1, u64::MAX] {
             let error = Plan::new(1, part_size, None).unwrap_err().to_string();
-            assert!(error.contains("part_size") && error.contains(&part_size.to_string()), "{error}");
+            assert!(
+                error.contains("part_size") && error.contains(&part_size.to_string()),
+                "{error}"
+            );
         }
-        let error = Plan::new(10_000 * PART + 1, PART, None).unwrap_err().to_string();
-        assert!(error.contains("10001 parts") && error.contains("is 102401 bytes"), "{error}");
+        let error = Plan::new(10_000 * PART + 1, PART, None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("10001 parts") && error.contains("is 102401 bytes"),
+            "{error}"
+        );
         let error = Plan::new(u64::MAX, PART, None).unwrap_err().to_string();
         assert!(error.contains("no larger objects"), "{error}");
-        assert_eq!(Plan::new(10_000 * PART_SIZE_MAX, PART_SIZE_MAX, None).unwrap().count(), 10_000);
+        assert_eq!(
+            Plan::new(10_000 * PART_SIZE_MAX, PART_SIZE_MAX, None)
+                .unwrap()
+                .count(),
+            10_000
+        );
     }
 }

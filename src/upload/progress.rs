@@ -16,9 +16,9 @@ pub struct Progress {
     pub transferred: u64,
     /// Bytes of the file.
     pub total: u64,
-    /// Parts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
+    /// UploadedParts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
     pub parts_done: usize,
-    /// Parts of the file; 1 for a file that goes up in one PutObject.
+    /// UploadedParts of the file; 1 for a file that goes up in one PutObject.
     pub parts_total: usize,
     /// The upload id, once there is one; a PutObject has none.
     pub upload_id: Option<String>,

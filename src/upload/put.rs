@@ -9,8 +9,8 @@ use super::progress::ProgressEvent;
 use super::workers::{self, News};
 use super::{Context, Stop, Target, Upload, Uploaded};
 use crate::client::Failed;
-use crate::part::Piece;
-use crate::protocol::complete::Completed;
+use crate::part::PartRange;
+use crate::protocol::complete::ObjectInfo;
 use crate::protocol::put_object;
 
 impl Upload<'_, '_> {
@@ -24,7 +24,7 @@ impl Upload<'_, '_> {
         self.reporter.begin(ProgressEvent::Started, None, 0, 0);
         self.check_panicked()?;
         let Upload { context, reporter, keeper } = self;
-        let whole = Piece { number: 1, offset: 0, size: context.plan.size };
+        let whole = PartRange { number: 1, offset: 0, size: context.plan.size };
         let completed = OnceLock::new();
         let result = workers::run(
             &mut iter::once(whole),
@@ -55,7 +55,7 @@ impl Upload<'_, '_> {
 
 impl Context<'_> {
     /// Runs on a worker.
-    fn put_object(&self, piece: Piece, retrying: &dyn Fn()) -> Result<Completed, Stop> {
+    fn put_object(&self, piece: PartRange, retrying: &dyn Fn()) -> Result<ObjectInfo, Stop> {
         let Target { bucket, key, client } = *self.target;
         let headers = &self.settings.headers;
         let request = self.with_content_md5(put_object::request(bucket, key, &headers.put()), piece)?;

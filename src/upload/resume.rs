@@ -9,7 +9,7 @@ use super::unfinished;
 use super::verify::{Claim, Claims, Proof, claims};
 use super::{Context, Origin, Session, Stop, Target, Upload, Uploaded};
 use crate::client::{Failed, Message};
-use crate::part::{Parts, Piece};
+use crate::part::{UploadedParts, PartRange};
 use crate::protocol::list_parts::{self, ListedPart};
 
 pub(super) enum Resumed {
@@ -59,7 +59,7 @@ impl Upload<'_, '_> {
     fn carry_on(&mut self, mut session: Box<Session>, doubtful: bool) -> Result<Resumed, Stop> {
         let verify = doubtful || self.context.settings.verify_on_resume;
         match self.context.reconcile(&mut session, verify) {
-            Ok(Reconciled::Parts) => {}
+            Ok(Reconciled::UploadedParts) => {}
             Ok(Reconciled::Complete(uploaded)) => {
                 self.keeper.remove();
                 let upload_id = uploaded.upload_id.as_deref();
@@ -77,7 +77,7 @@ impl Upload<'_, '_> {
     fn resumed(&mut self, mut session: Box<Session>) -> Result<Box<Session>, Stop> {
         session.parts_resumed = session.record.parts.len();
         self.keeper.touch();
-        let bytes = session.bytes(&self.context.plan);
+        let bytes = session.record.parts.bytes();
         let upload_id = Some(session.record.upload_id.as_str());
         self.reporter.begin(ProgressEvent::Resumed, upload_id, session.parts_resumed, bytes);
         match self.check_panicked() {
@@ -105,7 +105,7 @@ impl Upload<'_, '_> {
             subject: self.context.subject(),
             upload_id: upload.upload_id,
             initiated: upload.initiated,
-            parts: Parts::default(),
+            parts: UploadedParts::default(),
             completing: None,
         };
         let mut session = Session {
@@ -116,7 +116,7 @@ impl Upload<'_, '_> {
             trusted_alone: false,
         };
         match self.context.reconcile(&mut session, false) {
-            Ok(Reconciled::Parts) => {}
+            Ok(Reconciled::UploadedParts) => {}
             // Not ours to abort.
             Ok(_) => return self.begin(ProgressEvent::Started),
             Err(stop) => return Err(self.tidy_up(&session, stop)),
@@ -134,7 +134,7 @@ impl Upload<'_, '_> {
 
 enum Reconciled {
     /// The session's parts are those that hold.
-    Parts,
+    UploadedParts,
     Complete(Box<Uploaded>),
     StartOver(RestartReason),
 }
@@ -153,8 +153,8 @@ impl Context<'_> {
             }
             Listing::Denied => {
                 session.trusted_alone = true;
-                session.record.parts.retain(|part| self.plan.piece(part.number).is_some());
-                return Ok(Reconciled::Parts);
+                session.record.parts.retain(|part| self.plan.range_of(part.number).is_some());
+                return Ok(Reconciled::UploadedParts);
             }
             Listing::Parts(listed) => {
                 // In a sequential upload what is there can't be replaced: all of it has to hold.
@@ -165,19 +165,19 @@ impl Context<'_> {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
                 }
                 session.record.parts = held;
-                return Ok(Reconciled::Parts);
+                return Ok(Reconciled::UploadedParts);
             }
         };
         session.record.parts = self.proven(&claims)?;
-        Ok(Reconciled::Parts)
+        Ok(Reconciled::UploadedParts)
     }
 
-    /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
-    fn sort_out(&self, recorded: &Parts, listed: Vec<ListedPart>, verify: bool) -> (Parts, Claims) {
-        let (mut held, mut claims) = (Parts::default(), Claims::new());
+    /// UploadedParts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
+    fn sort_out(&self, recorded: &UploadedParts, listed: Vec<ListedPart>, verify: bool) -> (UploadedParts, Claims) {
+        let (mut held, mut claims) = (UploadedParts::default(), Claims::new());
         for listed in listed {
-            let fits = |piece: &Piece| piece.size == listed.size;
-            let Some(piece) = self.plan.piece(listed.number).filter(fits) else { continue };
+            let fits = |piece: &PartRange| piece.size == listed.size;
+            let Some(piece) = self.plan.range_of(listed.number).filter(fits) else { continue };
             let agreed = recorded.get(listed.number).filter(|part| {
                 part.etag.eq_ignore_ascii_case(&listed.etag)
                     && listed.crc64.is_none_or(|crc64| crc64 == part.crc64)

@@ -8,8 +8,8 @@ use super::{Context, Session, Stop, Target, Upload};
 
 use crate::Error;
 use crate::client::Failed;
-use crate::encoding::base64;
-use crate::part::{Part, Piece, unquoted};
+use crate::encoding::base64_encode;
+use crate::part::{UploadedPart, PartRange, strip_quotes};
 use crate::protocol::request::Request;
 use crate::protocol::upload_part;
 
@@ -22,7 +22,7 @@ impl Upload<'_, '_> {
         let there = &session.record.parts;
         let missing: Vec<u32> =
             (1..=context.plan.count()).filter(|number| there.get(*number).is_none()).collect();
-        let mut pieces = missing.iter().map(|number| context.plan.piece(*number).expect("it is of the plan"));
+        let mut pieces = missing.iter().map(|number| context.plan.range_of(*number).expect("it is of the plan"));
         let upload_id = session.record.upload_id.clone();
         workers::run(
             &mut pieces,
@@ -34,7 +34,7 @@ impl Upload<'_, '_> {
                 match news {
                     News::Done(part) => {
                         let part = part.expect("a piece that was sent is a part");
-                        let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
+                        let size = part.size;
                         session.record.parts.insert(part);
                         keeper.touch();
                         reporter.acknowledged(size, on_the_way);
@@ -55,7 +55,7 @@ impl Upload<'_, '_> {
 
 impl Context<'_> {
     /// Runs on a worker.
-    fn send_part(&self, upload_id: &str, piece: Piece, retrying: &dyn Fn()) -> Result<Part, Stop> {
+    fn send_part(&self, upload_id: &str, piece: PartRange, retrying: &dyn Fn()) -> Result<UploadedPart, Stop> {
         let Target { bucket, key, .. } = *self.target;
         let request =
             upload_part::request(bucket, key, upload_id, piece.number, &self.settings.headers.part());
@@ -65,7 +65,7 @@ impl Context<'_> {
         let sent = self.line.call(&request, &mut body, |response, body| {
             body.check_sent()?;
             let crc64 = body.crc64();
-            Ok(Part { number: piece.number, etag: upload_part::parse(response, crc64)?.into(), crc64 })
+            Ok(UploadedPart { number: piece.number, size: piece.size, etag: upload_part::parse(response, crc64)?.into(), crc64 })
         });
         drop(body);
         match sent {
@@ -73,19 +73,19 @@ impl Context<'_> {
             Err(Failed::Error { error, refusal: Some(refusal), .. })
                 if self.settings.sequential && error.service_code() == Some("PartAlreadyExist") =>
             {
-                let etag = refusal.part_etag.as_deref().map(unquoted).unwrap_or_default();
+                let etag = refusal.part_etag.as_deref().map(strip_quotes).unwrap_or_default();
                 self.part_that_is_there(upload_id, piece, etag, error)
             }
             Err(failed) => Err(self.stop(failed)),
         }
     }
 
-    pub(super) fn with_content_md5(&self, request: Request, piece: Piece) -> Result<Request, Stop> {
+    pub(super) fn with_content_md5(&self, request: Request, piece: PartRange) -> Result<Request, Stop> {
         if !self.settings.content_md5 {
             return Ok(request);
         }
         let (_, md5) = self.source.digest(piece, true, &self.line)?;
-        Ok(request.header("content-md5", base64(md5.expect("it was asked for").0)))
+        Ok(request.header("content-md5", base64_encode(md5.expect("it was asked for").0)))
     }
 
     /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5, or, where
@@ -93,14 +93,14 @@ impl Context<'_> {
     fn part_that_is_there(
         &self,
         upload_id: &str,
-        piece: Piece,
+        piece: PartRange,
         etag: &str,
         error: Error,
-    ) -> Result<Part, Stop> {
+    ) -> Result<UploadedPart, Stop> {
         let (crc64, md5) = self.source.digest(piece, true, &self.line)?;
-        let by_md5 = md5.is_some_and(|md5| md5.is_etag(etag));
+        let by_md5 = md5.is_some_and(|md5| md5.matches_etag(etag));
         if !etag.is_empty() && (by_md5 || self.lists_crc64(upload_id, piece.number, crc64)?) {
-            return Ok(Part { number: piece.number, etag: etag.into(), crc64 });
+            return Ok(UploadedPart { number: piece.number, size: piece.size, etag: etag.into(), crc64 });
         }
         Err(Stop::StartOver(RestartReason::PartDiffers, error))
     }

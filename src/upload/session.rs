@@ -1,9 +1,6 @@
 //! An upload that OSS knows.
 
 use super::checkpoint::Record;
-use super::plan::Plan;
-use crate::part::Part;
-
 /// The record is what is known of it.
 pub(super) struct Session {
     pub(super) record: Record,
@@ -21,16 +18,4 @@ pub(super) enum Origin {
     Recorded,
     /// Found on the server: perhaps somebody else's.
     Adopted,
-}
-
-impl Session {
-    pub(super) fn bytes(&self, plan: &Plan) -> u64 {
-        self.record.parts.iter().filter_map(|part| plan.piece(part.number)).map(|piece| piece.size).sum()
-    }
-
-    /// Of the whole object, from its parts; all are there.
-    pub(super) fn crc64(&self, plan: &Plan) -> u64 {
-        let piece = |part: &Part| (part.crc64, plan.piece(part.number).map_or(0, |piece| piece.size));
-        crate::crc64::joined(self.record.parts.iter().map(piece))
-    }
 }

@@ -50,12 +50,17 @@ impl Settings {
     pub(super) fn fold<'a>(
         options: &mut dyn Iterator<Item = UploadOption<'a>>,
     ) -> Result<(Settings, Owned<'a>)> {
-        let (mut settings, mut owned, mut given) = (Settings::default(), Owned::default(), Given::default());
+        let (mut settings, mut owned, mut given) =
+            (Settings::default(), Owned::default(), Given::default());
         for UploadOption(setting) in options {
             match setting {
                 Setting::Checkpoint(choice) => owned.checkpoint = Some(choice),
                 Setting::Progress(callback) => owned.progress = Some(callback),
-                Setting::Header { option, header, value } => {
+                Setting::Header {
+                    option,
+                    header,
+                    value,
+                } => {
                     given.headers.insert(header, (option, value));
                 }
                 Setting::Meta(name, value) => {
@@ -68,18 +73,25 @@ impl Settings {
             }
         }
         if settings.sequential && settings.routines > 1 {
-            let reason =
-                format!("parts go up one after the other, but routines is {}: choose one", settings.routines);
+            let reason = format!(
+                "parts go up one after the other, but routines is {}: choose one",
+                settings.routines
+            );
             return Err(Error::option("sequential", reason));
         }
-        settings.headers.finish(given.headers, &given.meta, &given.tags)?;
+        settings
+            .headers
+            .finish(given.headers, &given.meta, &given.tags)?;
         Ok((settings, owned))
     }
 
     fn set(&mut self, setting: Setting) -> Result<()> {
         match setting {
             Setting::Routines(n) if !ROUTINES.contains(&n) => {
-                return Err(Error::option("routines", format!("{n} is outside 1 to 100")));
+                return Err(Error::option(
+                    "routines",
+                    format!("{n} is outside 1 to 100"),
+                ));
             }
             Setting::Routines(n) => self.routines = n,
             Setting::Cancel(token) => self.cancel = token,
@@ -100,14 +112,16 @@ impl Settings {
                 self.headers.encryption(encryption)?;
             }
             Setting::TrafficLimit(limit) if !TRAFFIC_LIMIT.contains(&limit) => {
-                let reason =
-                    format!("{limit} bits/s is outside 245760 to 838860800; mind that these are bits");
+                let reason = format!(
+                    "{limit} bits/s is outside 245760 to 838860800; mind that these are bits"
+                );
                 return Err(Error::option("traffic_limit", reason));
             }
             Setting::TrafficLimit(limit) => self.headers.traffic_limit(limit),
             Setting::BandwidthLimit(limit) if limit < BANDWIDTH_LIMIT_MIN => {
-                let reason =
-                    format!("{limit} bytes/s is less than {BANDWIDTH_LIMIT_MIN}; leave it away for no limit");
+                let reason = format!(
+                    "{limit} bytes/s is less than {BANDWIDTH_LIMIT_MIN}; leave it away for no limit"
+                );
                 return Err(Error::option("bandwidth_limit", reason));
             }
             Setting::BandwidthLimit(limit) => self.bandwidth_limit = Some(limit),

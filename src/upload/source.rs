@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::Line;
 use crate::crc64::Digest;
-use crate::md5sum::{Md5, Md5Sum};
-use crate::part::Piece;
+use crate::md5_digest::{Md5, Md5Digest};
+use crate::part::PartRange;
 use crate::{Error, Result};
 
 /// Read at a time where no request takes the bytes: bytes.
@@ -123,7 +123,7 @@ impl Source {
     }
 
     /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
-    pub(super) fn digest(&self, piece: Piece, with_md5: bool, line: &Line) -> Result<(u64, Option<Md5Sum>)> {
+    pub(super) fn digest(&self, piece: PartRange, with_md5: bool, line: &Line) -> Result<(u64, Option<Md5Digest>)> {
         let (mut crc64, mut md5) = (Digest::new(), with_md5.then(Md5::new));
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut range = piece.range();
@@ -137,13 +137,13 @@ impl Source {
             if read == 0 {
                 return Err(self.changed());
             }
-            crc64.write(&buffer[..read]);
+            crc64.update(&buffer[..read]);
             if let Some(md5) = &mut md5 {
-                md5.write(&buffer[..read]);
+                md5.update(&buffer[..read]);
             }
             range.start += read as u64;
         }
-        Ok((crc64.sum(), md5.map(Md5::sum)))
+        Ok((crc64.finish(), md5.map(Md5::finish)))
     }
 
     pub(super) fn failed(&self, source: io::Error) -> Error {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::plan::Plan;
 use super::workers::{self, News};
 use super::{Context, Stop};
-use crate::part::{Part, Parts, Piece};
+use crate::part::{UploadedPart, UploadedParts, PartRange};
 
 /// A part that OSS has, and what it would prove it to be ours.
 pub(super) struct Claim {
-    pub(super) piece: Piece,
+    pub(super) piece: PartRange,
     /// Without quotes.
     pub(super) etag: Box<str>,
     pub(super) proof: Proof,
@@ -25,10 +25,10 @@ pub(super) enum Proof {
 pub(super) type Claims = BTreeMap<u32, Claim>;
 
 /// Recorded parts are claimed by the CRC-64 that they had.
-pub(super) fn claims(parts: &Parts, plan: &Plan) -> Claims {
+pub(super) fn claims(parts: &UploadedParts, plan: &Plan) -> Claims {
     let mut claims = Claims::new();
     for part in parts.iter() {
-        if let Some(piece) = plan.piece(part.number) {
+        if let Some(piece) = plan.range_of(part.number) {
             let proof = Proof::Crc64(part.crc64);
             claims.insert(piece.number, Claim { piece, etag: part.etag.clone(), proof });
         }
@@ -38,8 +38,8 @@ pub(super) fn claims(parts: &Parts, plan: &Plan) -> Claims {
 
 impl Context<'_> {
     /// Reads the claimed pieces, by as many threads as send parts; gives those that are proven.
-    pub(super) fn proven(&self, claims: &Claims) -> Result<Parts, Stop> {
-        let mut parts = Parts::default();
+    pub(super) fn proven(&self, claims: &Claims) -> Result<UploadedParts, Stop> {
+        let mut parts = UploadedParts::default();
         workers::run(
             &mut claims.values().map(|claim| claim.piece),
             self.settings.routines,
@@ -56,14 +56,14 @@ impl Context<'_> {
     }
 
     /// Runs on a worker.
-    fn prove(&self, claim: &Claim) -> Result<Option<Part>, Stop> {
+    fn prove(&self, claim: &Claim) -> Result<Option<UploadedPart>, Stop> {
         let with_md5 = matches!(claim.proof, Proof::Md5);
         let (crc64, md5) = self.source.digest(claim.piece, with_md5, &self.line)?;
         let proven = match (&claim.proof, md5) {
             (Proof::Crc64(wanted), _) => *wanted == crc64,
-            (Proof::Md5, Some(md5)) => md5.is_etag(&claim.etag),
+            (Proof::Md5, Some(md5)) => md5.matches_etag(&claim.etag),
             (Proof::Md5, None) => false,
         };
-        Ok(proven.then(|| Part { number: claim.piece.number, etag: claim.etag.clone(), crc64 }))
+        Ok(proven.then(|| UploadedPart { number: claim.piece.number, size: claim.piece.size, etag: claim.etag.clone(), crc64 }))
     }
 }

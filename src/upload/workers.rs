@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::Stop;
 use crate::Error;
 use crate::client::{Switch, Ticker};
-use crate::part::{Part, Piece};
+use crate::part::{UploadedPart, PartRange};
 
 /// Pieces that wait, and results that are not heard yet, for each thread.
 const AHEAD: usize = 2;
@@ -20,11 +20,11 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_AFTER_FAILURE: u32 = 50;
 
 /// What a worker does with a piece: its part, if there is one now. What it is given last is called before each retry.
-pub(super) type Work<'a> = dyn Fn(Piece, &dyn Fn()) -> Result<Option<Part>, Stop> + Sync + 'a;
+pub(super) type Work<'a> = dyn Fn(PartRange, &dyn Fn()) -> Result<Option<UploadedPart>, Stop> + Sync + 'a;
 
 /// What the calling thread hears while the workers work.
 pub(super) enum News {
-    Done(Option<Part>),
+    Done(Option<UploadedPart>),
     /// A request failed and is tried again.
     Retrying,
     /// A tenth of a second has passed; how many have by now.
@@ -32,14 +32,14 @@ pub(super) enum News {
 }
 
 enum Message {
-    Done(Result<Option<Part>, Stop>),
+    Done(Result<Option<UploadedPart>, Stop>),
     Retrying,
 }
 
 /// Runs `work` on each piece, on up to `routines` threads. `hear` runs on the calling thread; its error stops
 /// the workers, as the error of a piece does. The first error is returned, when all threads have ended.
 pub(super) fn run(
-    pieces: &mut dyn ExactSizeIterator<Item = Piece>,
+    pieces: &mut dyn ExactSizeIterator<Item = PartRange>,
     routines: usize,
     switch: &Switch,
     work: &Work<'_>,
@@ -79,7 +79,7 @@ pub(super) fn run(
     result
 }
 
-fn run_worker(queue: &Receiver<Piece>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
+fn run_worker(queue: &Receiver<PartRange>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
     let retrying = || {
         let _ = tell.send(Message::Retrying);
     };
@@ -116,8 +116,8 @@ impl<F: Fn()> Drop for OnPanic<F> {
 /// What the workers are given: a few pieces ahead, then one for each that is done.
 struct Feed<'a> {
     /// Hung up when there are no more.
-    put: Option<Sender<Piece>>,
-    pieces: &'a mut dyn ExactSizeIterator<Item = Piece>,
+    put: Option<Sender<PartRange>>,
+    pieces: &'a mut dyn ExactSizeIterator<Item = PartRange>,
 }
 
 impl Feed<'_> {
@@ -130,7 +130,7 @@ impl Feed<'_> {
 }
 
 /// No further job begins, and no further attempt of one.
-fn halt(queue: &Receiver<Piece>, switch: &Switch) {
+fn halt(queue: &Receiver<PartRange>, switch: &Switch) {
     while queue.try_recv().is_ok() {}
     switch.drain();
 }
@@ -139,7 +139,7 @@ fn halt(queue: &Receiver<Piece>, switch: &Switch) {
 fn listen(
     news: &Receiver<Message>,
     mut feed: Feed<'_>,
-    queue: &Receiver<Piece>,
+    queue: &Receiver<PartRange>,
     switch: &Switch,
     hear: &mut dyn FnMut(News) -> Result<(), Stop>,
 ) -> Result<(), Stop> {

@@ -14,14 +14,14 @@ use divan::counter::BytesCount;
 mod crc64;
 #[path = "../../../src/credentials.rs"]
 mod credentials;
-#[path = "../../../src/dates.rs"]
-mod dates;
+#[path = "../../../src/time.rs"]
+mod time;
 #[path = "../../../src/encoding.rs"]
 mod encoding;
 #[path = "../../../src/error/mod.rs"]
 mod error;
-#[path = "../../../src/md5sum.rs"]
-mod md5sum;
+#[path = "../../../src/md5_digest.rs"]
+mod md5_digest;
 #[path = "../../../src/part.rs"]
 mod part;
 #[path = "../../../src/protocol/mod.rs"]
@@ -34,7 +34,7 @@ pub use error::{Error, Result};
 pub use oss_upload::Uploaded;
 
 use credentials::Credentials;
-use part::{Part, Parts};
+use part::{UploadedPart, UploadedParts};
 use protocol::request::{Request, Response};
 use protocol::{complete, list_parts, upload_part};
 
@@ -71,26 +71,26 @@ fn crc64_of_a_mebibyte(bencher: Bencher) {
     let bytes = vec![0x5a; 1 << 20];
     bencher.counter(BytesCount::new(bytes.len())).bench(|| {
         let mut digest = crc64::Digest::new();
-        digest.write(black_box(&bytes));
-        digest.sum()
+        digest.update(black_box(&bytes));
+        digest.finish()
     });
 }
 
 #[divan::bench]
 fn md5_of_a_mebibyte(bencher: Bencher) {
     let bytes = vec![0x5a; 1 << 20];
-    bencher.counter(BytesCount::new(bytes.len())).bench(|| md5sum::Md5Sum::of(black_box(&bytes)).0);
+    bencher.counter(BytesCount::new(bytes.len())).bench(|| md5_digest::Md5Digest::of(black_box(&bytes)).0);
 }
 
 #[divan::bench(args = PARTS)]
 fn crc64_of_the_whole(parts: u32) -> u64 {
-    crc64::joined((0..parts).map(|number| (u64::from(number), 8 << 20)))
+    crc64::combine((0..parts).map(|number| (u64::from(number), 8 << 20)))
 }
 
 #[divan::bench(args = PARTS)]
 fn the_part_list(bencher: Bencher, count: u32) {
     let etag = "5D41402ABC4B2A76B9719D911017C592";
-    let parts: Parts = (1..=count).map(|number| Part { number, etag: etag.into(), crc64: 1 }).collect();
+    let parts: UploadedParts = (1..=count).map(|number| UploadedPart { number, etag: etag.into(), crc64: 1 }).collect();
     bencher.bench(|| complete::body(&parts).map(|chunk| chunk.len()).sum::<usize>());
 }
 

@@ -1,21 +1,24 @@
-//! How the protocol writes moments and durations.
+//! Date and duration formats of the protocol.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// `Wed, 02 Dec 2026 09:00:00 GMT`
-pub(crate) fn http(at: SystemTime) -> String {
+pub(crate) fn format_http_date(at: SystemTime) -> String {
     httpdate::fmt_http_date(at)
 }
 
-pub(crate) fn parse_http(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_http_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
 /// `20261202T090000Z`
-pub(crate) fn compact(at: SystemTime) -> String {
+pub(crate) fn format_iso8601_basic(at: SystemTime) -> String {
     let rfc3339 = humantime::format_rfc3339_seconds(at).to_string();
-    rfc3339.chars().filter(|character| !matches!(character, '-' | ':')).collect()
+    rfc3339
+        .chars()
+        .filter(|character| !matches!(character, '-' | ':'))
+        .collect()
 }
 
 /// `2026-12-02T09:00:00.000Z`, as XML has it.
@@ -23,7 +26,7 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339_weak(text).ok()
 }
 
-/// For people: `1m 30s`.
-pub(crate) fn in_words(duration: Duration) -> impl fmt::Display {
+/// `1m 30s`
+pub(crate) fn humanize(duration: Duration) -> impl fmt::Display {
     humantime::format_duration(duration)
 }
