@@ -1,6 +1,6 @@
 //! Pages to read, in this order; there is no code here.
 //!
-//! 1. [`coming_from`]: the official SDKs' resumable uploads, parameter by parameter, each with a body_excerpt.
+//! 1. [`coming_from`]: the official SDKs' resumable uploads, parameter by parameter, each with a snippet.
 //! 2. [`permissions`]: RAM actions, an STS policy, and the lifecycle rule that clears what is left.
 //! 3. [`troubleshooting`]: the messages that people meet, where they come from, and what to do.
 //! 4. [`background`]: an upload while the program goes on.

@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// UploadedParts that did not end in time were cut off, and the line with them; beginning anew takes another one.
+    /// Parts that did not end in time were cut off, and the line with them; beginning anew takes another one.
     pub(super) fn renew_line(&mut self) {
         if self.line.switch().is_cut() {
             (self.line, self._cancelling) = open_line(self.target.client, &self.settings.cancel);

@@ -268,7 +268,7 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
     UploadOption(Setting::MultipartThreshold(bytes))
 }
 
-/// UploadedParts go up one after the other, and OSS gives the object an ETag that is its MD5. Defaults to `false`.
+/// Parts go up one after the other, and OSS gives the object an ETag that is its MD5. Defaults to `false`.
 ///
 /// Limit: not together with [`routines`] above 1. In such an upload a part can't be replaced: if OSS holds one with other
 /// bytes, the call starts over. Go: `oss.Sequential`; Java: `sequentialMode`; Python: `params={'sequential': ''}`; Android:

@@ -18,7 +18,7 @@ pub struct Progress {
     pub total: u64,
     /// UploadedParts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
     pub parts_done: usize,
-    /// UploadedParts of the file; 1 for a file that goes up in one PutObject.
+    /// Parts of the file; 1 for a file that goes up in one PutObject.
     pub parts_total: usize,
     /// The upload id, once there is one; a PutObject has none.
     pub upload_id: Option<String>,

@@ -172,7 +172,7 @@ impl Context<'_> {
         Ok(Reconciled::UploadedParts)
     }
 
-    /// UploadedParts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
+    /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
     fn sort_out(&self, recorded: &UploadedParts, listed: Vec<ListedPart>, verify: bool) -> (UploadedParts, Claims) {
         let (mut held, mut claims) = (UploadedParts::default(), Claims::new());
         for listed in listed {

@@ -18,9 +18,9 @@ pub struct Uploaded {
     pub request_id: Option<String>,
     /// `None` for a PutObject.
     pub upload_id: Option<String>,
-    /// UploadedParts of the object; 1 for a PutObject.
+    /// Parts of the object; 1 for a PutObject.
     pub parts: usize,
-    /// UploadedParts that an earlier call had sent.
+    /// Parts that an earlier call had sent.
     pub parts_resumed: usize,
     /// Bytes of the file that this call handed to the network, also those that had to be sent again.
     pub bytes_sent: u64,
