@@ -2,15 +2,13 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::client::{Client, Failed, Message};
-use crate::endpoint::is_bucket_name;
-use crate::protocol::abort;
+use crate::names::{check_key, is_bucket_name, is_upload_id};
+use crate::error::ErrorCode;
+use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::list_uploads::MultipartUpload;
 use crate::upload::options::UploadOption;
 use crate::upload::{self, Target, Uploaded, unfinished};
 use crate::{Error, Result};
-
-/// Bytes of UTF-8.
-const KEY_BYTES_MAX: usize = 1023;
 
 /// A bucket, by its name; made by [`Client::bucket`].
 ///
@@ -147,36 +145,21 @@ impl Bucket {
     /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`].
     pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
         let target = self.target(key)?;
-        if upload_id.is_empty() {
-            return Err(Error::option(
-                "upload_id",
-                "it is empty: multipart_uploads has those that there are",
-            ));
+        if !is_upload_id(upload_id) {
+            let reason = "must be visible ASCII of at most 1024 bytes; multipart_uploads lists those that exist";
+            return Err(Error::option("upload_id", reason));
         }
-        let request = abort::request(target.bucket, target.key, upload_id, &[]);
+        let Target { bucket, key, .. } = target;
+        let action = AbortMultipartUpload { bucket, key, upload_id, headers: &[] };
         let line = self.client.line();
-        match line.call(&request, &mut Message::empty(), |response, _| abort::parse(response)).map_err(error)
-        {
-            Err(gone) if gone.service_code() == Some("NoSuchUpload") => Ok(()),
+        match line.execute(&action, &mut Message::empty()).map_err(error) {
+            Err(gone) if gone.code() == Some(ErrorCode::NoSuchUpload) => Ok(()),
             result => result,
         }
     }
 
     fn target<'a>(&'a self, key: &'a str) -> Result<Target<'a>> {
-        let wrong = |why: String| Err(Error::option("key", why));
-        if key.is_empty() {
-            return wrong("it is empty: give the object's name".into());
-        }
-        if key.len() > KEY_BYTES_MAX {
-            return wrong(format!(
-                "{:?}… has {} bytes; OSS takes {KEY_BYTES_MAX} at most",
-                key.chars().take(40).collect::<String>(),
-                key.len()
-            ));
-        }
-        if key.starts_with(['/', '\\']) {
-            return wrong(format!("{key:?} begins with a slash, which OSS does not take: leave it away"));
-        }
+        check_key(key).map_err(|reason| Error::option("key", reason))?;
         Ok(Target { client: &self.client, bucket: &self.name, key })
     }
 }

@@ -168,14 +168,6 @@ fn split_bucket_domain(host: &str) -> Option<(&str, &str)> {
     real.then_some((bucket, own))
 }
 
-/// 3 to 63 lower-case letters, digits and hyphens, the first and the last no hyphen. Nothing else may ever get into a host.
-pub(crate) fn is_bucket_name(text: &str) -> bool {
-    (3..=63).contains(&text.len())
-        && is_region_id(text)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),

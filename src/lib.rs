@@ -23,12 +23,13 @@ mod callback;
 mod cancel;
 mod crc64;
 mod credentials;
-mod time;
 mod encoding;
 mod endpoint;
 mod error;
 mod md5_digest;
+mod names;
 mod part;
+mod time;
 
 #[cfg(any(doc, doctest))]
 pub mod docs;

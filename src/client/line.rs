@@ -5,10 +5,11 @@ use super::payload::Payload;
 use super::switch::{Flow, Switch};
 use super::{Client, Pacer};
 use crate::Error;
+use crate::error::{OperationKind, RetryDecision, classify};
 use crate::credentials::Credentials;
 use crate::protocol::error_response::{self, ErrorResponse};
-use crate::protocol::request::{Request, Response};
-use crate::protocol::retry::{RetryDecision, retry_after, classify};
+use crate::protocol::request::{Action, Request, Response};
+use crate::protocol::retry::retry_after;
 use crate::protocol::{InvalidResponse, ParseResult};
 use crate::transport::{TransportError, Wire};
 
@@ -110,6 +111,11 @@ impl Line {
         }
     }
 
+    /// Sends an action, with `payload` as its body, until its response is accepted.
+    pub(crate) fn execute<A: Action, P: Payload>(&self, action: &A, payload: &mut P) -> Result<A::Output, Failed> {
+        self.call(&action.request(), payload, |response, payload| action.parse(response, &payload.sent()))
+    }
+
     /// Signs, sends and judges until `accept` takes an answer, or until trying again is no use.
     pub(crate) fn call<P: Payload, T>(
         &self,
@@ -174,16 +180,10 @@ impl Line {
             Some(local) => Setback::Local(local),
             None => Setback::Transport(error),
         })?;
-        let callback = request.headers.iter().any(|(name, _)| name == "x-oss-callback");
-        let accepted = match response.status {
-            203 if callback => false,
-            200..=299 => callback || !error_response::has_error_body(&response),
-            _ => false,
-        };
-        if accepted {
+        if !error_response::is_error(&signed, &response) {
             return Ok(response);
         }
-        let failure = error_response::parse(request, &response, tries.made);
+        let failure = error_response::parse(&signed, &response, tries.made);
         Err(Setback::Refused(response, Box::new(failure)))
     }
 
@@ -233,8 +233,8 @@ impl Line {
             Setback::Transport(_) | Setback::Untrusted(..) => later(None),
             // Somebody on the way does not know how to be asked.
             Setback::Refused(_, failure) if failure.service.status == 417 && tries.asked_in_vain => at_once,
-            Setback::Refused(response, failure) => match classify(failure) {
-                RetryDecision::Backoff => later(retry_after(response.header("retry-after"), self.client.now())),
+            Setback::Refused(response, failure) => match classify(&failure.service).retry {
+                RetryDecision::Backoff => later(retry_after(response, self.client.now())),
                 RetryDecision::SyncClock if !std::mem::replace(&mut tries.clock_fixed, true) => {
                     at_once.filter(|_| self.client.fix_clock(response, failure))
                 }
@@ -255,7 +255,7 @@ impl Line {
     fn patience(&self, request: &Request, length: u64) -> Duration {
         let stall = self.client.shared.stall_timeout;
         self.at_most(match request.operation {
-            "CompleteMultipartUpload" => stall.saturating_mul(COMPLETE_PATIENCE),
+            OperationKind::CompleteMultipartUpload => stall.saturating_mul(COMPLETE_PATIENCE),
             _ => {
                 let buffered = Duration::from_secs(length.min(BUFFERED_BYTES_MAX) / SLOWEST_BYTES_PER_SECOND);
                 stall.saturating_add(buffered)

@@ -2,6 +2,7 @@ use std::io::{self, Read};
 use std::iter;
 
 use crate::Error;
+use crate::protocol::request::Sent;
 
 /// What a request carries. Every attempt opens it anew.
 pub(crate) trait Payload {
@@ -12,6 +13,8 @@ pub(crate) trait Payload {
     fn failure(&mut self) -> Option<Error>;
     /// Was any of it read since it was opened?
     fn was_read(&self) -> bool;
+    /// What the last attempt sent.
+    fn sent(&self) -> Sent;
     /// The attempt failed, another one follows.
     fn retrying(&mut self);
 }
@@ -25,7 +28,8 @@ pub(crate) struct Message<'a> {
     length: u64,
     rest: Chunks<'a>,
     chunk: io::Cursor<String>,
-    was_read: bool,
+    /// Bytes read since it was opened.
+    position: u64,
     on_retry: Option<&'a mut dyn FnMut()>,
 }
 
@@ -38,7 +42,7 @@ impl<'a> Message<'a> {
     pub(crate) fn new(text: impl Fn() -> Chunks<'a> + 'a) -> Message<'a> {
         let length = text().map(|chunk| chunk.len() as u64).sum();
         let (rest, chunk) = (text(), io::Cursor::default());
-        Message { text: Box::new(text), length, rest, chunk, was_read: false, on_retry: None }
+        Message { text: Box::new(text), length, rest, chunk, position: 0, on_retry: None }
     }
 
     pub(crate) fn on_retry(mut self, tell: &'a mut dyn FnMut()) -> Message<'a> {
@@ -58,7 +62,7 @@ impl Read for Message<'_> {
                 self.chunk = io::Cursor::new(chunk);
             }
         }
-        self.was_read |= filled > 0;
+        self.position += filled as u64;
         Ok(filled)
     }
 }
@@ -69,7 +73,7 @@ impl Payload for Message<'_> {
     }
 
     fn open(&mut self) -> Result<&mut dyn Read, Error> {
-        (self.rest, self.chunk, self.was_read) = ((self.text)(), io::Cursor::default(), false);
+        (self.rest, self.chunk, self.position) = ((self.text)(), io::Cursor::default(), 0);
         Ok(self)
     }
 
@@ -78,7 +82,12 @@ impl Payload for Message<'_> {
     }
 
     fn was_read(&self) -> bool {
-        self.was_read
+        self.position > 0
+    }
+
+    /// Nobody compares the checksum of a text.
+    fn sent(&self) -> Sent {
+        Sent { is_complete: self.position == self.length, ..Sent::EMPTY }
     }
 
     fn retrying(&mut self) {

@@ -3,72 +3,12 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use super::{Operation, ServiceError};
+use super::Operation;
+use super::code::{CHECK_ENDPOINT_AND_PROXY, rerun_hint};
 
-const LOOK_AROUND: &str = "what answers may not be OSS: check the endpoint, and look for a proxy in between";
-const LOOK_AROUND_OR_AGAIN: &str = "run the same call again; if it says the same, what answers may not be OSS: check the endpoint, and look for a proxy";
 const UNTRUSTED: &str =
     "trust its root with root_certificates_pem, or the system's roots with the feature platform-verifier";
 const NO_PLACE: &str = "put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)";
-
-/// What fails again if it is done again as it is has another advice.
-fn again(operation: &Operation) -> &'static str {
-    match operation.name {
-        "UploadPart" | "CompleteMultipartUpload" | "ListParts" => {
-            "run the same call again: with a checkpoint it carries on"
-        }
-        _ => "run the same call again",
-    }
-}
-
-pub(super) fn service(error: &ServiceError) -> Option<&'static str> {
-    let advice = match (error.status, error.code.as_str()) {
-        _ if error.endpoint.is_some() => return None,
-        (_, "InvalidAccessKeyId") => "check the AccessKey id; one from STS needs its security token, too",
-        (_, "SignatureDoesNotMatch") => {
-            "check the AccessKey secret; a domain that is bound to the bucket needs cname(true)"
-        }
-        (_, "SecurityTokenExpired") => "fetch a new security token and run the same call again",
-        (_, "InvalidSecurityToken") => "give the security token that belongs to this AccessKey id",
-        (_, "RequestTimeTooSkewed") => "set this machine's clock and run the same call again",
-        (_, "NoSuchBucket") => "check the bucket's name and the endpoint",
-        (_, "NoSuchUpload") => "somebody, or a lifecycle rule, has aborted it: run the same call again",
-        (_, "FileAlreadyExists") => "take another key, or leave out forbid_overwrite",
-        (_, "SecondLevelDomainForbidden") => {
-            "give the endpoint by its name, not as an IP address, and leave out path_style"
-        }
-        (_, "UserDisable") => "the account is disabled: look for unpaid bills in the console",
-        (_, "AccessDenied") => return Some(access_denied(error)),
-        (300..=399, _) => "this is not the bucket's endpoint: give the one that the console shows",
-        (_, "BadErrorResponse") if !error.is_temporary() => LOOK_AROUND,
-        (_, "BadErrorResponse") if error.request_id.is_none() => LOOK_AROUND_OR_AGAIN,
-        _ if error.is_temporary() => again(&error.operation),
-        _ => return None,
-    };
-    Some(advice)
-}
-
-fn access_denied(error: &ServiceError) -> &'static str {
-    if error.ec.as_deref() == Some("0002-00000080") {
-        return "leave the signature at V4";
-    }
-    if error.message.contains("signing region") {
-        return "give the bucket's region with ClientBuilder::region";
-    }
-    if error.message.is_empty() && error.request_id.is_none() {
-        return LOOK_AROUND;
-    }
-    match error.operation.name {
-        "ListParts" => "it needs the permission oss:ListParts on this object",
-        "ListMultipartUploads" => "it needs the permission oss:ListMultipartUploads on this bucket",
-        "AbortMultipartUpload" => "it needs the permission oss:AbortMultipartUpload on this object",
-        "HeadObject" => "it needs the permission oss:GetObject on this object",
-        "InitiateMultipartUpload" | "PutObject" => {
-            "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy; for tags oss:PutObjectTagging, too"
-        }
-        _ => "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy",
-    }
-}
 
 pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static str {
     let words = source.to_string();
@@ -96,12 +36,12 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         _ if says("CONNECT proxy") => {
             "the proxy does not let it through: ask whoever runs it, or do without by no_proxy()"
         }
-        _ if says("is larger than") || says("too large") => LOOK_AROUND,
+        _ if says("is larger than") || says("too large") => CHECK_ENDPOINT_AND_PROXY,
         _ if says("Peer disconnected") => {
             "run the same call again; if it says the same, check the endpoint's scheme and port"
         }
         _ if is_final(source) => "what the server shows as its certificate can't be used: see to that first",
-        _ => again(operation),
+        _ => rerun_hint(operation.kind()),
     }
 }
 
@@ -116,7 +56,7 @@ pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {
     if reason.contains("CRC-64 of the object") {
         return "it is there, and it is wrong: delete it, or run the same call again";
     }
-    if reason.contains("CRC-64 of the stored") { again(operation) } else { LOOK_AROUND }
+    if reason.contains("CRC-64 of the stored") { rerun_hint(operation.kind()) } else { CHECK_ENDPOINT_AND_PROXY }
 }
 
 pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {

@@ -1,4 +1,6 @@
 mod advice;
+mod code;
+mod operation;
 
 use std::fmt;
 use std::io;
@@ -6,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use advice::Then;
 pub(crate) use advice::is_final;
+pub(crate) use code::{ErrorCode, RetryDecision, classify};
+pub use operation::Operation;
+pub(crate) use operation::OperationKind;
 
 use crate::Uploaded;
 use crate::credentials::InvalidCredentials;
@@ -117,16 +122,8 @@ pub struct ServiceError {
     pub part: Option<u32>,
     /// How many times it was tried.
     pub attempts: u32,
-}
-
-/// A request to OSS: its API name, as which it compares and dereferences, and what it was of.
-///
-/// `UploadPart 7 of oss://examplebucket/dir/object.bin`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Operation {
-    name: &'static str,
-    part: Option<u32>,
-    object: Box<str>,
+    /// The refused request carried a security token.
+    pub(crate) has_token: bool,
 }
 
 /// The result of everything here that can fail.
@@ -159,13 +156,18 @@ impl Error {
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
-            Error::Service(service) => service.is_temporary(),
+            Error::Service(service) => classify(service).is_resumable,
             // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<InvalidCredentials>(),
             Error::Transport { source, .. } => !is_final(source),
             Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
             _ => true,
         }
+    }
+
+    /// OSS's error code as a value to match on, when OSS answered with an error.
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.service_code().map(ErrorCode::of)
     }
 
     fn service(&self) -> Option<&ServiceError> {
@@ -196,23 +198,6 @@ fn is_in_the_way(error: &io::Error) -> bool {
 }
 
 impl ServiceError {
-    fn is_temporary(&self) -> bool {
-        const TEMPORARY: [&str; 9] = [
-            // Also where they hide in a 200.
-            "InternalError",
-            "ServiceUnavailable",
-            "RequestTimeout",
-            "InvalidDigest",
-            "SecurityTokenExpired",
-            "InvalidSecurityToken",
-            "RequestTimeTooSkewed",
-            "NoSuchUpload",
-            "InvalidPart",
-        ];
-        let in_trouble = self.status >= 500 && self.status != 501 || matches!(self.status, 408 | 429);
-        in_trouble || TEMPORARY.contains(&self.code.as_str())
-    }
-
     /// What Alibaba Cloud's support asks for.
     fn ids(&self) -> String {
         let known = [("request id", &self.request_id), ("EC", &self.ec)];
@@ -294,7 +279,7 @@ impl fmt::Display for ServiceError {
         if let Some(endpoint) = &self.endpoint {
             write!(f, "; the bucket's endpoint is {endpoint}")?;
         }
-        write!(f, "{}{}", Then(advice::service(self)), self.ids())
+        write!(f, "{}{}", Then(classify(self).hint), self.ids())
     }
 }
 
@@ -312,46 +297,6 @@ impl std::error::Error for Error {
 }
 
 impl std::error::Error for ServiceError {}
-
-impl Operation {
-    pub(crate) fn new(name: &'static str, part: Option<u32>, object: String) -> Operation {
-        Operation { name, part, object: object.into() }
-    }
-
-    /// What it was of; the key alone where nobody has said.
-    fn object(&self, key: &str) -> String {
-        if self.object.is_empty() { printable(key) } else { self.object.to_string() }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.part {
-            Some(part) => write!(f, "{} {part} of {}", self.name, self.object),
-            None => write!(f, "{} of {}", self.name, self.object),
-        }
-    }
-}
-
-impl std::ops::Deref for Operation {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.name
-    }
-}
-
-impl PartialEq<str> for Operation {
-    fn eq(&self, name: &str) -> bool {
-        self.name == name
-    }
-}
-
-impl PartialEq<&str> for Operation {
-    fn eq(&self, name: &&str) -> bool {
-        self.name == *name
-    }
-}
 
 struct Tried(u32);
 

@@ -1,18 +1,31 @@
-//! AbortMultipartUpload (OSS documentation of that name). It answers 204 and nothing else.
+//! AbortMultipartUpload (OSS documentation of that name).
 
 use super::ParseResult;
-use super::request::{Header, Method, Request, Response};
+use super::request::{Action, Header, Method, Request, Response, Sent, SuccessBody, check_success};
+use crate::error::OperationKind;
 
-pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Header]) -> Request {
-    Request::new("AbortMultipartUpload", Method::Delete, bucket, key)
-        .query("uploadId", upload_id)
-        .headers(headers)
+pub(crate) struct AbortMultipartUpload<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) upload_id: &'a str,
+    pub(crate) headers: &'a [Header],
 }
 
-/// Anything else that claims success is not OSS's answer.
-pub(crate) fn parse(response: &Response) -> ParseResult<()> {
-    match response.status {
-        204 => Ok(()),
-        other => Err(format!("its status is {other} where 204 belongs").into()),
+impl Action for AbortMultipartUpload<'_> {
+    type Output = ();
+
+    fn request(&self) -> Request {
+        Request::new(
+            OperationKind::AbortMultipartUpload,
+            Method::Delete,
+            self.bucket,
+            self.key,
+        )
+        .query("uploadId", self.upload_id)
+        .headers(self.headers)
+    }
+
+    fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<()> {
+        check_success(response, 204, SuccessBody::None, sent)
     }
 }

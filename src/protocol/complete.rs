@@ -2,12 +2,25 @@
 
 use std::iter;
 
-use super::request::{Header, Method, Request, Response};
+use super::request::{
+    Action, Header, Method, Request, Response, Sent, SuccessBody, check_success, is_clean,
+};
 use super::upload_part::etag;
 use super::{ParseResult, xml};
-use crate::part::{UploadedPart, UploadedParts, strip_quotes};
+use crate::error::OperationKind;
+use crate::part::{UploadedPart, UploadedParts, normalize_etag};
 
-/// What OSS says of an object that has just been made.
+pub(crate) struct CompleteMultipartUpload<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) upload_id: &'a str,
+    pub(crate) parts: &'a UploadedParts,
+    pub(crate) headers: &'a [Header],
+    /// The headers have a callback, so the body of the response is that of the application server.
+    pub(crate) has_callback: bool,
+}
+
+/// What OSS says of an object that it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ObjectInfo {
     pub(crate) etag: String,
@@ -18,124 +31,167 @@ pub(crate) struct ObjectInfo {
     pub(crate) callback_body: Option<Vec<u8>>,
 }
 
-pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, headers: &[Header]) -> Request {
-    Request::new("CompleteMultipartUpload", Method::Post, bucket, key)
-        .query("uploadId", upload_id)
-        .query("encoding-type", "url")
-        .header("content-type", "application/xml")
-        .headers(headers)
-}
-
-/// The part list in pieces: whole, that of 10,000 parts has a megabyte.
-pub(crate) fn body(parts: &UploadedParts) -> impl Iterator<Item = String> {
-    let part = |part: &UploadedPart| {
-        let (number, etag) = (part.number, xml::escaped(&part.etag));
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
-    };
-    let open = iter::once("<CompleteMultipartUpload>".to_owned());
-    let close = iter::once("</CompleteMultipartUpload>".to_owned());
-    open.chain(parts.iter().map(part)).chain(close)
-}
-
-/// With a callback the body is the application server's, and everything else is in the headers.
-pub(crate) fn parse(response: &Response, callback: bool) -> ParseResult<ObjectInfo> {
-    if callback {
-        return Ok(ObjectInfo {
-            callback_body: Some(response.body.clone()),
-            ..from_headers(response)?
-        });
+impl<'a> CompleteMultipartUpload<'a> {
+    /// The list of parts, in chunks: that of 10,000 parts has a megabyte.
+    pub(crate) fn body(&self) -> impl Iterator<Item = String> + use<'a> {
+        let part = |part: &UploadedPart| {
+            let (number, etag) = (part.number, xml::escape(&part.etag));
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
+        };
+        let open = iter::once("<CompleteMultipartUpload>".to_owned());
+        let close = iter::once("</CompleteMultipartUpload>".to_owned());
+        open.chain(self.parts.iter().map(part)).chain(close)
     }
-    let result = xml::parse(&response.body, "CompleteMultipartUploadResult")?;
-    let completed = ObjectInfo {
-        location: result.text("Location").map(str::to_owned),
-        ..ObjectInfo::default()
-    };
-    let etag = match (result.text("ETag").map(strip_quotes), etag(response)) {
-        (Some(etag), _) if !etag.is_empty() => etag.to_owned(),
-        (_, etag) => etag?,
-    };
-    Ok(ObjectInfo {
-        location: completed.location,
-        etag,
-        ..from_headers_but_etag(response)?
-    })
 }
 
-pub(super) fn from_headers(response: &Response) -> ParseResult<ObjectInfo> {
-    Ok(ObjectInfo {
-        etag: etag(response)?,
-        ..from_headers_but_etag(response)?
-    })
+impl Action for CompleteMultipartUpload<'_> {
+    type Output = ObjectInfo;
+
+    fn request(&self) -> Request {
+        let kind = OperationKind::CompleteMultipartUpload;
+        Request::new(kind, Method::Post, self.bucket, self.key)
+            .query("uploadId", self.upload_id)
+            .query("encoding-type", "url")
+            .header("content-type", "application/xml")
+            .headers(self.headers)
+    }
+
+    fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<ObjectInfo> {
+        if self.has_callback {
+            check_success(response, 200, SuccessBody::Callback, sent)?;
+            return Ok(ObjectInfo {
+                callback_body: callback_body(response, true),
+                ..ObjectInfo::from_headers(response)?
+            });
+        }
+        check_success(response, 200, SuccessBody::Document, sent)?;
+        let result = xml::parse(&response.body, "CompleteMultipartUploadResult")?;
+        let etag = match result.text("ETag").and_then(normalize_etag) {
+            Some(etag) => etag.to_owned(),
+            None => etag(response)?,
+        };
+        Ok(ObjectInfo {
+            location: result.text("Location").map(xml::clean_text),
+            etag,
+            ..ObjectInfo::without_etag(response)?
+        })
+    }
 }
 
-fn from_headers_but_etag(response: &Response) -> ParseResult<ObjectInfo> {
-    Ok(ObjectInfo {
-        crc64: response.crc64()?,
-        version_id: response.header("x-oss-version-id").map(str::to_owned),
-        request_id: response.request_id().map(str::to_owned),
-        ..ObjectInfo::default()
-    })
+pub(super) fn callback_body(response: &Response, has_callback: bool) -> Option<Vec<u8>> {
+    has_callback.then(|| response.body.clone())
+}
+
+impl ObjectInfo {
+    pub(super) fn from_headers(response: &Response) -> ParseResult<ObjectInfo> {
+        Ok(ObjectInfo {
+            etag: etag(response)?,
+            ..ObjectInfo::without_etag(response)?
+        })
+    }
+
+    fn without_etag(response: &Response) -> ParseResult<ObjectInfo> {
+        let version_id = response
+            .header("x-oss-version-id")
+            .filter(|id| is_clean(id));
+        Ok(ObjectInfo {
+            crc64: response.crc64()?,
+            version_id: version_id.map(str::to_owned),
+            request_id: response.request_id().map(str::to_owned),
+            ..ObjectInfo::default()
+        })
+    }
+
+    /// Reads the headers of a 203: the object exists, but its callback failed. Missing headers are no error then.
+    pub(crate) fn from_failed_callback(response: &Response) -> ObjectInfo {
+        ObjectInfo {
+            etag: response
+                .header("etag")
+                .and_then(normalize_etag)
+                .unwrap_or_default()
+                .to_owned(),
+            crc64: response.crc64().ok().flatten(),
+            version_id: response
+                .header("x-oss-version-id")
+                .filter(|id| is_clean(id))
+                .map(str::to_owned),
+            request_id: response.request_id().map(str::to_owned),
+            ..ObjectInfo::default()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::tests::{foreign_response, response};
     use super::*;
 
+    fn parse(response: &Response, has_callback: bool) -> Option<ObjectInfo> {
+        let action = CompleteMultipartUpload {
+            bucket: "b",
+            key: "k",
+            upload_id: "I1",
+            parts: &UploadedParts::default(),
+            headers: &[],
+            has_callback,
+        };
+        action.parse(response, &Sent::EMPTY).ok()
+    }
+
     #[test]
-    fn the_part_list() {
+    fn complete_body_lists_the_parts_in_order() {
         let part = |(number, etag): (u32, &str)| UploadedPart {
             number,
             size: 1,
             etag: etag.into(),
             crc64: 0,
         };
-        let parts: UploadedParts = [(2, "<C>"), (1, "AB")].into_iter().map(part).collect();
+        let action = CompleteMultipartUpload {
+            bucket: "b",
+            key: "k",
+            upload_id: "I1",
+            parts: &[(2, "<C>"), (1, "AB")].into_iter().map(part).collect(),
+            headers: &[],
+            has_callback: false,
+        };
         assert_eq!(
-            body(&parts).collect::<String>(),
-            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>&quot;AB&quot;</ETag></Part>\
-             <Part><PartNumber>2</PartNumber><ETag>&quot;&lt;C&gt;&quot;</ETag></Part></CompleteMultipartUpload>"
+            action.body().collect::<String>(),
+            "<CompleteMultipartUpload>\
+             <Part><PartNumber>1</PartNumber><ETag>&quot;AB&quot;</ETag></Part>\
+             <Part><PartNumber>2</PartNumber><ETag>&quot;&lt;C&gt;&quot;</ETag></Part>\
+             </CompleteMultipartUpload>"
         );
     }
 
     #[test]
-    fn the_answer_with_and_without_callback() {
-        let headers = vec![
-            ("etag".into(), "\"H\"".into()),
-            ("x-oss-hash-crc64ecma".into(), "9".into()),
-        ];
-        let xml = "<CompleteMultipartUploadResult><Location>http://b.x/k</Location><ETag>\"X-2\"</ETag></CompleteMultipartUploadResult>";
-        let response = Response {
-            status: 200,
-            headers: headers.clone(),
-            body: xml.into(),
-        };
-        let Ok(completed) = parse(&response, false) else {
-            panic!("not read")
-        };
-        assert_eq!((completed.etag.as_str(), completed.crc64), ("X-2", Some(9)));
-        assert_eq!(completed.location.as_deref(), Some("http://b.x/k"));
-        let response = Response {
-            status: 200,
-            headers,
-            body: b"{\"ok\":1}".to_vec(),
-        };
-        let Ok(completed) = parse(&response, true) else {
-            panic!("not read")
-        };
+    fn complete_response_with_and_without_callback() {
+        let headers = [("etag", "\"H\""), ("x-oss-hash-crc64ecma", "9")];
+        let document = "<CompleteMultipartUploadResult><Location>http://b.x/k</Location>\
+            <ETag>\"X-2\"</ETag></CompleteMultipartUploadResult>";
+        let object = parse(&response(200, &headers, document), false).unwrap();
+        assert_eq!((object.etag.as_str(), object.crc64), ("X-2", Some(9)));
+        assert_eq!(object.location.as_deref(), Some("http://b.x/k"));
+        let called_back = response(200, &headers, "{\"ok\":1}");
+        let object = parse(&called_back, true).unwrap();
+        assert_eq!(object.etag, "H");
+        assert_eq!(object.callback_body.as_deref(), Some(&b"{\"ok\":1}"[..]));
+        assert_eq!(parse(&called_back, false), None);
+        assert_eq!(parse(&response(200, &[], ""), true), None);
         assert_eq!(
-            (completed.etag.as_str(), completed.callback_body.as_deref()),
-            ("H", Some(&b"{\"ok\":1}"[..]))
+            parse(&foreign_response(200, &headers[..1], document), false),
+            None
         );
-        assert!(parse(&response, false).is_err());
-        assert!(
-            parse(
-                &Response {
-                    status: 200,
-                    ..Response::default()
-                },
-                true
-            )
-            .is_err()
+        assert_eq!(parse(&response(203, &headers, document), false), None);
+    }
+
+    #[test]
+    fn complete_with_a_failed_callback_reads_what_there_is() {
+        let headers = [("etag", "W/\"H\""), ("x-oss-version-id", "v\u{9b}")];
+        let object = ObjectInfo::from_failed_callback(&response(203, &headers, "x"));
+        assert_eq!((object.etag.as_str(), object.version_id), ("H", None));
+        assert_eq!(
+            ObjectInfo::from_failed_callback(&Response::default()),
+            ObjectInfo::default()
         );
     }
 }

@@ -1,58 +1,74 @@
-//! The answer that says no (OSS documentation, "Error responses").
+//! Error responses (OSS documentation, "Error responses").
 
 use super::request::{Request, Response};
-use super::xml;
+use super::xml::{self, clean_text};
 use crate::encoding::base64_decode;
-use crate::error::{ServiceError, printable};
+use crate::error::{OperationKind, ServiceError};
 
-/// How much of a body that is not OSS's XML is repeated in the error: bytes.
-const SNIPPET_BYTES_MAX: usize = 256;
+/// How much of a body that is not an error document is repeated in the error: bytes.
+const EXCERPT_BYTES_MAX: usize = 256;
+/// Stands for what an error response repeats of the request's secrets.
+const REDACTED: &str = "***";
 
-/// How much of a field of OSS's XML is kept; a real message has less than 300 characters.
-const FIELD_CHARS_MAX: usize = 1024;
-
-/// The refusal, with what retrying and resuming have to know of it.
+/// An error response, with what retrying and resuming need to know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ErrorResponse {
     pub(crate) service: ServiceError,
-    /// The server's clock, in the error's own words.
+    /// The time of the server, as the error document gives it.
     pub(crate) server_time: Option<String>,
-    /// The part that is there already (`PartAlreadyExist`).
+    /// The ETag of the part that exists already (`PartAlreadyExist`).
     pub(crate) part_etag: Option<String>,
 }
 
-/// Reads a refusal. A `HEAD` has no body: OSS puts the XML into `x-oss-err` then.
-pub(crate) fn parse(request: &Request, response: &Response, attempts: u32) -> ErrorResponse {
-    let header = response.header("x-oss-err").and_then(base64_decode);
-    let body = if response.body.is_empty() {
-        header.as_deref().unwrap_or_default()
-    } else {
-        &response.body
+/// Whether a response reports an error: by its status, by an error document in a 200, or by a failed callback.
+pub(crate) fn is_error(request: &Request, response: &Response) -> bool {
+    let has_callback = request.header_value("x-oss-callback").is_some();
+    match response.status {
+        203 => has_callback,
+        // With a callback the body is what the application server answered.
+        200..=299 => !has_callback && has_error_body(response),
+        _ => true,
+    }
+}
+
+/// Reads an error response.
+///
+/// `signed` is the request as it was sent: what the response repeats of its token and its signature is removed from all
+/// texts.
+pub(crate) fn parse(signed: &Request, response: &Response, attempts: u32) -> ErrorResponse {
+    // The response to a HEAD has no body; OSS puts the document into a header.
+    let in_header = response.header("x-oss-err").and_then(base64_decode);
+    let body = match response.body.is_empty() {
+        true => in_header.as_deref().unwrap_or_default(),
+        false => &response.body,
     };
-    let error = xml::parse(body, "Error").ok();
+    let document = xml::parse(body, "Error").ok();
+    let secrets = Secrets::of(signed);
+    let clean = |text: &str| clean_text(&secrets.redact(text));
     let field = |name: &str| {
-        error
+        document
             .as_ref()
             .and_then(|error| error.text(name))
-            .map(collapse_whitespace)
+            .map(clean)
     };
     let service = ServiceError {
         status: response.status,
-        code: field("Code").unwrap_or_else(|| code_without_xml(request, response, body).into()),
-        message: field("Message").unwrap_or_else(|| collapse_whitespace(&body_excerpt(body))),
+        code: field("Code").unwrap_or_else(|| code_without_document(signed, response, body).into()),
+        message: field("Message").unwrap_or_else(|| clean(&body_excerpt(body, &secrets))),
         request_id: response
-            .request_id()
-            .map(collapse_whitespace)
+            .header("x-oss-request-id")
+            .map(clean)
             .or_else(|| field("RequestId")),
         host_id: field("HostId"),
         ec: response
             .header("x-oss-ec")
-            .map(collapse_whitespace)
+            .map(clean)
             .or_else(|| field("EC")),
         endpoint: field("Endpoint"),
-        operation: request.operation(),
-        part: request.part,
+        operation: signed.operation(),
+        part: signed.part,
         attempts,
+        has_token: signed.header_value(TOKEN_HEADER).is_some(),
     };
     ErrorResponse {
         service,
@@ -61,78 +77,95 @@ pub(crate) fn parse(request: &Request, response: &Response, attempts: u32) -> Er
     }
 }
 
-/// An `<Error>` that hides in the body of a 200.
+/// Whether the body is an error document, whatever the status is.
 pub(crate) fn has_error_body(response: &Response) -> bool {
     xml::parse(&response.body, "Error").is_ok()
 }
 
-fn code_without_xml(request: &Request, response: &Response, body: &[u8]) -> &'static str {
+fn code_without_document(request: &Request, response: &Response, body: &[u8]) -> &'static str {
     match (response.status, body.is_empty()) {
-        (404, true) if request.operation == "HeadObject" => "NoSuchKey",
+        (404, true) if request.operation == OperationKind::HeadObject => "NoSuchKey",
         (403, true) => "AccessDenied",
         (203, _) => "CallbackFailed",
         _ => "BadErrorResponse",
     }
 }
 
-/// Some servers answer with the request, and so with its signature and its token.
-fn body_excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(SNIPPET_BYTES_MAX)]);
+/// Returns the beginning of a body that is not an error document.
+fn body_excerpt(body: &[u8], secrets: &Secrets) -> String {
+    // Redact first: a secret that is cut off would not be found.
+    let text = secrets.redact(&String::from_utf8_lossy(body));
+    let end = (0..=EXCERPT_BYTES_MAX.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    let text = &text[..end.unwrap_or(0)];
     let lower = text.to_ascii_lowercase();
+    // Some servers answer with the request. The excerpt may end within its signature.
     if ["authorization", "signature=", "security-token"]
         .iter()
         .any(|word| lower.contains(word))
     {
         return "(it repeats the request)".into();
     }
-    text.into_owned()
+    text.to_owned()
 }
 
-/// Errors are one line each, whatever a server or a box in the middle wrote.
-fn collapse_whitespace(text: &str) -> String {
-    let words = text.split(|character: char| character.is_control() || character.is_whitespace());
-    let line = words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    printable(&line.chars().take(FIELD_CHARS_MAX).collect::<String>())
+const TOKEN_HEADER: &str = "x-oss-security-token";
+
+/// What must not get from a request into a text.
+struct Secrets<'a>(Vec<&'a str>);
+
+impl<'a> Secrets<'a> {
+    fn of(signed: &'a Request) -> Secrets<'a> {
+        let authorization = signed.header_value("authorization");
+        // V4: `…,Signature=<signature>`; V1: `OSS <id>:<signature>`.
+        let signature = authorization.and_then(|text| {
+            text.rsplit_once("Signature=")
+                .or_else(|| text.rsplit_once(':'))
+                .map(|(_, signature)| signature)
+        });
+        let secrets = [signed.header_value(TOKEN_HEADER), authorization, signature];
+        Secrets(
+            secrets
+                .into_iter()
+                .flatten()
+                .filter(|secret| !secret.is_empty())
+                .collect(),
+        )
+    }
+
+    fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| {
+            text.replace(secret, REDACTED)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::request::Method;
+    use super::super::request::tests::{foreign_response, response};
     use super::*;
 
-    fn failure(status: u16, headers: &[(&str, &str)], body: &str) -> ErrorResponse {
-        let request = Request::new("UploadPart", Method::Put, "b", "k");
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        parse(
-            &request,
-            &Response {
-                status,
-                headers,
-                body: body.into(),
-            },
-            2,
-        )
+    fn request() -> Request {
+        Request::new(OperationKind::UploadPart, Method::Put, "b", "k")
+    }
+
+    fn error(status: u16, headers: &[(&str, &str)], body: &str) -> ErrorResponse {
+        parse(&request(), &foreign_response(status, headers, body), 2)
     }
 
     #[test]
-    fn every_field_is_kept() {
-        let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>No\n way.</Message><RequestId>R1</RequestId>\
-            <HostId>h</HostId><EC>0003-1</EC><Endpoint>oss-cn-x.aliyuncs.com</Endpoint></Error>";
-        let service = failure(403, &[], body).service;
+    fn error_response_keeps_every_field() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>No\n way.</Message>\
+            <RequestId>R1</RequestId><HostId>h</HostId><EC>0003-1</EC>\
+            <Endpoint>oss-cn-x.aliyuncs.com</Endpoint></Error>";
+        let service = error(403, &[], body).service;
         assert_eq!(
-            (
-                service.status,
-                service.code.as_str(),
-                service.message.as_str()
-            ),
-            (403, "AccessDenied", "No way.")
+            (service.status, service.code.as_str()),
+            (403, "AccessDenied")
         );
+        assert_eq!(service.message, "No way.");
         assert_eq!(service.request_id.as_deref(), Some("R1"));
         assert_eq!(service.ec.as_deref(), Some("0003-1"));
         assert_eq!(
@@ -143,20 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_its_error_in_a_header() {
-        let xml = crate::encoding::base64_encode(
-            "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>",
-        );
+    fn error_response_of_a_head_is_in_a_header() {
+        let document = "<Error><Code>NoSuchBucket</Code><Message>m</Message></Error>";
+        let header = crate::encoding::base64_encode(document);
         assert_eq!(
-            failure(404, &[("x-oss-err", &xml)], "").service.code,
+            error(404, &[("x-oss-err", &header)], "").service.code,
             "NoSuchBucket"
         );
     }
 
     #[test]
-    fn an_echo_of_the_request_is_not_repeated() {
+    fn error_response_does_not_repeat_the_request() {
         let echo = r#"{"headers": {"Authorization": "OSS4-HMAC-SHA256 Credential=ak/x,Signature=4d14a791"}}"#;
-        let message = failure(403, &[], echo).service.message;
+        let message = error(403, &[], echo).service.message;
         assert!(
             !message.contains("4d14") && !message.is_empty(),
             "{message}"
@@ -164,24 +196,80 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_xml_is_shown_in_part_and_on_one_line() {
-        let service = failure(
+    fn error_response_is_redacted_in_every_field() {
+        let v1 = request()
+            .header("x-oss-security-token", "TOKEN+/=")
+            .header("authorization", "OSS ak:SIG1=");
+        let v4 = request()
+            .header("x-oss-security-token", "TOKEN+/=")
+            .header("authorization", "OSS4 a=b,Signature=SIG1=");
+        let echo = "HTTP_X=TOKEN+/= SIG1=";
+        let document = format!(
+            "<Error><Code>{echo}</Code><Message>{echo}</Message><RequestId>{echo}</RequestId>\
+             <HostId>{echo}</HostId><EC>{echo}</EC><Endpoint>{echo}</Endpoint></Error>"
+        );
+        let padded = format!("{}{echo}", "x".repeat(EXCERPT_BYTES_MAX - 10));
+        for signed in [&v1, &v4] {
+            for body in [&document, &padded, &echo.to_owned()] {
+                let headers = [("x-oss-request-id", echo), ("x-oss-ec", echo)];
+                let error = parse(signed, &foreign_response(403, &headers, body), 1);
+                let text = format!("{error:?} {}", error.service);
+                assert!(!text.contains("TOK") && !text.contains("SIG1"), "{text}");
+            }
+        }
+        assert!(
+            parse(&v4, &foreign_response(403, &[], &document), 1)
+                .service
+                .has_token
+        );
+        assert!(!error(403, &[], &document).service.has_token);
+    }
+
+    #[test]
+    fn error_response_is_one_line_without_control_characters() {
+        let headers = [
+            ("x-oss-request-id", "a\u{9b}31m\u{202e}b"),
+            ("x-oss-ec", "1\r\n2"),
+        ];
+        let text = error(403, &headers, "<Error><Code>C\u{202e}</Code></Error>")
+            .service
+            .to_string();
+        let unsafe_character = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!text.contains(unsafe_character), "{text:?}");
+    }
+
+    #[test]
+    fn error_response_without_document_shows_an_excerpt() {
+        let service = error(
             502,
             &[],
             &format!("<html>\r\nBad gateway{}", "x".repeat(10_000)),
         )
         .service;
         assert_eq!(service.code, "BadErrorResponse");
-        assert!(
-            service.message.starts_with("<html> Bad gateway")
-                && service.message.len() <= SNIPPET_BYTES_MAX
-        );
-        assert_eq!(failure(500, &[], "").service.message, "");
+        assert!(service.message.starts_with("<html> Bad gateway"));
+        assert!(service.message.len() <= EXCERPT_BYTES_MAX);
+        assert_eq!(error(500, &[], "").service.message, "");
     }
 
     #[test]
-    fn part_already_exist_tells_the_etag() {
-        let body = "<Error><Code>PartAlreadyExist</Code><PartEtag>\"AB\"</PartEtag><PartNumber>42</PartNumber></Error>";
-        assert_eq!(failure(409, &[], body).part_etag.as_deref(), Some("\"AB\""));
+    fn error_response_part_already_exist_has_the_etag() {
+        let body = "<Error><Code>PartAlreadyExist</Code><PartEtag>\"AB\"</PartEtag>\
+            <PartNumber>42</PartNumber></Error>";
+        assert_eq!(error(409, &[], body).part_etag.as_deref(), Some("\"AB\""));
+    }
+
+    #[test]
+    fn error_response_is_recognized() {
+        let document = "<Error><Code>InternalError</Code></Error>";
+        let with_callback = request().header("x-oss-callback", "e30=");
+        assert!(is_error(&request(), &response(200, &[], document)));
+        assert!(!is_error(&request(), &response(200, &[], "<Ok/>")));
+        assert!(!is_error(&request(), &response(204, &[], "")));
+        assert!(!is_error(&with_callback, &response(200, &[], document)));
+        assert!(is_error(&with_callback, &response(203, &[], "{}")));
+        for status in [100, 301, 304, 400, 403, 404, 500] {
+            assert!(is_error(&request(), &response(status, &[], "")), "{status}");
+        }
     }
 }

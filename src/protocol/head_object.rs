@@ -1,48 +1,136 @@
-//! HeadObject (OSS documentation of that name): is the object there, and is it ours?
+//! HeadObject (OSS documentation of that name).
 
 use std::time::SystemTime;
 
 use super::ParseResult;
-use super::complete::{ObjectInfo, from_headers};
-use super::request::{Header, Method, Request, Response};
+use super::complete::ObjectInfo;
+use super::request::{Action, Header, Method, Request, Response, Sent, SuccessBody, check_success};
+use crate::error::OperationKind;
 use crate::time;
 
+pub(crate) struct HeadObject<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) headers: &'a [Header],
+}
+
+/// An object and its properties.
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) size: Option<u64>,
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) object: ObjectInfo,
+    /// All headers of the response, to compare with what a call sets.
+    #[expect(
+        dead_code,
+        reason = "for comparing an object with the options of a call"
+    )]
+    pub(crate) headers: Vec<(String, String)>,
 }
 
-pub(crate) fn request(bucket: &str, key: &str, headers: &[Header]) -> Request {
-    Request::new("HeadObject", Method::Head, bucket, key).headers(headers)
-}
+impl Action for HeadObject<'_> {
+    type Output = Head;
 
-pub(crate) fn parse(response: &Response) -> ParseResult<Head> {
-    Ok(Head {
-        size: response
-            .header("content-length")
-            .and_then(|text| text.parse().ok()),
-        last_modified: response
-            .header("last-modified")
-            .and_then(time::parse_http_date),
-        object: from_headers(response)?,
-    })
+    fn request(&self) -> Request {
+        Request::new(
+            OperationKind::HeadObject,
+            Method::Head,
+            self.bucket,
+            self.key,
+        )
+        .headers(self.headers)
+    }
+
+    fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<Head> {
+        check_success(response, 200, SuccessBody::None, sent)?;
+        Ok(Head {
+            size: response
+                .header("content-length")
+                .and_then(|text| text.trim().parse().ok()),
+            last_modified: response
+                .header("last-modified")
+                .and_then(time::parse_http_date),
+            object: ObjectInfo::from_headers(response)?,
+            headers: response.headers.clone(),
+        })
+    }
 }
 
 impl Head {
-    /// Is this the object that an upload, begun at `since`, would have made? Times are the server's, in whole seconds.
+    /// Whether this is the object that an upload, initiated at `since`, would have made.
+    ///
+    /// An equal CRC-64 and no other size are enough: some proxies remove the Content-Length of a HEAD. Without a CRC-64 the
+    /// size must agree and the object must not be older than the upload. Both times are the server's, in whole seconds.
     pub(crate) fn matches(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
-        let content = match self.object.crc64 {
-            Some(remote) => remote == crc64,
-            None => self
-                .last_modified
-                .is_some_and(|modified| seconds(modified) >= seconds(since)),
-        };
-        content && self.size == Some(size)
+        match self.object.crc64 {
+            Some(remote) => remote == crc64 && self.size.is_none_or(|remote| remote == size),
+            None => self.size == Some(size) && self.is_not_older_than(since),
+        }
+    }
+
+    /// Whether the object was made at `since` or later; false if its age is not known.
+    pub(crate) fn is_not_older_than(&self, since: SystemTime) -> bool {
+        self.last_modified
+            .is_some_and(|modified| seconds(modified) >= seconds(since))
     }
 }
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::request::tests::{foreign_response, response};
+    use super::*;
+
+    fn parse(response: &Response) -> Option<Head> {
+        let action = HeadObject {
+            bucket: "b",
+            key: "k",
+            headers: &[],
+        };
+        action.parse(response, &Sent::EMPTY).ok()
+    }
+
+    fn matches(headers: &[(&str, &str)]) -> bool {
+        let headers: Vec<_> = headers
+            .iter()
+            .copied()
+            .chain([("etag", "\"AB\"")])
+            .collect();
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        parse(&response(200, &headers, ""))
+            .unwrap()
+            .matches(10, 7, since)
+    }
+
+    const CRC64: &str = "x-oss-hash-crc64ecma";
+
+    #[test]
+    fn head_matches_by_crc64_and_size() {
+        assert!(matches(&[(CRC64, "7"), ("content-length", "10")]));
+        assert!(matches(&[(CRC64, "7")]));
+        assert!(!matches(&[(CRC64, "7"), ("content-length", "11")]));
+        assert!(!matches(&[(CRC64, "8"), ("content-length", "10")]));
+    }
+
+    #[test]
+    fn head_without_crc64_matches_by_size_and_age() {
+        let modified = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(matches(&[("content-length", "10"), modified]));
+        assert!(!matches(&[modified]));
+        assert!(!matches(&[("content-length", "10")]));
+        let before = ("last-modified", "Sun, 06 Nov 1994 08:49:36 GMT");
+        assert!(!matches(&[("content-length", "10"), before]));
+    }
+
+    #[test]
+    fn head_is_from_oss() {
+        assert!(parse(&foreign_response(200, &[("etag", "AB")], "")).is_none());
+        assert!(parse(&response(204, &[("etag", "AB")], "")).is_none());
+    }
 }

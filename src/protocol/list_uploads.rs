@@ -2,121 +2,170 @@
 
 use std::time::SystemTime;
 
-use super::request::{Method, Request, Response};
+use super::request::{Action, Header, Method, Request, Response, Sent, SuccessBody, check_success};
 use super::{ParseResult, xml};
 use crate::encoding::percent_decode;
+use crate::error::OperationKind;
 use crate::time;
 
-/// An upload that was begun and neither completed nor aborted. Its parts are stored, and billed.
+/// Uploads on one page: the most that OSS gives.
+const PAGE_SIZE: usize = 1000;
+
+/// One page of the uploads that were initiated and neither completed nor aborted.
+pub(crate) struct ListMultipartUploads<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) prefix: &'a str,
+    pub(crate) marker: &'a Marker,
+    pub(crate) headers: &'a [Header],
+}
+
+/// An upload that was initiated and neither completed nor aborted. Its parts are stored and billed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MultipartUpload {
     /// The object's key.
     pub key: String,
-    /// For [`Bucket::abort_multipart_upload`](crate::Bucket::abort_multipart_upload).
+    /// The id that [`Bucket::abort_multipart_upload`](crate::Bucket::abort_multipart_upload) takes.
     pub upload_id: String,
-    /// When it was begun, by the server's clock.
+    /// When it was initiated, by the clock of the server.
     pub initiated: SystemTime,
 }
 
-/// Where a page begins: key and upload id of the last one seen.
+/// Where a page begins: after this key and upload id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) key: String,
     pub(crate) upload_id: String,
 }
 
+#[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) uploads: Vec<MultipartUpload>,
     pub(crate) next: Option<Marker>,
 }
 
-pub(crate) fn request(bucket: &str, prefix: &str, marker: &Marker) -> Request {
-    let mut request = Request::new("ListMultipartUploads", Method::Get, bucket, "")
-        .query("uploads", "")
-        .query("max-uploads", 1000)
-        .query("encoding-type", "url");
-    for (name, value) in [
-        ("prefix", prefix),
-        ("key-marker", &marker.key),
-        ("upload-id-marker", &marker.upload_id),
-    ] {
-        if !value.is_empty() {
-            request = request.query(name, value);
-        }
-    }
-    request
-}
+impl Action for ListMultipartUploads<'_> {
+    type Output = Page;
 
-pub(crate) fn parse(response: &Response, marker: &Marker) -> ParseResult<Page> {
-    let result = xml::parse(&response.body, "ListMultipartUploadsResult")?;
-    let url_encoded = result.text("EncodingType") == Some("url");
-    let key = |text: &str| match url_encoded {
-        true => percent_decode(&text.replace('+', " ")).ok_or("a key is not percent-encoded UTF-8"),
-        false => Ok(text.to_owned()),
-    };
-    let mut uploads = Vec::new();
-    for upload in result.all("Upload") {
-        let initiated = upload.text("Initiated").and_then(time::parse_rfc3339);
-        uploads.push(MultipartUpload {
-            key: key(upload.text("Key").ok_or("an upload has no Key")?)?,
-            upload_id: upload
-                .text("UploadId")
-                .ok_or("an upload has no UploadId")?
-                .to_owned(),
-            initiated: initiated.ok_or("an upload has no valid Initiated")?,
-        });
-    }
-    let next = match result.text("IsTruncated") {
-        Some("true") => {
-            let next = Marker {
-                key: key(result.text("NextKeyMarker").unwrap_or_default())?,
-                upload_id: result
-                    .text("NextUploadIdMarker")
-                    .unwrap_or_default()
-                    .to_owned(),
-            };
-            // In order, or they would turn in circles.
-            if (&next.key, &next.upload_id) <= (&marker.key, &marker.upload_id) {
-                return Err("it is truncated and does not say where to go on".into());
+    fn request(&self) -> Request {
+        let kind = OperationKind::ListMultipartUploads;
+        let mut request = Request::new(kind, Method::Get, self.bucket, "")
+            .query("uploads", "")
+            .query("max-uploads", PAGE_SIZE)
+            .query("encoding-type", "url");
+        let position = [
+            ("prefix", self.prefix),
+            ("key-marker", &self.marker.key),
+            ("upload-id-marker", &self.marker.upload_id),
+        ];
+        for (name, value) in position {
+            if !value.is_empty() {
+                request = request.query(name, value);
             }
-            Some(next)
         }
-        _ => None,
-    };
-    Ok(Page { uploads, next })
+        request.headers(self.headers)
+    }
+
+    fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<Page> {
+        check_success(response, 200, SuccessBody::Document, sent)?;
+        let result = xml::parse(&response.body, "ListMultipartUploadsResult")?;
+        let url_encoded = result.text("EncodingType") == Some("url");
+        let decode_key = |text: &str| match url_encoded {
+            true => {
+                percent_decode(&text.replace('+', " ")).ok_or("a key is not percent-encoded UTF-8")
+            }
+            false => Ok(text.to_owned()),
+        };
+        let mut uploads = Vec::new();
+        for upload in result.all("Upload") {
+            let initiated = upload.text("Initiated").and_then(time::parse_rfc3339);
+            uploads.push(MultipartUpload {
+                key: decode_key(upload.text("Key").ok_or("an upload has no Key")?)?,
+                upload_id: xml::upload_id(upload)?,
+                initiated: initiated.ok_or("an upload has no valid Initiated")?,
+            });
+        }
+        let next = match result.text("IsTruncated") {
+            Some("true") => {
+                let next = Marker {
+                    key: decode_key(result.text("NextKeyMarker").unwrap_or_default())?,
+                    upload_id: result
+                        .text("NextUploadIdMarker")
+                        .unwrap_or_default()
+                        .to_owned(),
+                };
+                // Markers that do not grow would make the list endless.
+                let marker = self.marker;
+                if (&next.key, &next.upload_id) <= (&marker.key, &marker.upload_id) {
+                    return Err("it is truncated and does not say where to continue".into());
+                }
+                Some(next)
+            }
+            _ => None,
+        };
+        Ok(Page { uploads, next })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::tests::{foreign_response, response};
     use super::*;
 
-    #[test]
-    fn keys_are_decoded_only_when_the_answer_says_so() {
-        let body = |encoding: &str| {
-            format!(
-                "<ListMultipartUploadsResult>{encoding}<IsTruncated>true</IsTruncated><NextKeyMarker>a%2Bb</NextKeyMarker>\
-                 <NextUploadIdMarker>I1</NextUploadIdMarker><Upload><Key>demo%2Fa+b%2B.data</Key><UploadId>I1</UploadId>\
-                 <Initiated>2012-02-23T04:18:23.000Z</Initiated></Upload></ListMultipartUploadsResult>"
-            )
+    fn parse(response: &Response, marker: &Marker) -> Option<Page> {
+        let action = ListMultipartUploads {
+            bucket: "b",
+            prefix: "",
+            marker,
+            headers: &[],
         };
+        action.parse(response, &Sent::EMPTY).ok()
+    }
+
+    fn document(encoding: &str, upload_id: &str) -> String {
+        format!(
+            "<ListMultipartUploadsResult>{encoding}<IsTruncated>true</IsTruncated>\
+             <NextKeyMarker>a%2Bb</NextKeyMarker><NextUploadIdMarker>I1</NextUploadIdMarker>\
+             <Upload><Key>demo%2Fa+b%2B.data</Key><UploadId>{upload_id}</UploadId>\
+             <Initiated>2012-02-23T04:18:23.000Z</Initiated></Upload></ListMultipartUploadsResult>"
+        )
+    }
+
+    #[test]
+    fn list_uploads_decodes_keys_only_when_the_response_says_so() {
         let page = |encoding: &str| {
-            let response = Response {
-                status: 200,
-                body: body(encoding).into(),
-                ..Response::default()
-            };
-            parse(&response, &Marker::default()).unwrap_or_else(|_| panic!("not read"))
+            parse(
+                &response(200, &[], &document(encoding, "I1")),
+                &Marker::default(),
+            )
+            .unwrap()
         };
         let encoded = page("<EncodingType>url</EncodingType>");
         assert_eq!(encoded.uploads[0].key, "demo/a b+.data");
         assert_eq!(encoded.next.unwrap().key, "a+b");
         assert_eq!(page("").uploads[0].key, "demo%2Fa+b%2B.data");
-        let seconds = encoded.uploads[0]
+        let since_1970 = encoded.uploads[0]
             .initiated
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        assert_eq!(seconds, 1_329_970_703);
+            .duration_since(SystemTime::UNIX_EPOCH);
+        assert_eq!(since_1970.unwrap().as_secs(), 1_329_970_703);
+    }
+
+    #[test]
+    fn list_uploads_ends() {
+        let marker = |key: &str, upload_id: &str| Marker {
+            key: key.into(),
+            upload_id: upload_id.into(),
+        };
+        let good = response(200, &[], &document("", "I1"));
+        assert!(parse(&good, &marker("a%2Bb", "I0")).is_some());
+        assert!(parse(&good, &marker("a%2Bb", "I1")).is_none());
+        assert!(parse(&good, &marker("b", "")).is_none());
+    }
+
+    #[test]
+    fn list_uploads_is_clean_and_from_oss() {
+        let marker = Marker::default();
+        assert!(parse(&foreign_response(200, &[], &document("", "I1")), &marker).is_none());
+        assert!(parse(&response(200, &[], &document("", "&#x9b;31m")), &marker).is_none());
     }
 }

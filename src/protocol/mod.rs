@@ -1,4 +1,4 @@
-//! OSS's requests and answers as plain values. Nothing here touches a socket, a file or a clock.
+//! Requests and responses of OSS as plain values. Nothing here touches a socket, a file or a clock.
 
 pub(crate) mod abort;
 pub(crate) mod complete;
@@ -13,13 +13,16 @@ pub(crate) mod retry;
 pub(crate) mod upload_part;
 mod xml;
 
-/// Why an answer that claims success is not accepted.
+use crate::error::printable;
+
+/// Why a response that reports success is not accepted. The text has no control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidResponse(pub(crate) String);
 
 pub(crate) type ParseResult<T> = Result<T, InvalidResponse>;
 
 impl<T: Into<String>> From<T> for InvalidResponse {
     fn from(reason: T) -> InvalidResponse {
-        InvalidResponse(reason.into())
+        InvalidResponse(printable(&reason.into()))
     }
 }

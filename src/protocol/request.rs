@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::ParseResult;
 use crate::encoding::{percent_encode, percent_encode_path};
-use crate::error::{Operation, printable};
+use crate::error::{Operation, OperationKind, printable};
 use crate::time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,77 @@ impl Method {
 /// A header's name, in lower case, and its value.
 pub(crate) type Header = (Cow<'static, str>, String);
 
+/// An operation of the OSS API: knows how its request is written and how its response is read.
+pub(crate) trait Action {
+    /// What a good response says.
+    type Output;
+
+    /// Returns the request without its body and its signature.
+    fn request(&self) -> Request;
+
+    /// Reads a response that reports success.
+    fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<Self::Output>;
+}
+
+/// What the last attempt sent as its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Every byte of the body was sent.
+    pub(crate) is_complete: bool,
+    /// The CRC-64 of the bytes that were sent.
+    pub(crate) crc64: u64,
+}
+
+impl Sent {
+    /// For a request without a body.
+    pub(crate) const EMPTY: Sent = Sent {
+        is_complete: true,
+        crc64: 0,
+    };
+}
+
+/// Which body a successful response has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SuccessBody {
+    None,
+    /// A document of OSS.
+    Document,
+    /// What the application server of the callback answered.
+    Callback,
+}
+
+/// Accepts only what OSS itself sends when an operation succeeds.
+///
+/// Captive portals, proxies and web servers report success for requests that they do not understand. A response without
+/// a request id and without a CRC-64 is not from OSS, whatever its ETag is. `sent` must be complete: a response that came
+/// before the end of the body says nothing of the bytes after it.
+pub(super) fn check_success(
+    response: &Response,
+    status: u16,
+    body: SuccessBody,
+    sent: &Sent,
+) -> ParseResult<()> {
+    if response.status != status {
+        return Err(format!("its status is {}, not {status}", response.status).into());
+    }
+    if response.request_id().is_none() && response.header(CRC64_HEADER).is_none() {
+        return Err("it has no x-oss-request-id, so it is not from OSS".into());
+    }
+    if body == SuccessBody::None && !response.body.is_empty() {
+        return Err("it has a body, so it is not from OSS".into());
+    }
+    if !sent.is_complete {
+        return Err("it came before all bytes had been sent".into());
+    }
+    Ok(())
+}
+
+const CRC64_HEADER: &str = "x-oss-hash-crc64ecma";
+
 /// A request that is not signed yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The OSS API name, for errors and logs.
-    pub(crate) operation: &'static str,
+    pub(crate) operation: OperationKind,
     pub(crate) method: Method,
     pub(crate) bucket: String,
     /// Byte for byte as the user gave it; empty for a request to the bucket.
@@ -47,7 +113,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(operation: &'static str, method: Method, bucket: &str, key: &str) -> Request {
+    pub(crate) fn new(
+        operation: OperationKind,
+        method: Method,
+        bucket: &str,
+        key: &str,
+    ) -> Request {
         Request {
             operation,
             method,
@@ -74,6 +145,14 @@ impl Request {
         self
     }
 
+    /// The value of a header; the name in lower case.
+    pub(crate) fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn encoded_key(&self) -> Cow<'_, str> {
         percent_encode_path(&self.key)
     }
@@ -96,7 +175,7 @@ impl Request {
     }
 }
 
-/// Made only where it is printed.
+/// Shows the operation; the text is made only where it is printed.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.operation().fmt(f)
@@ -119,7 +198,7 @@ pub(crate) fn encode_query_pairs<T: AsRef<str>>(pairs: impl Iterator<Item = (T, 
     joined
 }
 
-/// An answer, its body read and bounded.
+/// A response whose body has been read, up to a limit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -136,16 +215,17 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The id that OSS gave the request; `None` if it has characters that no such id has.
     pub(crate) fn request_id(&self) -> Option<&str> {
-        self.header("x-oss-request-id")
+        self.header("x-oss-request-id").filter(|id| is_clean(id))
     }
 
-    /// The server's clock.
+    /// The time of the server.
     pub(crate) fn date(&self) -> Option<SystemTime> {
         self.header("date").and_then(time::parse_http_date)
     }
 
-    /// What OSS says the CRC-64 of the stored bytes is; 0 is a value like any other.
+    /// The CRC-64 of the stored bytes, as OSS reports it. 0 is a valid checksum.
     pub(crate) fn crc64(&self) -> ParseResult<Option<u64>> {
         match self
             .header("x-oss-hash-crc64ecma")
@@ -154,6 +234,122 @@ impl Response {
             None => Ok(None),
             Some(Ok(crc64)) => Ok(Some(crc64)),
             Some(Err(_)) => Err("its CRC-64 is not a number".into()),
+        }
+    }
+}
+
+/// Whether a request id or a version id can be shown and logged as it is.
+pub(super) fn is_clean(id: &str) -> bool {
+    const BYTES_MAX: usize = 128;
+    (1..=BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::InvalidResponse;
+    use super::*;
+
+    /// A good response with these headers and a request id.
+    pub(in super::super) fn response(
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut response = foreign_response(status, headers, body);
+        response
+            .headers
+            .push(("x-oss-request-id".into(), "R1".into()));
+        response
+    }
+
+    /// The same without the request id.
+    pub(in super::super) fn foreign_response(
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let header = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        Response {
+            status,
+            headers: headers.iter().map(header).collect(),
+            body: body.into(),
+        }
+    }
+
+    fn check(response: &Response, body: SuccessBody) -> Result<(), String> {
+        check_success(response, 200, body, &Sent::EMPTY).map_err(|InvalidResponse(reason)| reason)
+    }
+
+    #[test]
+    fn success_needs_a_sign_of_oss() {
+        assert_eq!(check(&response(200, &[], ""), SuccessBody::None), Ok(()));
+        let with_crc64 = foreign_response(200, &[("x-oss-hash-crc64ecma", "0")], "");
+        assert_eq!(check(&with_crc64, SuccessBody::None), Ok(()));
+        let portal = foreign_response(200, &[("etag", "\"AB\"")], "");
+        assert!(
+            check(&portal, SuccessBody::None)
+                .unwrap_err()
+                .contains("not from OSS")
+        );
+        let injected = foreign_response(200, &[("x-oss-request-id", "a\u{9b}b")], "");
+        assert!(check(&injected, SuccessBody::None).is_err());
+    }
+
+    #[test]
+    fn success_has_one_status() {
+        for status in [201, 202, 203, 204, 206] {
+            assert!(
+                check(&response(status, &[], ""), SuccessBody::None).is_err(),
+                "{status}"
+            );
+        }
+        assert!(
+            check_success(
+                &response(204, &[], ""),
+                204,
+                SuccessBody::None,
+                &Sent::EMPTY
+            )
+            .is_ok()
+        );
+        assert!(
+            check_success(
+                &response(200, &[], ""),
+                204,
+                SuccessBody::None,
+                &Sent::EMPTY
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn success_has_a_body_only_where_one_belongs() {
+        let html = response(200, &[], "<html></html>");
+        assert!(check(&html, SuccessBody::None).is_err());
+        assert_eq!(check(&html, SuccessBody::Document), Ok(()));
+        assert_eq!(check(&html, SuccessBody::Callback), Ok(()));
+    }
+
+    #[test]
+    fn success_comes_after_the_whole_body() {
+        let early = Sent {
+            is_complete: false,
+            crc64: 0,
+        };
+        assert!(check_success(&response(200, &[], ""), 200, SuccessBody::None, &early).is_err());
+    }
+
+    #[test]
+    fn request_id_is_visible_ascii() {
+        let id = |id: &str| {
+            foreign_response(200, &[("x-oss-request-id", id)], "")
+                .request_id()
+                .is_some()
+        };
+        assert!(id("5C3D9175B6FC201293AD4890"));
+        for wrong in ["", "a b", "\u{9b}31m", "\u{202e}x", &"x".repeat(129)] {
+            assert!(!id(wrong), "{wrong:?}");
         }
     }
 }

@@ -1,27 +1,37 @@
-//! What to do after a failure: pure decisions, no clock, no dice.
+//! When to retry. Pure: time and randomness are arguments.
+//!
+//! What to retry is decided by the table in `error::code`.
 
 use std::time::{Duration, SystemTime};
 
-use super::error_response::ErrorResponse;
+use super::request::Response;
 use crate::time;
 
-/// How often a request is tried, and how long to wait in between: full-jitter exponential backoff, that is, a
-/// random share of `base_delay` × 2ⁿ, at most `max_delay`.
+/// How often a failed request is retried, and how long to wait before each retry.
+///
+/// The wait is a random share of `base_delay` × 2ⁿ, at most `max_delay` (exponential backoff with full jitter).
 ///
 /// ```
 /// use std::time::Duration;
 /// use oss_upload::RetryPolicy;
 ///
-/// let patient = RetryPolicy::default().max_attempts(20).max_delay(Duration::from_secs(60));
+/// let patient = RetryPolicy::default()
+///     .max_attempts(20)
+///     .max_delay(Duration::from_secs(60));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
-    /// How many times a request is tried in all, 1 at least. Defaults to 5.
+    /// How many times a request is sent in all, at least 1. Defaults to 5.
     pub max_attempts: u32,
     /// The longest wait before the second attempt. Defaults to 200 ms.
     pub base_delay: Duration,
-    /// The longest wait before any attempt, and the most of a `Retry-After` that is honoured. Defaults to 20 s.
+    /// The longest wait before any attempt, and the longest that a `Retry-After` is obeyed. Defaults to 20 s.
     pub max_delay: Duration,
+    /// How long a host that cannot be reached is waited for after it was last reached. Defaults to 60 s.
+    ///
+    /// `max_attempts` counts everything else, and the first request of a call.
+    pub max_outage: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -30,33 +40,41 @@ impl Default for RetryPolicy {
             max_attempts: 5,
             base_delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(20),
+            max_outage: Duration::from_secs(60),
         }
     }
 }
 
 impl RetryPolicy {
-    /// Sets [`max_attempts`](RetryPolicy::max_attempts).
+    /// Sets how many times a request is sent in all.
     #[must_use]
-    pub fn max_attempts(self, max_attempts: u32) -> RetryPolicy {
-        RetryPolicy {
-            max_attempts,
-            ..self
-        }
+    pub fn max_attempts(mut self, max_attempts: u32) -> RetryPolicy {
+        self.max_attempts = max_attempts;
+        self
     }
 
-    /// Sets [`base_delay`](RetryPolicy::base_delay).
+    /// Sets the longest wait before the second attempt.
     #[must_use]
-    pub fn base_delay(self, base_delay: Duration) -> RetryPolicy {
-        RetryPolicy { base_delay, ..self }
+    pub fn base_delay(mut self, base_delay: Duration) -> RetryPolicy {
+        self.base_delay = base_delay;
+        self
     }
 
-    /// Sets [`max_delay`](RetryPolicy::max_delay).
+    /// Sets the longest wait before any attempt.
     #[must_use]
-    pub fn max_delay(self, max_delay: Duration) -> RetryPolicy {
-        RetryPolicy { max_delay, ..self }
+    pub fn max_delay(mut self, max_delay: Duration) -> RetryPolicy {
+        self.max_delay = max_delay;
+        self
     }
 
-    /// The wait after attempt `attempt` (1-based); `random` is in 0.0..1.0.
+    /// Sets how long a host that cannot be reached is waited for.
+    #[must_use]
+    pub fn max_outage(mut self, max_outage: Duration) -> RetryPolicy {
+        self.max_outage = max_outage;
+        self
+    }
+
+    /// The wait after attempt `attempt`, counted from 1; `random` is in 0.0..1.0.
     pub(crate) fn delay(
         &self,
         attempt: u32,
@@ -68,47 +86,29 @@ impl RetryPolicy {
             .base_delay
             .saturating_mul(1 << doublings)
             .min(self.max_delay);
-        let jittered = ceiling.mul_f64(random);
+        let seconds = ceiling.as_secs_f64() * random;
+        let jittered = Duration::try_from_secs_f64(seconds).unwrap_or(ceiling);
         retry_after.map_or(jittered, |wanted| wanted.min(self.max_delay).max(jittered))
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryDecision {
-    /// Wait, then retry.
-    Backoff,
-    /// The clocks differ: synchronize ours and retry immediately.
-    SyncClock,
-    /// The security token is no longer valid: ask the provider and retry immediately.
-    RefreshCredentials,
-    /// A retry would fail in the same way.
-    GiveUp,
+/// How long the server asks to wait before a retry.
+///
+/// `Retry-After` is a number of seconds or a date. Throttled responses of OSS carry `x-oss-qos-delay-time`, in milliseconds;
+/// of both the longer wait counts.
+pub(crate) fn retry_after(response: &Response, now: SystemTime) -> Option<Duration> {
+    let throttled = matches!(response.status, 429 | 503);
+    let delay_time = response
+        .header("x-oss-qos-delay-time")
+        .filter(|_| throttled);
+    let delay_time = delay_time
+        .and_then(|text| text.trim().parse().ok())
+        .map(Duration::from_millis);
+    standard_retry_after(response, now).max(delay_time)
 }
 
-pub(crate) fn classify(failure: &ErrorResponse) -> RetryDecision {
-    let service = &failure.service;
-    match (service.status, service.code.as_str()) {
-        (_, "RequestTimeTooSkewed") => RetryDecision::SyncClock,
-        (400, "InvalidArgument") if service.message.contains("Invalid signing date") => {
-            RetryDecision::SyncClock
-        }
-        (_, "SecurityTokenExpired" | "InvalidSecurityToken") => RetryDecision::RefreshCredentials,
-        (_, "CallbackFailed") => RetryDecision::GiveUp,
-        (408 | 429, _) => RetryDecision::Backoff,
-        // The body was damaged on its way; it is read anew.
-        (400, "InvalidDigest") => RetryDecision::Backoff,
-        // A 200 that hides an error: the code alone says what it is.
-        (200, "InternalError" | "ServiceUnavailable" | "RequestTimeout") => RetryDecision::Backoff,
-        // Not implemented: waiting does not help.
-        (501, _) => RetryDecision::GiveUp,
-        (status, _) if status >= 500 => RetryDecision::Backoff,
-        _ => RetryDecision::GiveUp,
-    }
-}
-
-/// `Retry-After`, which is either seconds or a date.
-pub(crate) fn retry_after(value: Option<&str>, now: SystemTime) -> Option<Duration> {
-    let value = value?.trim();
+fn standard_retry_after(response: &Response, now: SystemTime) -> Option<Duration> {
+    let value = response.header("retry-after")?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => time::parse_http_date(value)?.duration_since(now).ok(),
@@ -118,95 +118,47 @@ pub(crate) fn retry_after(value: Option<&str>, now: SystemTime) -> Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ServiceError;
-
-    fn judged(status: u16, code: &str, message: &str) -> RetryDecision {
-        let service = ServiceError {
-            status,
-            code: code.into(),
-            message: message.into(),
-            ..ServiceError::default()
-        };
-        classify(&ErrorResponse {
-            service,
-            server_time: None,
-            part_etag: None,
-        })
-    }
 
     #[test]
-    fn what_is_tried_again() {
-        for status in [408, 429, 500, 502, 503, 504, 599] {
-            assert_eq!(
-                judged(status, "BadErrorResponse", ""),
-                RetryDecision::Backoff,
-                "{status}"
-            );
-        }
-        for status in [301, 307, 400, 401, 403, 404, 405, 409, 411, 413] {
-            assert_eq!(
-                judged(status, "Whatever", ""),
-                RetryDecision::GiveUp,
-                "{status}"
-            );
-        }
-        assert_eq!(judged(400, "InvalidDigest", ""), RetryDecision::Backoff);
-        assert_eq!(judged(203, "CallbackFailed", ""), RetryDecision::GiveUp);
-        assert_eq!(judged(200, "InternalError", ""), RetryDecision::Backoff);
-        assert_eq!(judged(200, "AccessDenied", ""), RetryDecision::GiveUp);
-        assert_eq!(
-            judged(403, "RequestTimeTooSkewed", ""),
-            RetryDecision::SyncClock
-        );
-        let message = "Invalid signing date in Authorization header.";
-        assert_eq!(
-            judged(400, "InvalidArgument", message),
-            RetryDecision::SyncClock
-        );
-        assert_eq!(
-            judged(403, "SecurityTokenExpired", ""),
-            RetryDecision::RefreshCredentials
-        );
-        assert_eq!(
-            judged(403, "InvalidSecurityToken", ""),
-            RetryDecision::RefreshCredentials
-        );
-        assert_eq!(
-            judged(403, "SignatureDoesNotMatch", ""),
-            RetryDecision::GiveUp
-        );
-    }
-
-    #[test]
-    fn the_wait_is_a_random_share_of_a_growing_ceiling() {
+    fn retry_delay_is_a_random_share_of_a_growing_ceiling() {
         let policy = RetryPolicy::default();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(policy.delay(1, 0.5, None), Duration::from_millis(100));
         assert_eq!(policy.delay(3, 0.5, None), Duration::from_millis(400));
         assert_eq!(policy.delay(60, 1.0, None), Duration::from_secs(20));
         assert_eq!(policy.delay(1, 0.0, None), Duration::ZERO);
-        assert_eq!(
-            policy.delay(1, 0.5, Some(Duration::from_secs(3))),
-            Duration::from_secs(3)
-        );
-        assert_eq!(
-            policy.delay(1, 0.5, Some(Duration::from_secs(3600))),
-            Duration::from_secs(20)
-        );
-        assert_eq!(
-            policy.delay(8, 1.0, Some(Duration::from_secs(3))),
-            Duration::from_secs(20)
-        );
+        assert_eq!(policy.delay(1, 0.5, seconds(3)), Duration::from_secs(3));
+        assert_eq!(policy.delay(1, 0.5, seconds(3600)), Duration::from_secs(20));
+        assert_eq!(policy.delay(8, 1.0, seconds(3)), Duration::from_secs(20));
+        let endless = policy.base_delay(Duration::MAX).max_delay(Duration::MAX);
+        assert_eq!(endless.delay(60, 1.0, None), Duration::MAX);
     }
 
     #[test]
-    fn retry_after_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH;
-        assert_eq!(retry_after(Some(" 7 "), now), Some(Duration::from_secs(7)));
+    fn retry_after_reads_both_headers() {
+        let wait = |status, headers: &[(&str, &str)]| {
+            let header = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+            let response = Response {
+                status,
+                headers: headers.iter().map(header).collect(),
+                body: Vec::new(),
+            };
+            retry_after(&response, SystemTime::UNIX_EPOCH).map(|wait| wait.as_millis())
+        };
+        assert_eq!(wait(503, &[("retry-after", " 7 ")]), Some(7000));
         assert_eq!(
-            retry_after(Some("Thu, 01 Jan 1970 00:00:09 GMT"), now),
-            Some(Duration::from_secs(9))
+            wait(503, &[("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT")]),
+            Some(9000)
         );
-        assert_eq!(retry_after(Some("soon"), now), None);
-        assert_eq!(retry_after(None, now), None);
+        assert_eq!(wait(500, &[("retry-after", "7")]), Some(7000));
+        assert_eq!(wait(503, &[("retry-after", "soon")]), None);
+        assert_eq!(wait(503, &[]), None);
+        let delay = ("x-oss-qos-delay-time", "1500");
+        assert_eq!(wait(503, &[delay]), Some(1500));
+        assert_eq!(wait(429, &[delay, ("retry-after", "1")]), Some(1500));
+        assert_eq!(wait(429, &[delay, ("retry-after", "2")]), Some(2000));
+        assert_eq!(wait(500, &[delay]), None);
+        assert_eq!(wait(503, &[("x-oss-qos-delay-time", "-1")]), None);
+        assert_eq!(wait(503, &[("x-oss-qos-delay-time", "x")]), None);
     }
 }

@@ -1,11 +1,17 @@
-//! The little XML that OSS speaks, read into a tree and written from text. The only place that names `quick_xml::`.
+//! The XML of OSS: documents are read into a tree, text is escaped. The only file that names `quick_xml::`.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
-/// OSS's answers are four levels deep at most.
+use super::ParseResult;
+use crate::error::printable;
+use crate::names::is_upload_id;
+
+/// Documents of OSS are four levels deep at most.
 const DEPTH_MAX: usize = 16;
+/// How much of a text that is shown is kept; a real message has fewer than 300 characters.
+const TEXT_CHARS_MAX: usize = 1024;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Element {
@@ -31,8 +37,8 @@ pub(super) fn parse(document: &[u8], root: &str) -> Result<Element, String> {
     let element = parse_any(document)?;
     if element.name != root {
         return Err(format!(
-            "it holds <{}> where <{root}> belongs",
-            element.name
+            "it holds <{}>, not <{root}>",
+            clean_text(&element.name)
         ));
     }
     Ok(element)
@@ -104,12 +110,33 @@ fn resolve(entity: &BytesRef) -> Result<String, String> {
     let name = entity.xml10_content();
     resolve_predefined_entity(&name)
         .map(str::to_owned)
-        .ok_or_else(|| format!("broken XML: unknown entity {name}"))
+        .ok_or_else(|| format!("broken XML: unknown entity {}", clean_text(&name)))
 }
 
-/// Text as it stands between two tags.
-pub(super) fn escaped(text: &str) -> String {
+/// Escapes text that will stand between two tags.
+pub(super) fn escape(text: &str) -> String {
     quick_xml::escape::escape(text).into_owned()
+}
+
+/// Returns the child `UploadId` of an element.
+///
+/// The id becomes part of URLs, of the checkpoint and of log lines, so nothing but an upload id is accepted.
+pub(super) fn upload_id(element: &Element) -> ParseResult<String> {
+    let id = element.text("UploadId").ok_or("it has no UploadId")?;
+    match is_upload_id(id) {
+        true => Ok(id.to_owned()),
+        false => Err("its UploadId has characters that no upload id has".into()),
+    }
+}
+
+/// Returns text that can be shown and logged: on one line, and without control characters.
+pub(super) fn clean_text(text: &str) -> String {
+    let words = text.split(|character: char| character.is_control() || character.is_whitespace());
+    let line = words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    printable(&line.chars().take(TEXT_CHARS_MAX).collect::<String>())
 }
 
 #[cfg(test)]
@@ -117,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entities_and_cdata_join_to_one_text() {
+    fn xml_joins_entities_and_cdata() {
         let document =
             b"<?xml version=\"1.0\"?><R><E>&quot;A&#66;&#x43;&amp;&quot;</E><E><![CDATA[<x>]]>y</E><F/></R>";
         let root = parse(document, "R").unwrap();
@@ -127,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_foreign_is_an_error() {
+    fn xml_refuses_truncated_and_foreign_documents() {
         let document = b"<R><A>1</A><B>2</B></R>";
         for end in 0..document.len() {
             assert!(parse(&document[..end], "R").is_err(), "{end}");
@@ -149,13 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn escaping_survives_reading() {
+    fn xml_escaped_text_is_read_back() {
         let text = "a&b<c>\"d'e";
         assert_eq!(
-            parse_any(format!("<T>{}</T>", escaped(text)).as_bytes())
+            parse_any(format!("<T>{}</T>", escape(text)).as_bytes())
                 .unwrap()
                 .text,
             text
         );
+    }
+
+    #[test]
+    fn xml_text_is_cleaned() {
+        assert_eq!(clean_text(" a\r\n\tb\u{9b}c "), "a b c");
+        assert_eq!(clean_text("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(clean_text(&"x".repeat(5000)).len(), TEXT_CHARS_MAX);
+        let error = parse("<a\u{202e}b></a\u{202e}b>".as_bytes(), "R").unwrap_err();
+        assert!(!error.contains('\u{202e}'), "{error}");
     }
 }

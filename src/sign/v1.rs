@@ -32,7 +32,7 @@ const SIGNED_QUERY: [&str; 16] = [
     "versionId",
 ];
 
-/// Adds the headers that make the request a signed one.
+/// Adds the headers that sign the request.
 pub(crate) fn sign(mut request: Request, credentials: &Credentials, now: SystemTime) -> Request {
     request = request.header("date", time::format_http_date(now));
     if let Some(token) = credentials.security_token() {
@@ -44,13 +44,7 @@ pub(crate) fn sign(mut request: Request, credentials: &Credentials, now: SystemT
 }
 
 fn string_to_sign(request: &Request) -> String {
-    let header = |name: &str| {
-        request
-            .headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map_or("", |(_, value)| value)
-    };
+    let header = |name: &str| request.header_value(name).unwrap_or_default();
     format!(
         "{}\n{}\n{}\n{}\n{}{}",
         request.method.name(),
@@ -62,7 +56,7 @@ fn string_to_sign(request: &Request) -> String {
     )
 }
 
-/// Key and values stand here as they are, not encoded.
+/// The resource of the request. Key and values are not encoded here.
 fn resource(request: &Request) -> String {
     let mut resource = match (request.bucket.as_str(), request.key.as_str()) {
         ("", _) => "/".to_owned(),
@@ -96,7 +90,7 @@ fn signature(text: &str, secret: &str) -> String {
     base64_encode(mac.finalize().into_bytes())
 }
 
-/// `sha1_smol` in the shape that `hmac` takes.
+/// Implements the traits that `hmac` needs for `sha1_smol`.
 #[derive(Clone, Default)]
 struct Sha1(sha1_smol::Sha1);
 
@@ -125,41 +119,52 @@ impl FixedOutput for Sha1 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::request::Method;
-    use crate::protocol::{complete, initiate, upload_part};
+    use crate::error::OperationKind;
+    use crate::part::UploadedParts;
+    use crate::protocol::complete::CompleteMultipartUpload;
+    use crate::protocol::initiate::InitiateMultipartUpload;
+    use crate::protocol::list_parts::ListParts;
+    use crate::protocol::request::{Action, Method};
+    use crate::protocol::upload_part::UploadPart;
+
+    /// The operation is not signed.
+    const ANY: OperationKind = OperationKind::PutObject;
 
     fn signed(request: &Request, secret: &str) -> String {
         signature(&string_to_sign(request), secret)
     }
 
-    #[test]
-    fn vectors_of_the_go_sdk() {
+    fn go_put(query: &[(&'static str, &str)]) -> Request {
         let date = "Wed, 28 Dec 2022 10:27:41 GMT";
-        let put = |query: &[&'static str]| {
-            let request = Request::new("", Method::Put, "examplebucket", "nelson")
-                .header("content-md5", "eB5eJF1ptWaXm4bijSPyxw==")
-                .header("content-type", "text/html")
-                .header("x-oss-meta-magic", "abracadabra")
-                .header("x-oss-meta-author", "alice")
-                .header("x-oss-date", date)
-                .header("date", date);
-            query
-                .iter()
-                .fold(request, |request, name| request.query(name, ""))
-        };
-        assert_eq!(signed(&put(&[]), "sk"), "kSHKmLxlyEAKtZPkJhG9bZb5k7M=");
-        assert_eq!(signed(&put(&["acl"]), "sk"), "/afkugFbmWDQ967j1vr6zygBLQk=");
+        let request = Request::new(ANY, Method::Put, "examplebucket", "nelson")
+            .header("content-md5", "eB5eJF1ptWaXm4bijSPyxw==")
+            .header("content-type", "text/html")
+            .header("x-oss-meta-magic", "abracadabra")
+            .header("x-oss-meta-author", "alice")
+            .header("x-oss-date", date)
+            .header("date", date);
+        query
+            .iter()
+            .fold(request, |request, (name, value)| request.query(name, value))
+    }
+
+    #[test]
+    fn v1_vectors_of_the_go_sdk() {
+        assert_eq!(signed(&go_put(&[]), "sk"), "kSHKmLxlyEAKtZPkJhG9bZb5k7M=");
+        assert_eq!(
+            signed(&go_put(&[("acl", "")]), "sk"),
+            "/afkugFbmWDQ967j1vr6zygBLQk="
+        );
+        let date = "Wed, 28 Dec 2022 10:27:41 GMT";
         let get = || {
-            let request = Request::new("", Method::Get, "examplebucket", "");
+            let request = Request::new(ANY, Method::Get, "examplebucket", "");
             request
                 .header("x-oss-date", date)
                 .header("date", date)
                 .query("resourceGroup", "")
         };
-        assert_eq!(
-            signed(&get().query("non-resousce", "null"), "sk"),
-            "vkQmfuUDyi1uDi3bKt67oemssIs="
-        );
+        let not_signed = get().query("non-resousce", "null");
+        assert_eq!(signed(&not_signed, "sk"), "vkQmfuUDyi1uDi3bKt67oemssIs=");
         assert_eq!(
             signed(&get().query("acl", ""), "sk"),
             "x3E5TgOvl/i7PN618s5mEvpJDYk="
@@ -167,64 +172,95 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_the_ruby_sdk() {
+    fn v1_vectors_with_a_token() {
+        let with_token =
+            |query| signed(&go_put(query).header("x-oss-security-token", "token"), "sk");
+        assert_eq!(with_token(&[]), "H3PAlN3Vucn74tPVEqaQC4AnLwQ=");
+        assert_eq!(with_token(&[("acl", "")]), "yeceHMAsgusDPCR979RJcLtd7RI=");
+        let with_other = [("acl", ""), ("non-signed-key", "value")];
+        assert_eq!(with_token(&with_other), "yeceHMAsgusDPCR979RJcLtd7RI=");
+    }
+
+    #[test]
+    fn v1_vectors_of_the_ruby_sdk() {
         let request = |method, bucket: &str, key: &str| {
-            Request::new("", method, bucket, key).header("date", "Fri, 30 Oct 2015 07:21:00 GMT")
+            Request::new(ANY, method, bucket, key).header("date", "Fri, 30 Oct 2015 07:21:00 GMT")
         };
         let sign = |request: &Request| signed(request, "helloworld");
         assert_eq!(
             sign(&request(Method::Get, "", "")),
             "u8QKAAj/axKX4JhHXa5DYfYSPxE="
         );
-        let copy = request(Method::Put, "bucket", "object-new")
-            .header("x-oss-copy-source", "/bucket/object-old");
+        let put = || request(Method::Put, "bucket", "object-new");
+        let copy = put().header("x-oss-copy-source", "/bucket/object-old");
         assert_eq!(sign(&copy), "McYUmBaErN//yvE9voWRhCgvsIc=");
-        let append = request(Method::Put, "bucket", "object-new")
-            .query("append", "")
-            .query("position", 0);
+        let append = put().query("append", "").query("position", 0);
         assert_eq!(sign(&append), "7Oh2wobzeg6dw/cWYbF/2m6s6qc=");
     }
 
     #[test]
-    fn vectors_of_the_multipart_requests() {
-        let (bucket, key, id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
+    fn v1_hmac_sha1_vector_of_the_java_sdk() {
+        let text = "/ListTable\nDate=Mon%2C%2028%20Nov%202011%2014%3A02%3A46%20GMT\
+            &OTSAccessKeyId=csdev&APIVersion=1&SignatureMethod=HmacSHA1&SignatureVersion=1";
+        assert_eq!(signature(text, "csdev"), "3mAoxRc8hd7WdaFB5Ii7dGNcwx0=");
+    }
+
+    #[test]
+    fn v1_vectors_of_the_multipart_requests() {
+        let (bucket, key, upload_id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
         let sign = |request: Request| {
             signed(
                 &request.header("date", "Fri, 24 Feb 2012 06:38:30 GMT"),
                 "sk",
             )
         };
-        let content_type = [("content-type".into(), "application/octet-stream".into())];
-        assert_eq!(
-            sign(initiate::request(bucket, key, false, &content_type)),
-            "XVPEm+pT9+P3y5Z1zzpJWhvYI0A="
-        );
-        assert_eq!(
-            sign(upload_part::request(bucket, key, id, 1, &[])),
-            "GvxhWJagZw4GWBpqB1nlUtOJb20="
-        );
-        let list = crate::protocol::list_parts::request(bucket, key, id, 0, &[]);
-        assert_eq!(sign(list), "7vn2zE0RPq9BVMzgAWo1XNmiO3I=");
-        assert_eq!(
-            sign(complete::request(bucket, key, id, &[])),
-            "Y4IsBi0SbbDhcP5vv38UBWol7ww="
-        );
+        let headers = &[("content-type".into(), "application/octet-stream".into())];
+        let initiate = InitiateMultipartUpload {
+            bucket,
+            key,
+            sequential: false,
+            headers,
+        };
+        assert_eq!(sign(initiate.request()), "XVPEm+pT9+P3y5Z1zzpJWhvYI0A=");
+        let part = UploadPart {
+            bucket,
+            key,
+            upload_id,
+            number: 1,
+            content_md5: None,
+            headers: &[],
+        };
+        assert_eq!(sign(part.request()), "GvxhWJagZw4GWBpqB1nlUtOJb20=");
+        let list = ListParts {
+            bucket,
+            key,
+            upload_id,
+            marker: 0,
+            headers: &[],
+        };
+        assert_eq!(sign(list.request()), "7vn2zE0RPq9BVMzgAWo1XNmiO3I=");
+        let complete = CompleteMultipartUpload {
+            bucket,
+            key,
+            upload_id,
+            parts: &UploadedParts::default(),
+            headers: &[],
+            has_callback: false,
+        };
+        assert_eq!(sign(complete.request()), "Y4IsBi0SbbDhcP5vv38UBWol7ww=");
     }
 
     #[test]
-    fn the_token_is_signed_too() {
+    fn v1_signs_the_token() {
         let credentials = Credentials::new("ak", "sk").with_security_token("token");
-        let request = sign(
-            upload_part::request("b", "k", "i", 1, &[]),
-            &credentials,
-            SystemTime::UNIX_EPOCH,
-        );
+        let request = Request::new(ANY, Method::Put, "b", "k");
+        let request = sign(request, &credentials, SystemTime::UNIX_EPOCH);
         assert!(string_to_sign(&request).contains("\nx-oss-security-token:token\n"));
         assert!(
             request
-                .headers
-                .iter()
-                .any(|(name, value)| name == "authorization" && value.starts_with("OSS ak:"))
+                .header_value("authorization")
+                .unwrap()
+                .starts_with("OSS ak:")
         );
     }
 }

@@ -13,7 +13,9 @@ use crate::time;
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// Adds the headers that make the request a signed one. `region` is without `oss-`: `cn-hangzhou`.
+/// Adds the headers that sign the request. `region` is without `oss-`: `cn-hangzhou`.
+///
+/// The product is always `oss`: CloudBox, whose product is `oss-cloudbox`, is not supported.
 pub(crate) fn sign(
     mut request: Request,
     credentials: &Credentials,
@@ -48,7 +50,7 @@ fn signature(request: &Request, secret: &str, timestamp: &str, scope: &str) -> S
     hex(&hmac(&key, &string_to_sign))
 }
 
-/// The bucket is in the path even where the URL has it in the host, or nowhere.
+/// The bucket is in the path, even where the URL has it in the host or does not have it.
 fn canonical_request(request: &Request) -> String {
     let uri = match request.bucket.as_str() {
         "" => "/".to_owned(),
@@ -85,8 +87,16 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::request::Method;
-    use crate::protocol::{complete, initiate, list_parts, upload_part};
+    use crate::error::OperationKind;
+    use crate::part::UploadedParts;
+    use crate::protocol::complete::CompleteMultipartUpload;
+    use crate::protocol::initiate::InitiateMultipartUpload;
+    use crate::protocol::list_parts::ListParts;
+    use crate::protocol::request::{Action, Method};
+    use crate::protocol::upload_part::UploadPart;
+
+    /// The operation is not signed.
+    const ANY: OperationKind = OperationKind::PutObject;
 
     fn signed(request: Request, date: &str) -> String {
         let request = request
@@ -111,7 +121,7 @@ mod tests {
     }
 
     fn go_request() -> Request {
-        with_query(Request::new("", Method::Put, "bucket", "1234+-/123/1.txt"))
+        with_query(Request::new(ANY, Method::Put, "bucket", "1234+-/123/1.txt"))
             .header("x-oss-head1", "value")
             .header("abc", "value")
             .header("zabc", "value")
@@ -120,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_request_literally() {
+    fn v4_canonical_request_literally() {
         let request = go_request()
             .header("x-oss-date", "20231216T162057Z")
             .header("x-oss-content-sha256", PAYLOAD);
@@ -129,7 +139,8 @@ mod tests {
             canonical,
             "PUT\n/bucket/1234%2B-/123/1.txt\n\
              %2Bparam1=value3&%2Bparam2&%7Cparam1=value4&%7Cparam2&param1=value1&param2\n\
-             content-type:text/plain\nx-oss-content-sha256:UNSIGNED-PAYLOAD\nx-oss-date:20231216T162057Z\nx-oss-head1:value\n\
+             content-type:text/plain\nx-oss-content-sha256:UNSIGNED-PAYLOAD\n\
+             x-oss-date:20231216T162057Z\nx-oss-head1:value\n\
              \n\nUNSIGNED-PAYLOAD"
         );
         assert_eq!(
@@ -139,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_the_go_sdk() {
+    fn v4_vectors_of_the_go_sdk() {
         assert_eq!(
             signed(go_request(), "20231216T162057Z"),
             "e21d18daa82167720f9b1047ae7e7f1ce7cb77a31e8203a7d5f4624fa0284afe"
@@ -154,10 +165,41 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_the_c_sdk() {
+    fn v4_vector_of_the_php_sdk() {
+        let append = Request::new(ANY, Method::Post, "bucket", "object")
+            .query("append", "")
+            .query("position", 0)
+            .header("content-type", "text/plain");
+        assert_eq!(
+            signed(append, "20231216T162057Z"),
+            "f7a645f23a0434ea90d5e2bb2bca90d0fda9ef4bc54a9c5008b2134e7c9023f2"
+        );
+    }
+
+    /// The names of the metadata differ only in punctuation, which decides their order.
+    #[test]
+    fn v4_vector_of_the_java_sdk_with_metadata() {
+        let request = with_query(Request::new(ANY, Method::Put, "bucket", "1234+-/123/1.txt"))
+            .header("x-oss-meta-zzz", "value1")
+            .header("x-oss-meta-aaa", "value2")
+            .header("x-oss-meta-123", "value3")
+            .header("x-oss-meta-abc123", "value4")
+            .header("x-oss-meta-abc-123", "value5")
+            .header("x-oss-meta-abc_123", "value6")
+            .header("x-oss-meta-abc", "value7")
+            .header("content-type", "application/json")
+            .header("content-md5", "md5hash");
+        assert_eq!(
+            signed(request, "20231216T162057Z"),
+            "3e9a6ebd7789767059589cc62116d9e4ebc4787e11b937f1683d0f344cf2693e"
+        );
+    }
+
+    #[test]
+    fn v4_vectors_of_the_c_sdk() {
         let key = "test-sign-V4/-!@#$%^&*()/abcdefjhijklmnoqprstuvwxyz/123456789";
         let request = || {
-            Request::new("", Method::Put, "oss-bucket-test", key)
+            Request::new(ANY, Method::Put, "oss-bucket-test", key)
                 .header("content-type", "application/octet-stream")
                 .header("x-oss-head1", "value")
         };
@@ -172,44 +214,63 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_the_multipart_requests() {
-        let (bucket, key, id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
+    fn v4_vectors_of_the_multipart_requests() {
+        let (bucket, key, upload_id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
         let sign = |request: Request| signed(request, "20231216T162057Z");
-        let content_type = [("content-type".into(), "application/octet-stream".into())];
-        let initiate =
-            initiate::request(bucket, key, false, &content_type).query("encoding-type", "url");
+        let headers = &[("content-type".into(), "application/octet-stream".into())];
+        let initiate = InitiateMultipartUpload {
+            bucket,
+            key,
+            sequential: false,
+            headers,
+        };
         assert_eq!(
-            sign(initiate),
+            sign(initiate.request()),
             "bdac76cb81e4ca4a04b51d13a30e63c170d626c3ea58d3665cf096e43bea3903"
         );
+        let part = UploadPart {
+            bucket,
+            key,
+            upload_id,
+            number: 1,
+            content_md5: None,
+            headers: &[],
+        };
         assert_eq!(
-            sign(upload_part::request(bucket, key, id, 1, &[])),
+            sign(part.request()),
             "9bc03f1da9f52137ce42de873b074a5e38c3df081f23467694ee710b1a739d2d"
         );
+        let list = ListParts {
+            bucket,
+            key,
+            upload_id,
+            marker: 0,
+            headers: &[],
+        };
         assert_eq!(
-            sign(list_parts::request(bucket, key, id, 0, &[])),
+            sign(list.request()),
             "9cdd75183e266a17c44d6b80ec24099f1299588740a37de66d0e190f7761bacc"
         );
+        let complete = CompleteMultipartUpload {
+            bucket,
+            key,
+            upload_id,
+            parts: &UploadedParts::default(),
+            headers: &[],
+            has_callback: false,
+        };
         assert_eq!(
-            sign(complete::request(bucket, key, id, &[])),
+            sign(complete.request()),
             "1f3b2decb238a8be6a5b81fe0fc5132f5cbc6ef3c66892f6d9eb26906f9b62b7"
         );
     }
 
     #[test]
-    fn the_header_as_a_whole() {
+    fn v4_header_as_a_whole() {
         let credentials = Credentials::new("ak", "sk").with_security_token("token");
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_702_743_657);
         let request = sign(go_request(), &credentials, "cn-hangzhou", at);
-        let header = |name: &str| {
-            request
-                .headers
-                .iter()
-                .find(|(known, _)| known == name)
-                .unwrap()
-                .1
-                .clone()
-        };
+        let header = |name: &str| request.header_value(name).unwrap();
         assert_eq!(header("x-oss-date"), "20231216T162057Z");
         assert_eq!(header("date"), "Sat, 16 Dec 2023 16:20:57 GMT");
         assert!(header("authorization").starts_with(

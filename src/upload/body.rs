@@ -7,7 +7,7 @@ use super::source::Source;
 use crate::client::{Line, Pacer, Payload};
 use crate::crc64::Digest;
 use crate::part::PartRange;
-use crate::protocol::ParseResult;
+use crate::protocol::request::Sent;
 use crate::{Error, Result};
 
 /// Read once for each attempt, straight into the connection's buffer.
@@ -78,14 +78,6 @@ impl<'a> PieceBody<'a> {
     /// Of what the last attempt read.
     pub(super) fn crc64(&self) -> u64 {
         self.crc64.finish()
-    }
-
-    /// An answer vouches for the piece only if it came after the last of its bytes had been sent.
-    pub(super) fn check_sent(&self) -> ParseResult<()> {
-        match self.position == self.piece.size {
-            true => Ok(()),
-            false => Err("it came before the bytes had been sent".into()),
-        }
     }
 
     fn rewind(&mut self) {
@@ -160,6 +152,10 @@ impl Payload for PieceBody<'_> {
 
     fn was_read(&self) -> bool {
         self.position > 0
+    }
+
+    fn sent(&self) -> Sent {
+        Sent { is_complete: self.position == self.piece.size, crc64: self.crc64.finish() }
     }
 
     fn retrying(&mut self) {

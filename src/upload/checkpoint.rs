@@ -28,8 +28,8 @@ use std::time::{Duration, SystemTime};
 use super::progress::RestartReason;
 use super::source::{Fingerprint, Identity};
 use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
-use crate::endpoint::is_bucket_name;
 use crate::md5_digest::Md5Digest;
+use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 
 /// Tells our checkpoints, of this version, from everything else.
@@ -154,7 +154,7 @@ impl Record {
             endpoint: percent_decode(lines.value("endpoint")?)?,
             // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
             bucket: percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
-            key: percent_decode(lines.value("key")?)?,
+            key: percent_decode(lines.value("key")?).filter(|key| check_key(key).is_ok())?,
             path: lines.value("path")?.to_owned(),
             print: Fingerprint {
                 size: lines.number("size")?,
@@ -164,8 +164,7 @@ impl Record {
             part_size: lines.number("part-size")?,
             headers: lines.value("headers")?.to_owned(),
         };
-        let visible = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
-        let upload_id = percent_decode(lines.value("upload-id")?).filter(visible)?;
+        let upload_id = percent_decode(lines.value("upload-id")?).filter(|id| is_upload_id(id))?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
         let mut parts = UploadedParts::default();

@@ -9,8 +9,9 @@ use super::settings::Settings;
 use super::source::Source;
 use super::uploaded::Uploaded;
 use crate::cancel::{CancelToken, Registration};
+use crate::error::ErrorCode;
 use crate::client::{Client, Failed, Line, Message, Pacer};
-use crate::protocol::abort;
+use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::complete::ObjectInfo;
 use crate::{Error, Result};
 
@@ -81,7 +82,7 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn subject(&self) -> Subject {
-        let remembered = self.settings.headers.remembered(self.settings.sequential);
+        let remembered = self.settings.headers.fingerprint(self.settings.sequential);
         Subject::new(
             self.target.client.endpoint().origin(),
             self.target.bucket,
@@ -100,7 +101,7 @@ impl<'a> Context<'a> {
             Failed::Stopped { answer_lost } => {
                 Stop::Cancelled { object_may_exist: answer_lost && self.plan.single }
             }
-            Failed::Error { error, .. } if error.service_code() == Some("NoSuchUpload") => {
+            Failed::Error { error, .. } if error.code() == Some(ErrorCode::NoSuchUpload) => {
                 Stop::StartOver(RestartReason::UploadNotFound, error)
             }
             Failed::Error { error, .. } => Stop::Error(error),
@@ -114,9 +115,10 @@ impl<'a> Context<'a> {
         if subject.endpoint != self.target.client.endpoint().origin() {
             return true;
         }
-        let request = abort::request(&subject.bucket, &subject.key, upload_id, self.settings.headers.plain());
-        match line.call(&request, &mut Message::empty(), |response, _| abort::parse(response)) {
-            Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
+        let (bucket, key) = (&subject.bucket, &subject.key);
+        let action = AbortMultipartUpload { bucket, key, upload_id, headers: self.settings.headers.common() };
+        match line.execute(&action, &mut Message::empty()) {
+            Err(Failed::Error { error, .. }) if error.code() != Some(ErrorCode::NoSuchUpload) => {
                 log::warn!("the upload {upload_id} is left on the server: {error}");
             }
             Err(Failed::Stopped { .. }) => return false,

@@ -7,10 +7,10 @@ use super::verify::claims;
 use super::{Context, Session, Stop, Target, Upload, Uploaded};
 use crate::Error;
 use crate::client::{Failed, Message};
-use crate::error::Operation;
-use crate::protocol::complete::{self, ObjectInfo};
-use crate::protocol::head_object;
-use crate::protocol::request::Response;
+use crate::error::{ErrorCode, Operation};
+use crate::protocol::complete::{CompleteMultipartUpload, ObjectInfo};
+use crate::protocol::head_object::HeadObject;
+use crate::protocol::request::{Action, Response};
 
 impl Upload<'_, '_> {
     pub(super) fn complete(&mut self, session: &mut Session) -> Result<Uploaded, Stop> {
@@ -22,15 +22,19 @@ impl Upload<'_, '_> {
         let Upload { context, reporter, keeper } = self;
         let Target { bucket, key, .. } = *context.target;
         let headers = &context.settings.headers;
-        let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
+        let action = CompleteMultipartUpload {
+            bucket,
+            key,
+            upload_id: &session.record.upload_id,
+            parts: &session.record.parts,
+            headers: &headers.complete(),
+            has_callback: headers.has_callback(),
+        };
         let mut on_retry = || reporter.retrying(&context.line);
-        let parts = &session.record.parts;
-        let mut message = Message::new(|| Box::new(complete::body(parts))).on_retry(&mut on_retry);
-        let answer = context
-            .line
-            .call(&request, &mut message, |response, _| complete::parse(response, headers.has_callback()));
+        let mut message = Message::new(|| Box::new(action.body())).on_retry(&mut on_retry);
+        let answer = context.line.execute(&action, &mut message);
         let completed = match answer {
-            Ok(completed) => context.check_whole(request.operation(), completed, crc64)?,
+            Ok(completed) => context.check_whole(action.request().operation(), completed, crc64)?,
             Err(failed) => context.settle(session, failed, crc64)?,
         };
         keeper.remove();
@@ -65,21 +69,21 @@ impl Context<'_> {
             Failed::Error { error, answer_lost, refusal } => (error, answer_lost, refusal),
         };
         let may_exist = answer_lost || session.may_be_complete;
-        match (error.service_code(), refusal) {
-            (Some("CallbackFailed"), Some(refusal)) => {
+        match (error.code(), refusal) {
+            (Some(ErrorCode::CallbackFailed), Some(refusal)) => {
                 Err(self.callback_failed(error, &refusal.response, crc64, Some(session)))
             }
-            (Some("NoSuchUpload"), _) => {
+            (Some(ErrorCode::NoSuchUpload), _) => {
                 let found = if may_exist { self.find_object(crc64, session.record.initiated)? } else { None };
                 found.ok_or(Stop::StartOver(RestartReason::UploadNotFound, error))
             }
-            (Some("FileAlreadyExists"), _) if may_exist && self.settings.forbid_overwrite => {
+            (Some(ErrorCode::FileAlreadyExists), _) if may_exist && self.settings.forbid_overwrite => {
                 let found = self.find_object(crc64, session.record.initiated)?.ok_or(Stop::Error(error))?;
                 // If it was not our Complete that made it, our parts are still there.
                 self.abort_soon(&session.record);
                 Ok(found)
             }
-            (Some("InvalidPart"), _) if session.trusted_alone => {
+            (Some(ErrorCode::InvalidPart), _) if session.trusted_alone => {
                 Err(Stop::StartOver(RestartReason::PartDiffers, error))
             }
             _ => Err(Stop::Error(error)),
@@ -89,8 +93,8 @@ impl Context<'_> {
     /// Is there an object of this key that is the file, made since then?
     pub(super) fn find_object(&self, crc64: u64, since: SystemTime) -> Result<Option<ObjectInfo>, Stop> {
         let Target { bucket, key, .. } = *self.target;
-        let request = head_object::request(bucket, key, self.settings.headers.plain());
-        match self.line.call(&request, &mut Message::empty(), |response, _| head_object::parse(response)) {
+        let action = HeadObject { bucket, key, headers: self.settings.headers.common() };
+        match self.line.execute(&action, &mut Message::empty()) {
             Ok(head) if head.matches(self.plan.size, crc64, since) => Ok(Some(head.object)),
             Ok(_) => Ok(None),
             Err(Failed::Stopped { .. }) => Err(Stop::Cancelled { object_may_exist: true }),
@@ -112,13 +116,7 @@ impl Context<'_> {
         session: Option<&Session>,
     ) -> Stop {
         let Error::Service(service) = error else { return Stop::Error(error) };
-        let completed = ObjectInfo {
-            etag: response.header("etag").map(crate::part::strip_quotes).unwrap_or_default().to_owned(),
-            crc64: response.crc64().ok().flatten(),
-            version_id: response.header("x-oss-version-id").map(str::to_owned),
-            request_id: response.request_id().map(str::to_owned),
-            ..ObjectInfo::default()
-        };
+        let completed = ObjectInfo::from_failed_callback(response);
         let completed = match self.check_whole(service.operation.clone(), completed, crc64) {
             Ok(completed) => completed,
             Err(stop) => return stop,

@@ -60,7 +60,7 @@ impl Headers {
     }
 
     /// For the requests that only ask, and for Abort.
-    pub(super) fn plain(&self) -> &[Header] {
+    pub(super) fn common(&self) -> &[Header] {
         &self.payer
     }
 
@@ -69,7 +69,7 @@ impl Headers {
     }
 
     /// What the finished object depends on; a record remembers its digest.
-    pub(super) fn remembered(&self, sequential: bool) -> String {
+    pub(super) fn fingerprint(&self, sequential: bool) -> String {
         let headers = self.object.iter().chain(&self.overwrite);
         let mut headers: Vec<(&str, &str)> = headers
             .map(|(name, value)| (&**name, value.as_str()))

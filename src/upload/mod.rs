@@ -41,7 +41,7 @@ pub use uploaded::Uploaded;
 
 use crate::client::Message;
 use crate::part::UploadedParts;
-use crate::protocol::initiate;
+use crate::protocol::initiate::{InitiateMultipartUpload, InitiatedUpload};
 use crate::{Error, Result};
 
 /// One call.
@@ -123,13 +123,12 @@ impl Upload<'_, '_> {
         let (context, reporter) = (&self.context, &mut self.reporter);
         let Target { bucket, key, .. } = *context.target;
         let settings = &context.settings;
-        let request = initiate::request(bucket, key, settings.sequential, &settings.headers.initiate());
+        let headers = &settings.headers.initiate();
+        let action = InitiateMultipartUpload { bucket, key, sequential: settings.sequential, headers };
         let mut on_retry = || reporter.retrying(&context.line);
-        let (upload_id, initiated) = context
+        let InitiatedUpload { upload_id, date: initiated } = context
             .line
-            .call(&request, &mut Message::empty().on_retry(&mut on_retry), |response, _| {
-                Ok((initiate::parse(response)?, response.date()))
-            })
+            .execute(&action, &mut Message::empty().on_retry(&mut on_retry))
             .map_err(|failed| context.stop(failed))?;
         let record = Record {
             subject: context.subject(),

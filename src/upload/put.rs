@@ -11,7 +11,8 @@ use super::{Context, Stop, Target, Upload, Uploaded};
 use crate::client::Failed;
 use crate::part::PartRange;
 use crate::protocol::complete::ObjectInfo;
-use crate::protocol::put_object;
+use crate::error::ErrorCode;
+use crate::protocol::put_object::PutObject;
 
 impl Upload<'_, '_> {
     pub(super) fn put(&mut self) -> Result<Uploaded, Stop> {
@@ -58,7 +59,13 @@ impl Context<'_> {
     fn put_object(&self, piece: PartRange, retrying: &dyn Fn()) -> Result<ObjectInfo, Stop> {
         let Target { bucket, key, client } = *self.target;
         let headers = &self.settings.headers;
-        let request = self.with_content_md5(put_object::request(bucket, key, &headers.put()), piece)?;
+        let action = PutObject {
+            bucket,
+            key,
+            content_md5: self.content_md5(piece)?,
+            headers: &headers.put(),
+            has_callback: headers.has_callback(),
+        };
         let begun = client.now();
         self.check_cancelled()?;
         // Of an empty file nothing is read that would notice.
@@ -68,10 +75,7 @@ impl Context<'_> {
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying)
                 .of_whole_object();
-        let sent = self.line.call(&request, &mut body, |response, body| {
-            body.check_sent()?;
-            put_object::parse(response, body.crc64(), headers.has_callback())
-        });
+        let sent = self.line.execute(&action, &mut body);
         let crc64 = body.crc64();
         drop(body);
         let (error, answer_lost, refusal) = match sent {
@@ -79,11 +83,11 @@ impl Context<'_> {
             Err(Failed::Error { error, answer_lost, refusal }) => (error, answer_lost, refusal),
             Err(stopped) => return Err(self.stop(stopped)),
         };
-        match (error.service_code(), refusal) {
-            (Some("CallbackFailed"), Some(refusal)) => {
+        match (error.code(), refusal) {
+            (Some(ErrorCode::CallbackFailed), Some(refusal)) => {
                 Err(self.callback_failed(error, &refusal.response, crc64, None))
             }
-            (Some("FileAlreadyExists"), _) if answer_lost && self.settings.forbid_overwrite => {
+            (Some(ErrorCode::FileAlreadyExists), _) if answer_lost && self.settings.forbid_overwrite => {
                 let (crc64, _) = self.source.digest(piece, false, &self.line)?;
                 self.find_object(crc64, begun)?.ok_or(Stop::Error(error))
             }

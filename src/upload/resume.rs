@@ -10,7 +10,8 @@ use super::verify::{Claim, Claims, Proof, claims};
 use super::{Context, Origin, Session, Stop, Target, Upload, Uploaded};
 use crate::client::{Failed, Message};
 use crate::part::{UploadedParts, PartRange};
-use crate::protocol::list_parts::{self, ListedPart};
+use crate::error::ErrorCode;
+use crate::protocol::list_parts::{ListParts, ListedPart};
 
 pub(super) enum Resumed {
     Session(Box<Session>),
@@ -89,12 +90,12 @@ impl Upload<'_, '_> {
     /// No record is at hand: takes over the newest unfinished upload of this very key.
     fn adopt(&mut self) -> Result<Box<Session>, Stop> {
         let Target { bucket, key, .. } = *self.context.target;
-        let headers = self.context.settings.headers.plain();
+        let headers = self.context.settings.headers.common();
         let newest = match unfinished::list(&self.context.line, bucket, key, headers) {
             Ok(uploads) => {
                 uploads.into_iter().filter(|upload| upload.key == key).max_by_key(|upload| upload.initiated)
             }
-            Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {
+            Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::AccessDenied) => {
                 log::warn!("unfinished uploads can't be looked for: {error}");
                 None
             }
@@ -220,10 +221,11 @@ impl Context<'_> {
         let Target { bucket, key, .. } = *self.target;
         let (mut parts, mut marker) = (Vec::new(), 0);
         loop {
-            let request = list_parts::request(bucket, key, upload_id, marker, self.settings.headers.plain());
+            let headers = self.settings.headers.common();
+            let action = ListParts { bucket, key, upload_id, marker, headers };
             let page = self
                 .line
-                .call(&request, &mut Message::empty(), |response, _| list_parts::parse(response, marker));
+                .execute(&action, &mut Message::empty());
             match page {
                 Ok(page) => {
                     parts.extend(page.parts);
@@ -232,7 +234,7 @@ impl Context<'_> {
                         None => return Ok(Listing::Parts(parts)),
                     }
                 }
-                Err(Failed::Error { error, .. }) if error.service_code() == Some("NoSuchUpload") => {
+                Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::NoSuchUpload) => {
                     return Ok(Listing::NoSuchUpload);
                 }
                 Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {

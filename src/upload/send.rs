@@ -8,10 +8,10 @@ use super::{Context, Session, Stop, Target, Upload};
 
 use crate::Error;
 use crate::client::Failed;
-use crate::encoding::base64_encode;
+use crate::error::ErrorCode;
+use crate::md5_digest::Md5Digest;
 use crate::part::{UploadedPart, PartRange, strip_quotes};
-use crate::protocol::request::Request;
-use crate::protocol::upload_part;
+use crate::protocol::upload_part::UploadPart;
 
 /// The record is written at most once a second; ticks are tenths of it.
 const TICKS_BETWEEN_SAVES: u32 = 10;
@@ -57,21 +57,23 @@ impl Context<'_> {
     /// Runs on a worker.
     fn send_part(&self, upload_id: &str, piece: PartRange, retrying: &dyn Fn()) -> Result<UploadedPart, Stop> {
         let Target { bucket, key, .. } = *self.target;
-        let request =
-            upload_part::request(bucket, key, upload_id, piece.number, &self.settings.headers.part());
-        let request = self.with_content_md5(request, piece)?;
+        let action = UploadPart {
+            bucket,
+            key,
+            upload_id,
+            number: piece.number,
+            content_md5: self.content_md5(piece)?,
+            headers: &self.settings.headers.part(),
+        };
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying);
-        let sent = self.line.call(&request, &mut body, |response, body| {
-            body.check_sent()?;
-            let crc64 = body.crc64();
-            Ok(UploadedPart { number: piece.number, size: piece.size, etag: upload_part::parse(response, crc64)?.into(), crc64 })
-        });
+        let sent = self.line.execute(&action, &mut body);
+        let crc64 = body.crc64();
         drop(body);
         match sent {
-            Ok(part) => Ok(part),
+            Ok(stored) => Ok(UploadedPart { number: piece.number, size: piece.size, etag: stored.etag.into(), crc64 }),
             Err(Failed::Error { error, refusal: Some(refusal), .. })
-                if self.settings.sequential && error.service_code() == Some("PartAlreadyExist") =>
+                if self.settings.sequential && error.code() == Some(ErrorCode::PartAlreadyExist) =>
             {
                 let etag = refusal.part_etag.as_deref().map(strip_quotes).unwrap_or_default();
                 self.part_that_is_there(upload_id, piece, etag, error)
@@ -80,12 +82,11 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn with_content_md5(&self, request: Request, piece: PartRange) -> Result<Request, Stop> {
-        if !self.settings.content_md5 {
-            return Ok(request);
+    pub(super) fn content_md5(&self, piece: PartRange) -> Result<Option<Md5Digest>, Stop> {
+        match self.settings.content_md5 {
+            true => Ok(self.source.digest(piece, true, &self.line)?.1),
+            false => Ok(None),
         }
-        let (_, md5) = self.source.digest(piece, true, &self.line)?;
-        Ok(request.header("content-md5", base64_encode(md5.expect("it was asked for").0)))
     }
 
     /// In a sequential upload a part can't be sent twice. The one that is there is ours if its ETag is our MD5, or, where

@@ -1,7 +1,7 @@
 //! Uploads that were begun and neither completed nor aborted.
 
 use crate::client::{Failed, Line, Message};
-use crate::protocol::list_uploads::{self, Marker, MultipartUpload};
+use crate::protocol::list_uploads::{ListMultipartUploads, Marker, MultipartUpload};
 use crate::protocol::request::Header;
 
 /// All whose keys begin with `prefix`, page after page.
@@ -13,9 +13,8 @@ pub(crate) fn list(
 ) -> Result<Vec<MultipartUpload>, Failed> {
     let (mut uploads, mut marker) = (Vec::new(), Marker::default());
     loop {
-        let request = list_uploads::request(bucket, prefix, &marker).headers(headers);
-        let page =
-            line.call(&request, &mut Message::empty(), |response, _| list_uploads::parse(response, &marker))?;
+        let action = ListMultipartUploads { bucket, prefix, marker: &marker, headers };
+        let page = line.execute(&action, &mut Message::empty())?;
         uploads.extend(page.uploads);
         match page.next {
             Some(next) => marker = next,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: a module uses only what has a smaller number. `upload/` and `protocol/` are one module each.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 19] = [
     ("lib", 6),
     ("bucket", 5),
     ("upload", 4),
@@ -19,8 +19,9 @@ const LAYERS: [(&str, u8); 18] = [
     ("callback", 0),
     ("cancel", 0),
     ("encoding", 0),
-    ("dates", 0),
-    ("md5sum", 0),
+    ("time", 0),
+    ("md5_digest", 0),
+    ("names", 0),
     ("error", 0),
     ("docs", 6),
 ];
@@ -32,9 +33,9 @@ const FOREIGN: [(&str, &[&str]); 14] = [
     ("crc64fast::", &["crc64.rs"]),
     ("percent_encoding::", &["encoding.rs"]),
     ("base64::", &["encoding.rs"]),
-    ("md5::", &["md5sum.rs"]),
-    ("httpdate::", &["dates.rs"]),
-    ("humantime::", &["dates.rs"]),
+    ("md5::", &["md5_digest.rs"]),
+    ("httpdate::", &["time.rs"]),
+    ("humantime::", &["time.rs"]),
     ("hmac::", &["sign/v1.rs", "sign/v4.rs"]),
     ("crossbeam_channel::", &["upload/workers.rs"]),
     ("tempfile::", &["upload/checkpoint_file.rs"]),
