@@ -2,7 +2,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::client::{Client, Failed, Message};
-use crate::names::{check_key, is_bucket_name, is_upload_id};
+use crate::names::{check_key, is_bucket_name};
 use crate::error::ErrorCode;
 use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::list_uploads::MultipartUpload;
@@ -145,8 +145,8 @@ impl Bucket {
     /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`].
     pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
         let target = self.target(key)?;
-        if !is_upload_id(upload_id) {
-            let reason = "must be visible ASCII of at most 1024 bytes; multipart_uploads lists those that exist";
+        if upload_id.is_empty() {
+            let reason = "must not be empty; multipart_uploads lists the ids that exist";
             return Err(Error::option("upload_id", reason));
         }
         let Target { bucket, key, .. } = target;

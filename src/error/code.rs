@@ -239,7 +239,7 @@ fn access_denied_hint(error: &ServiceError) -> &'static str {
     const EC_V1_REFUSED: &str = "0002-00000080";
 
     if error.ec.as_deref() == Some(EC_V1_REFUSED) {
-        return "omit signature(SignatureVersion::V1)";
+        return "leave the signature version at its default, V4";
     }
     if error.message.contains("signing region") {
         return GIVE_REGION;

@@ -170,7 +170,10 @@ impl Record {
         let mut parts = UploadedParts::default();
         while let Some(part) = lines.value("part") {
             let part = parse_part(part, subject.print.size, subject.part_size)?;
-            parts.insert(part);
+            // A part beyond the end of the file is not a part of it.
+            if part.size > 0 {
+                parts.insert(part);
+            }
         }
         let completing = match lines.value("completing") {
             Some(crc64) => Some(crc64.parse().ok()?),
@@ -214,7 +217,7 @@ fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPar
     let number = fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
     let part = UploadedPart {
         number,
-        size: PartRange::new(number, file_size, part_size)?.size,
+        size: PartRange::new(number, file_size, part_size).map_or(0, |range| range.size),
         etag: percent_decode(fields.next()?).filter(|etag| !etag.is_empty())?.into(),
         crc64: fields.next()?.parse().ok()?,
     };

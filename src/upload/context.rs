@@ -5,7 +5,7 @@ use super::checkpoint::{Record, Subject};
 use super::plan::Plan;
 use super::progress::RestartReason;
 use super::session::Session;
-use super::settings::Settings;
+use super::config::UploadConfig;
 use super::source::Source;
 use super::uploaded::Uploaded;
 use crate::cancel::{CancelToken, Registration};
@@ -27,7 +27,7 @@ pub(super) struct Context<'a> {
     pub(super) target: &'a Target<'a>,
     pub(super) source: Source,
     pub(super) plan: Plan,
-    pub(super) settings: Settings,
+    pub(super) settings: UploadConfig,
     pub(super) line: Line,
     _cancelling: Registration,
     pub(super) pacer: Option<Pacer>,
@@ -59,7 +59,7 @@ fn open_line(client: &Client, cancel: &CancelToken) -> (Line, Registration) {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(target: &'a Target<'a>, source: Source, plan: Plan, settings: Settings) -> Context<'a> {
+    pub(super) fn new(target: &'a Target<'a>, source: Source, plan: Plan, settings: UploadConfig) -> Context<'a> {
         let (line, cancelling) = open_line(target.client, &settings.cancel);
         let pacer = settings.bandwidth_limit.map(Pacer::new);
         Context {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::Record;
 use super::checkpoint_file::{CheckpointFile, temporary};
-use super::options::{CheckpointChoice, CheckpointStore};
+use super::options::{CheckpointLocation, CheckpointStore};
 use super::source::Source;
 use crate::error::printable;
 use crate::md5_digest::Md5Digest;
@@ -30,21 +30,21 @@ pub(super) enum Found {
 impl<'a> Keeper<'a> {
     /// Opens and locks the record, before any request is made.
     pub(super) fn open(
-        choice: CheckpointChoice<'a>,
+        choice: CheckpointLocation<'a>,
         source: &Source,
         bucket: &str,
         key: &str,
     ) -> Result<Keeper<'a>> {
         let path = match choice {
-            CheckpointChoice::Off => {
+            CheckpointLocation::Off => {
                 return Ok(Keeper { store: None, path: None, recorded: None, dirty: false });
             }
-            CheckpointChoice::Store(store) => {
+            CheckpointLocation::Store(store) => {
                 return Ok(Keeper { store: Some(store), path: None, recorded: None, dirty: false });
             }
-            CheckpointChoice::File(path) if path.as_os_str().is_empty() => beside(source)?,
-            CheckpointChoice::File(path) => path,
-            CheckpointChoice::Dir(dir) => within(&dir, source, bucket, key)?,
+            CheckpointLocation::BesideSource => beside(source)?,
+            CheckpointLocation::File(path) => path,
+            CheckpointLocation::Dir(dir) => within(&dir, source, bucket, key)?,
         };
         for path in [&path, &temporary(&path)] {
             if source.is_at(path) {

@@ -4,6 +4,7 @@
 mod body;
 mod checkpoint;
 mod checkpoint_file;
+mod config;
 mod content_type;
 mod context;
 mod finish;
@@ -16,7 +17,6 @@ mod put;
 mod resume;
 mod send;
 mod session;
-mod settings;
 mod source;
 pub(crate) mod unfinished;
 mod uploaded;
@@ -28,14 +28,14 @@ use std::panic::resume_unwind;
 use std::path::Path;
 
 use checkpoint::Record;
+use config::{CallerOptions, UploadConfig};
 pub(crate) use context::Target;
 use context::{Context, Stop};
 use keeper::Keeper;
-use options::{CheckpointChoice, UploadOption};
+use options::UploadOption;
 use plan::Plan;
 use progress::{ProgressEvent, Reporter, RestartReason};
 use session::{Origin, Session};
-use settings::{Owned, Settings};
 use source::Source;
 pub use uploaded::Uploaded;
 
@@ -57,7 +57,7 @@ pub(crate) fn upload_file(
     part_size: u64,
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
-    let settings = Settings::fold(options)?;
+    let settings = UploadConfig::from_options(options)?;
     upload(target, Source::open(path)?, part_size, settings)
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn upload_open_file(
     part_size: u64,
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
-    let settings = Settings::fold(options)?;
+    let settings = UploadConfig::from_options(options)?;
     upload(target, Source::from_file(file)?, part_size, settings)
 }
 
@@ -75,13 +75,12 @@ fn upload(
     target: &Target<'_>,
     source: Source,
     part_size: u64,
-    (mut settings, owned): (Settings, Owned<'_>),
+    (mut settings, caller): (UploadConfig, CallerOptions<'_>),
 ) -> Result<Uploaded> {
     settings.headers.guess_content_type(&source.path, target.key);
     let plan = Plan::new(source.print.size, part_size, settings.multipart_threshold)?;
-    let choice = owned.checkpoint.unwrap_or(CheckpointChoice::Off);
-    let keeper = Keeper::open(choice, &source, target.bucket, target.key)?;
-    let reporter = Reporter::new(owned.progress, plan.size, plan.count() as usize);
+    let keeper = Keeper::open(caller.checkpoint, &source, target.bucket, target.key)?;
+    let reporter = Reporter::new(caller.progress, plan.size, plan.count() as usize);
     Upload { context: Context::new(target, source, plan, settings), keeper, reporter }.run()
 }
 

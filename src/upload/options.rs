@@ -5,16 +5,30 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::config::UploadConfig;
+use super::headers::{acl_value, storage_class_value};
 use super::progress::Progress;
+use crate::Result;
 use crate::callback::Callback;
 use crate::cancel::CancelToken;
 
 /// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this crate's root.
 ///
-/// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an `Option`, a chain. Of an
-/// option that is given twice the later one counts; [`meta`] and [`tag`] add up, by their names. The functions themselves
+/// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an `Option`, a chain. If an
+/// option is given twice, the later one counts; [`meta`] and [`tag`] add up, by their names. The functions themselves
 /// never fail: values are checked when the call begins, before any request, and a wrong one is
-/// [`Error::InvalidOption`](crate::Error::InvalidOption) with the option's name.
+/// [`Error::InvalidOption`](crate::Error::InvalidOption) with the name of the option.
+///
+/// | for | options |
+/// |---|---|
+/// | speed | [`routines`], [`multipart_threshold`], [`bandwidth_limit`], [`traffic_limit`], [`sequential`] |
+/// | checkpoint and resume | [`checkpoint`], [`checkpoint_dir`], [`checkpoint_store`], [`verify_on_resume`], [`adopt_unfinished`] |
+/// | progress and cancel | [`progress`], [`cancel`], [`delete_upload_on_cancelling`] |
+/// | headers of the object | [`content_type`], [`cache_control`], [`content_disposition`], [`content_encoding`], [`content_language`], [`expires`] |
+/// | metadata and storage | [`meta`], [`tag`], [`object_acl`], [`storage_class`], [`server_side_encryption`] |
+/// | safety | [`forbid_overwrite`], [`content_md5`] |
+/// | after the upload | [`callback`] |
+/// | who pays | [`request_payer`] |
 ///
 /// An option is neither `Clone` nor `Send`, since it may hold a callback. To use the same ones again, make a function
 /// of them:
@@ -28,86 +42,93 @@ use crate::cancel::CancelToken;
 /// # drop(usual());
 /// ```
 #[must_use = "an option does nothing until it is given to `upload_file`"]
-pub struct UploadOption<'a>(pub(super) Setting<'a>);
+pub struct UploadOption<'a> {
+    /// The name of its function.
+    name: &'static str,
+    /// The arguments of its function, for `Debug`.
+    arguments: String,
+    pub(super) value: OptionValue<'a>,
+}
 
-pub(super) enum Setting<'a> {
-    Routines(usize),
-    Checkpoint(CheckpointChoice<'a>),
+pub(super) enum OptionValue<'a> {
+    Checkpoint(CheckpointLocation<'a>),
     Progress(super::progress::Callback<'a>),
-    Cancel(CancelToken),
-    Flag(Flag, bool),
-    MultipartThreshold(u64),
-    Callback(Callback),
-    Header {
-        option: &'static str,
-        header: &'static str,
-        value: String,
-    },
-    Expires(SystemTime),
-    Meta(String, String),
-    Tag(String, String),
-    Encryption(ServerSideEncryption),
-    TrafficLimit(u64),
-    BandwidthLimit(u64),
+    /// Everything that outlives the call.
+    Apply(Apply),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flag {
-    DeleteUploadOnCancelling,
-    Sequential,
-    ContentMd5,
-    VerifyOnResume,
-    AdoptUnfinished,
-    ForbidOverwrite,
-    RequestPayer,
-}
+type Apply = Box<dyn FnOnce(&mut UploadConfig) -> Result<()>>;
 
-impl Flag {
-    /// The option's function.
-    fn name(self) -> &'static str {
-        match self {
-            Flag::DeleteUploadOnCancelling => "delete_upload_on_cancelling",
-            Flag::Sequential => "sequential",
-            Flag::ContentMd5 => "content_md5",
-            Flag::VerifyOnResume => "verify_on_resume",
-            Flag::AdoptUnfinished => "adopt_unfinished",
-            Flag::ForbidOverwrite => "forbid_overwrite",
-            Flag::RequestPayer => "request_payer",
-        }
-    }
-}
-
-pub(super) enum CheckpointChoice<'a> {
+/// Where the checkpoint of a call is.
+pub(super) enum CheckpointLocation<'a> {
     Off,
-    /// Empty: beside the source.
+    BesideSource,
     File(PathBuf),
     Dir(PathBuf),
     Store(Box<dyn CheckpointStore + 'a>),
 }
 
-/// A place for the record of an upload that is not a file: a row of a database, memory.
+impl UploadOption<'static> {
+    fn new(
+        name: &'static str,
+        arguments: String,
+        apply: impl FnOnce(&mut UploadConfig) -> Result<()> + 'static,
+    ) -> UploadOption<'static> {
+        UploadOption {
+            name,
+            arguments,
+            value: OptionValue::Apply(Box::new(apply)),
+        }
+    }
+
+    fn flag(
+        name: &'static str,
+        on: bool,
+        apply: fn(&mut UploadConfig, bool),
+    ) -> UploadOption<'static> {
+        UploadOption::new(name, on.to_string(), move |config| {
+            apply(config, on);
+            Ok(())
+        })
+    }
+
+    fn text(name: &'static str, header: &'static str, value: String) -> UploadOption<'static> {
+        UploadOption::new(name, format!("{value:?}"), move |config| {
+            config.headers.set_text(name, header, &value)
+        })
+    }
+}
+
+impl fmt::Debug for UploadOption<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.arguments)
+    }
+}
+
+/// A place for a checkpoint that is not a file: a row of a database, memory.
 ///
-/// The record is a short UTF-8 text without credentials, about 70 bytes a part; its form is in
-/// [`docs::checkpoint_format`](crate::docs::checkpoint_format). It is loaded once, at the beginning of a call, saved when
-/// the upload has begun, at most once a second, before it is completed and on the way out, and removed when the object is
-/// complete. All calls come from the calling thread. JavaScript: the `checkpoint` object; Python: a `store` of one's own.
+/// A checkpoint is a short UTF-8 text without credentials, about 70 bytes for each part. Its format is described in
+/// [`docs::checkpoint_format`](crate::docs::checkpoint_format). It is loaded once, when a call begins; saved after the
+/// upload is initiated, at most once a second, before the upload is completed, and when the call ends early; and removed
+/// when the object is complete. All calls come from the calling thread.
 ///
 /// The example `sqlite-store` keeps it in a database.
+#[doc(alias = "ResumableStore")]
 pub trait CheckpointStore {
-    /// The text that was saved last; `None` if there is none.
+    /// Returns the text that was saved last, or `None` if there is none.
     ///
     /// # Errors
-    /// Whatever keeps the store from telling; the upload is not begun.
+    /// Whatever keeps the store from loading. The upload is not started.
     fn load(&mut self) -> io::Result<Option<String>>;
-    /// Replaces the text as a whole. When this returns, it should survive a crash.
+    /// Replaces the text as a whole. When this returns, the text should survive a crash.
     ///
     /// # Errors
-    /// Whatever keeps the store from saving; the upload fails with [`Error::Checkpoint`](crate::Error::Checkpoint).
+    /// Whatever keeps the store from saving. The upload fails with [`Error::Checkpoint`](crate::Error::Checkpoint).
     fn save(&mut self, text: &str) -> io::Result<()>;
-    /// Forgets the text; no error if there is none.
+    /// Removes the text. It is no error if there is none.
     ///
     /// # Errors
-    /// Whatever keeps the store from forgetting. It is logged; the upload succeeds all the same.
+    /// Whatever keeps the store from removing it. The error is logged, and the upload succeeds.
     fn remove(&mut self) -> io::Result<()>;
 }
 
@@ -133,7 +154,7 @@ pub enum ObjectAcl {
     PublicRead,
     /// Everybody may read and overwrite it.
     PublicReadWrite,
-    /// What the bucket's ACL says.
+    /// The ACL of the bucket applies.
     Default,
 }
 
@@ -157,344 +178,602 @@ pub enum StorageClass {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerSideEncryption {
-    /// Keys that OSS manages.
+    /// AES-256 with keys that OSS manages.
     Aes256,
     /// Keys of the Key Management Service.
     Kms {
-        /// The customer master key; `None` for the one that KMS gives by default.
+        /// The customer master key; `None` for the default key of KMS.
         key_id: Option<String>,
     },
     /// The SM4 algorithm.
     Sm4,
 }
 
-/// How many parts go up at the same time, each on a thread and a connection of its own. Limit: 1 to 100. Defaults to 1.
+// ---- speed ---------------------------------------------------------------------------------------------------------
+
+/// How many parts are uploaded at the same time, each by a thread and a connection of its own. Limit: 1 to 100. Defaults
+/// to 1.
 ///
-/// Go: `oss.Routines`; Go v2: `ParallelNum`; Java: `taskNum`; Python: `num_threads`; JavaScript: `parallel`; C#:
-/// `ParallelThreadCount`; Android, iOS, C++: `threadNum`; C: `thread_num`; Ruby: `:threads`. Go clamps what is outside its
-/// limits; here it is an error.
+/// With a low [`bandwidth_limit`] fewer are used, so that no connection is silent for too long.
+///
+/// ```
+/// let options = [oss_upload::routines(4)];
+/// # drop(options);
+/// ```
+#[doc(alias = "taskNum")]
+#[doc(alias = "ParallelNum")]
+#[doc(alias = "num_threads")]
+#[doc(alias = "parallel")]
+#[doc(alias = "ParallelThreadCount")]
+#[doc(alias = "threadNum")]
+#[doc(alias = "thread_num")]
+#[doc(alias = "threads")]
 pub fn routines(n: usize) -> UploadOption<'static> {
-    UploadOption(Setting::Routines(n))
+    UploadOption::new("routines", n.to_string(), move |config| {
+        config.set_routines(n)
+    })
 }
 
-/// Whether the upload is recorded in a file, so that the same call carries it on after a crash, and in which. Defaults
-/// to `false`.
+/// Uploads files smaller than this many bytes with one PutObject. Limit: [`PART_SIZE_MAX`](crate::PART_SIZE_MAX). Defaults
+/// to files that one part holds: a file of exactly `part_size` bytes is one PutObject.
 ///
-/// An empty `path` means `<file>.cp` beside the source. The file is made before the first request, readable
-/// by its owner only, locked while the call runs, and removed when the object is complete. Of `checkpoint`,
+/// An empty file is always one PutObject; with `0` every other file is uploaded in parts. A PutObject that is interrupted
+/// starts from the beginning. OSS API: PutObject.
+///
+/// ```
+/// let options = [oss_upload::multipart_threshold(64 << 20)];
+/// # drop(options);
+/// ```
+pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
+    UploadOption::new("multipart_threshold", bytes.to_string(), move |config| {
+        config.set_multipart_threshold(bytes)
+    })
+}
+
+/// The bandwidth that this call uses at most, all its threads together, in **bytes** per second. Limit: at least 1,024.
+/// Defaults to none.
+///
+/// The client keeps it by waiting; for a limit that OSS keeps see [`traffic_limit`].
+///
+/// ```
+/// let options = [oss_upload::bandwidth_limit(2 << 20)]; // 2 MiB/s
+/// # drop(options);
+/// ```
+#[doc(alias = "LimitUploadSpeed")]
+#[doc(alias = "UploadBandwidthlimit")]
+#[doc(alias = "sendRateLimiter")]
+pub fn bandwidth_limit(bytes_per_second: u64) -> UploadOption<'static> {
+    UploadOption::new(
+        "bandwidth_limit",
+        bytes_per_second.to_string(),
+        move |config| config.set_bandwidth_limit(bytes_per_second),
+    )
+}
+
+/// The bandwidth that OSS allows each connection of this upload, in **bits** per second (`x-oss-traffic-limit`). Limit:
+/// 819,200 (100 KB/s) to 838,860,800 (100 MB/s). Defaults to none.
+///
+/// With several [`routines`] the upload may use as many times this bandwidth. OSS documentation: "Single-connection
+/// bandwidth throttling".
+///
+/// ```
+/// let options = [oss_upload::traffic_limit(8_388_608)]; // 1 MiB/s
+/// # drop(options);
+/// ```
+#[doc(alias = "TrafficLimitHeader")]
+#[doc(alias = "TrafficLimit")]
+pub fn traffic_limit(bits_per_second: u64) -> UploadOption<'static> {
+    UploadOption::new(
+        "traffic_limit",
+        bits_per_second.to_string(),
+        move |config| config.set_traffic_limit(bits_per_second),
+    )
+}
+
+/// Uploads the parts one after the other; OSS then gives the object a `Content-MD5`. Defaults to `false`.
+///
+/// Limit: not together with [`routines`] above 1. In such an upload a part cannot be replaced: if OSS holds one with other
+/// bytes, the upload restarts. OSS API: InitiateMultipartUpload (`?sequential`).
+///
+/// ```
+/// let options = [oss_upload::sequential(true)];
+/// # drop(options);
+/// ```
+#[doc(alias = "sequentialMode")]
+#[doc(alias = "sequenceUpload")]
+#[doc(alias = "sequentialMultipartUpload")]
+pub fn sequential(sequential: bool) -> UploadOption<'static> {
+    UploadOption::flag("sequential", sequential, |config, on| {
+        config.sequential = on
+    })
+}
+
+// ---- checkpoint and resume -----------------------------------------------------------------------------------------
+
+/// Saves the progress of the upload to a checkpoint file, so that the same call resumes it after a crash. Defaults to
+/// `false`.
+///
+/// An empty `path` means `<file>.cp` beside the source. The file is created before the first request, readable only by
+/// its owner, locked while the call runs, and removed when the object is complete. Of `checkpoint`,
 /// [`checkpoint_dir`] and [`checkpoint_store`] the last one counts. Limit: a regular file, or nothing yet, in a directory
 /// that exists and can be written; not the source itself.
 ///
-/// One file to two keys at the same time needs two records: use [`checkpoint_dir`]. A file that goes up in one PutObject
-/// is not recorded. What it survives, and when it is stale: [`docs::checkpoint_format`](crate::docs::checkpoint_format).
+/// Two uploads of one file at the same time need two checkpoints: use [`checkpoint_dir`]. A file that is uploaded with one
+/// PutObject has no checkpoint. What a checkpoint survives, and when it is stale, is described in
+/// [`docs::checkpoint_format`](crate::docs::checkpoint_format). OSS documentation: "Resumable upload" of each SDK.
 ///
-/// Go: `oss.Checkpoint`; Java: `enableCheckpoint` and `checkpointFile`; C: `enable_checkpoint` and `checkpoint_path`; Ruby:
-/// `:cpt_file`. OSS documentation: "Resumable upload" of each SDK.
+/// ```
+/// use oss_upload::checkpoint;
+///
+/// let beside_the_file = [checkpoint(true, "")];
+/// let elsewhere = [checkpoint(true, "/var/tmp/backup.cp")];
+/// # drop((beside_the_file, elsewhere));
+/// ```
+#[doc(alias = "enableCheckpoint")]
+#[doc(alias = "enable_checkpoint")]
+#[doc(alias = "checkpointFile")]
+#[doc(alias = "checkpoint_path")]
+#[doc(alias = "cpt_file")]
 pub fn checkpoint(enable: bool, path: impl Into<PathBuf>) -> UploadOption<'static> {
-    choice(enable, CheckpointChoice::File(path.into()))
+    let path = path.into();
+    let location = match path.as_os_str().is_empty() {
+        true => CheckpointLocation::BesideSource,
+        false => CheckpointLocation::File(path.clone()),
+    };
+    checkpoint_option("checkpoint", enable, path, location)
 }
 
-/// As [`checkpoint`], in a directory, which is made if it is missing. Defaults to `false`.
+/// Saves the checkpoint in a directory, which is created if it is missing. Defaults to `false`.
 ///
-/// The file's name is made from bucket, key and the source's absolute path, so one directory serves many uploads; for an
-/// open file from bucket and key.
+/// The name of the file is made from the bucket, the key and the absolute path of the source, so one directory serves many
+/// uploads; for an open file, from the bucket and the key. Otherwise it is as [`checkpoint`].
 ///
-/// Go: `oss.CheckpointDir`; Go v2: `EnableCheckpoint` and `CheckpointDir`; C#: `CheckpointDir`; C++: `checkpointDir`;
-/// Python: `ResumableStore`; Android: `recordDirectory`; iOS: `recordDirectoryPath`.
+/// ```
+/// let options = [oss_upload::checkpoint_dir(true, "/var/tmp/uploads")];
+/// # drop(options);
+/// ```
+#[doc(alias = "EnableCheckpoint")]
+#[doc(alias = "CheckpointDir")]
+#[doc(alias = "ResumableStore")]
+#[doc(alias = "recordDirectory")]
+#[doc(alias = "recordDirectoryPath")]
 pub fn checkpoint_dir(enable: bool, dir: impl Into<PathBuf>) -> UploadOption<'static> {
-    choice(enable, CheckpointChoice::Dir(dir.into()))
+    let dir = dir.into();
+    let location = CheckpointLocation::Dir(dir.clone());
+    checkpoint_option("checkpoint_dir", enable, dir, location)
 }
 
-fn choice(enable: bool, choice: CheckpointChoice<'static>) -> UploadOption<'static> {
-    UploadOption(Setting::Checkpoint(if enable {
-        choice
+fn checkpoint_option(
+    name: &'static str,
+    enable: bool,
+    path: PathBuf,
+    location: CheckpointLocation<'static>,
+) -> UploadOption<'static> {
+    let location = if enable {
+        location
     } else {
-        CheckpointChoice::Off
-    }))
+        CheckpointLocation::Off
+    };
+    UploadOption {
+        name,
+        arguments: format!("{enable}, {path:?}"),
+        value: OptionValue::Checkpoint(location),
+    }
 }
 
-/// As [`checkpoint`], in a store of the caller's; lend it with `&mut` to use it again. Defaults to none.
+/// Saves the checkpoint in a store of the caller. Lend it with `&mut` to use it again. Defaults to none.
 ///
-/// Two calls must not use one store at the same time: nothing locks it. JavaScript: `checkpoint`; Python: `store`.
+/// Nothing locks a store, so two calls must not use one at the same time. Otherwise it is as [`checkpoint`].
+///
+/// ```
+/// use std::io;
+/// use oss_upload::{CheckpointStore, checkpoint_store};
+///
+/// #[derive(Default)]
+/// struct Memory(Option<String>);
+///
+/// impl CheckpointStore for Memory {
+///     fn load(&mut self) -> io::Result<Option<String>> {
+///         Ok(self.0.clone())
+///     }
+///     fn save(&mut self, text: &str) -> io::Result<()> {
+///         self.0 = Some(text.to_owned());
+///         Ok(())
+///     }
+///     fn remove(&mut self) -> io::Result<()> {
+///         self.0 = None;
+///         Ok(())
+///     }
+/// }
+///
+/// let mut memory = Memory::default();
+/// let options = [checkpoint_store(&mut memory)];
+/// # drop(options);
+/// ```
+#[doc(alias = "store")]
 pub fn checkpoint_store<'a>(store: impl CheckpointStore + 'a) -> UploadOption<'a> {
-    UploadOption(Setting::Checkpoint(CheckpointChoice::Store(Box::new(
-        store,
-    ))))
+    UploadOption {
+        name: "checkpoint_store",
+        arguments: "..".to_owned(),
+        value: OptionValue::Checkpoint(CheckpointLocation::Store(Box::new(store))),
+    }
 }
 
-/// Called on the calling thread: when the upload begins, with every part, at most ten times a second in between, and
-/// at the end. Defaults to none.
+/// Reads the parts of a checkpoint again and compares their CRC-64 before trusting them. Defaults to `false`.
 ///
-/// It may borrow what is around it and need not be `Send`. The threads go on meanwhile, but nothing is recorded until it
-/// returns, and after two parts each they wait for it: be quick. If it panics, the upload stops as a cancelled one that is
-/// kept, and the panic goes on. The bytes in [`Progress`] never go back.
+/// It is done anyway where the ctime, device or inode of the file differ from the checkpoint, and for parts that the
+/// checkpoint does not list. Set it where even the inode cannot be trusted: on some network and overlay file systems. It
+/// costs one reading of what has been uploaded.
 ///
-/// Go: `oss.Progress`; Go v2: `ProgressFn`; Java: `progressListener`; Python: `progress_callback`; JavaScript: `progress`;
-/// C#: `StreamTransferProgress`; Android: `setProgressCallback`; iOS: `uploadProgress`; C++: `setTransferProgress`;
-/// C: `progress_callback`; Ruby: the block.
+/// ```
+/// let options = [oss_upload::checkpoint(true, ""), oss_upload::verify_on_resume(true)];
+/// # drop(options);
+/// ```
+pub fn verify_on_resume(verify: bool) -> UploadOption<'static> {
+    UploadOption::flag("verify_on_resume", verify, |config, on| {
+        config.verify_on_resume = on
+    })
+}
+
+/// Without a checkpoint, as on a fresh machine: looks on the server for the newest unfinished upload of this key, and
+/// takes over the parts whose content equals the file's. Defaults to `false`.
+///
+/// It is for keys that one job writes, with the same options each time: the object gets the headers that the adopted
+/// upload was initiated with, and OSS does not report them. With it, a failure leaves the upload on the server for the
+/// next machine, and cancelling deletes it only if this call initiated it.
+///
+/// It needs `oss:ListMultipartUploads` and `oss:ListParts` ([`docs::permissions`](crate::docs::permissions)). OSS API:
+/// ListMultipartUploads, ListParts.
+///
+/// ```
+/// let options = [oss_upload::adopt_unfinished(true)];
+/// # drop(options);
+/// ```
+pub fn adopt_unfinished(adopt: bool) -> UploadOption<'static> {
+    UploadOption::flag("adopt_unfinished", adopt, |config, on| {
+        config.adopt_unfinished = on
+    })
+}
+
+// ---- progress and cancel -------------------------------------------------------------------------------------------
+
+/// Calls `callback` on the calling thread: when the upload starts, after every part, at most ten times a second in
+/// between, and at the end. Defaults to none.
+///
+/// It may borrow what is around it and need not be `Send`. The workers continue meanwhile, but no checkpoint is saved until
+/// it returns, and after two parts each the workers wait for it, so it should be quick. If the callback panics, the upload
+/// stops, the checkpoint is kept, and the panic is resumed on the calling thread. The bytes in [`Progress`] never decrease.
+///
+/// ```
+/// use oss_upload::progress;
+///
+/// let mut percent = 0;
+/// let options = [progress(|p| percent = p.transferred * 100 / p.total.max(1))];
+/// # drop(options);
+/// # let _ = percent;
+/// ```
+#[doc(alias = "ProgressFn")]
+#[doc(alias = "progressListener")]
+#[doc(alias = "progress_callback")]
+#[doc(alias = "StreamTransferProgress")]
+#[doc(alias = "setProgressCallback")]
+#[doc(alias = "uploadProgress")]
+#[doc(alias = "setTransferProgress")]
 pub fn progress<'a>(callback: impl FnMut(&Progress) + 'a) -> UploadOption<'a> {
-    UploadOption(Setting::Progress(Box::new(callback)))
+    UploadOption {
+        name: "progress",
+        arguments: "..".to_owned(),
+        value: OptionValue::Progress(Box::new(callback)),
+    }
 }
 
 /// Lets `token` stop the upload. The call returns [`Error::Cancelled`](crate::Error::Cancelled) within a second or
 /// two; only a name lookup or a TCP connect in progress may take
 /// [`connect_timeout`](crate::ClientBuilder::connect_timeout). Defaults to none.
 ///
-/// Cancelled in the very moment in which OSS begins the upload, its id may never arrive here: what a lifecycle rule for
-/// unfinished parts is for (see [`docs::permissions`](crate::docs::permissions)).
+/// If it is cancelled in the moment in which OSS initiates the upload, the upload id may never arrive. A lifecycle rule
+/// for unfinished parts removes such an upload ([`docs::permissions`](crate::docs::permissions)).
 ///
-/// Go v2: `context.Context`; JavaScript: `client.cancel()`; Android: `OSSAsyncTask.cancel()`; iOS: `cancel`; C++:
-/// `DisableRequest`.
+/// ```
+/// use oss_upload::{CancelToken, cancel};
+///
+/// let token = CancelToken::new();
+/// let options = [cancel(&token)];
+/// # drop(options);
+/// ```
+#[doc(alias = "Context")]
+#[doc(alias = "OSSAsyncTask")]
+#[doc(alias = "DisableRequest")]
 pub fn cancel(token: &CancelToken) -> UploadOption<'static> {
-    UploadOption(Setting::Cancel(token.clone()))
+    let token = token.clone();
+    UploadOption::new("cancel", format!("{token:?}"), move |config| {
+        config.cancel = token;
+        Ok(())
+    })
 }
 
-/// Whether cancelling deletes the record and the parts that OSS has (best effort: one attempt of one second). With
-/// `false` the same call carries on later. Defaults to `true`, as on Android and iOS. Without a record the parts are
-/// always deleted.
+/// Whether cancelling deletes the checkpoint and the parts that OSS has (best effort: one attempt of one second). With
+/// `false` the same call resumes later. Defaults to `true`. Without a checkpoint the parts are always deleted.
 ///
-/// Only a cancel deletes; any other failure keeps both. Android: `setDeleteUploadOnCancelling`; iOS:
-/// `deleteUploadIdOnCancelling`. OSS API: AbortMultipartUpload.
+/// [`CancelToken::pause`] keeps both, whatever this option says. Other failures keep both as well. OSS API:
+/// AbortMultipartUpload.
+///
+/// ```
+/// let options = [oss_upload::delete_upload_on_cancelling(false)];
+/// # drop(options);
+/// ```
+#[doc(alias = "setDeleteUploadOnCancelling")]
+#[doc(alias = "deleteUploadIdOnCancelling")]
 pub fn delete_upload_on_cancelling(delete: bool) -> UploadOption<'static> {
-    flag(Flag::DeleteUploadOnCancelling, delete)
+    UploadOption::flag("delete_upload_on_cancelling", delete, |config, on| {
+        config.delete_upload_on_cancelling = on;
+    })
 }
 
-/// Files smaller than this many bytes go up in one PutObject. Limit: [`PART_SIZE_MAX`](crate::PART_SIZE_MAX). Defaults to
-/// what one part holds, inclusive: a file of exactly `part_size` bytes is one PutObject.
-///
-/// An empty file is always one PutObject; with `0` every other file goes up in parts. A PutObject that is interrupted
-/// begins again. Python: `multipart_threshold`. OSS API: PutObject.
-pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
-    UploadOption(Setting::MultipartThreshold(bytes))
-}
-
-/// Parts go up one after the other, and OSS gives the object an ETag that is its MD5. Defaults to `false`.
-///
-/// Limit: not together with [`routines`] above 1. In such an upload a part can't be replaced: if OSS holds one with other
-/// bytes, the call starts over. Go: `oss.Sequential`; Java: `sequentialMode`; Python: `params={'sequential': ''}`; Android:
-/// `sequenceUpload`; iOS: `sequentialMultipartUpload`. OSS API: InitiateMultipartUpload (`?sequential`).
-pub fn sequential(sequential: bool) -> UploadOption<'static> {
-    flag(Flag::Sequential, sequential)
-}
-
-/// Send `Content-MD5` with every part, or with the single PutObject. Defaults to `false`.
-///
-/// It costs a second reading of the file, and the time of an MD5 ([`docs::costs`](crate::docs::costs)); CRC-64 is always
-/// checked. With it, OSS refuses bytes that were damaged on their way before it stores them; without it, a damaged
-/// PutObject is noticed, and sent again, after it has replaced the object.
-///
-/// Go: `oss.EnableMD5`; JavaScript: `disabledMD5: false`; Android and iOS always send it. OSS API: UploadPart, PutObject.
-pub fn content_md5(send: bool) -> UploadOption<'static> {
-    flag(Flag::ContentMd5, send)
-}
-
-/// Before trusting recorded parts, read them again and compare their CRC-64. Defaults to `false`.
-///
-/// Done anyway where the file's ctime, device or inode differ from the record, and for parts that the record does not
-/// know. Choose it where even the inode can't be trusted: some network and overlay file systems. It costs one reading of
-/// what is already there. No SDK has it.
-pub fn verify_on_resume(verify: bool) -> UploadOption<'static> {
-    flag(Flag::VerifyOnResume, verify)
-}
-
-/// Without a record at hand, as on a fresh machine: look on the server for the newest unfinished upload of this key,
-/// and take over the parts whose content is proven equal. Defaults to `false`.
-///
-/// For keys that one job writes, with the same options each time: the object gets the headers that the adopted
-/// upload was begun with, and OSS does not tell them. With it, a failure leaves the upload on the server for the next
-/// machine, and cancelling deletes it only if this call began it.
-///
-/// It needs `oss:ListMultipartUploads` and `oss:ListParts` ([`docs::permissions`](crate::docs::permissions)). No SDK has
-/// it. OSS API: ListMultipartUploads, ListParts.
-pub fn adopt_unfinished(adopt: bool) -> UploadOption<'static> {
-    flag(Flag::AdoptUnfinished, adopt)
-}
-
-/// Never overwrite an object of this key; the upload fails with `FileAlreadyExists` (`x-oss-forbid-overwrite`).
-/// Defaults to `false`.
-///
-/// It is judged when the upload begins and again when it is completed. In a bucket with versioning, enabled or suspended,
-/// OSS ignores it: nothing is lost there. Go: `oss.ForbidOverWrite`; elsewhere a header. OSS API: InitiateMultipartUpload,
-/// CompleteMultipartUpload, PutObject.
-pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
-    flag(Flag::ForbidOverwrite, forbid)
-}
-
-/// The requester pays for the requests, not the bucket's owner (`x-oss-request-payer: requester`). Defaults to `false`.
-///
-/// It goes with every request. Go: `oss.RequestPayer`; Java, C#, C++: `RequestPayer`; Python, Android, iOS, Ruby: a header.
-/// OSS documentation: "Pay-by-requester".
-pub fn request_payer(requester: bool) -> UploadOption<'static> {
-    flag(Flag::RequestPayer, requester)
-}
-
-fn flag(flag: Flag, on: bool) -> UploadOption<'static> {
-    UploadOption(Setting::Flag(flag, on))
-}
-
-/// A request that OSS makes to an application server when the object is complete (`x-oss-callback`,
-/// `x-oss-callback-var`). Defaults to none.
-///
-/// What the server answered is in [`Uploaded::callback_body`](crate::Uploaded::callback_body). If it does not accept, the
-/// object is complete all the same, and the call returns [`Error::Callback`](crate::Error::Callback). Go: `oss.Callback`;
-/// Java, JavaScript, Ruby: `callback`; Android, iOS: `callbackParam`; C++: `setCallback`. OSS API: Callback.
-pub fn callback(callback: Callback) -> UploadOption<'static> {
-    UploadOption(Setting::Callback(callback))
-}
+// ---- headers of the object -----------------------------------------------------------------------------------------
 
 /// The object's `Content-Type`. Limit: ASCII without control characters, as for all headers here. Defaults to a guess
-/// from the file's name, then from the key, then `application/octet-stream`.
+/// from the name of the file, then from the key, then `application/octet-stream`.
 ///
-/// Go: `oss.ContentType`; Java, C#, Android: `ObjectMetadata`; JavaScript: `mime`; Ruby: `:content_type`. OSS API:
-/// InitiateMultipartUpload, PutObject.
+/// OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// let options = [oss_upload::content_type("text/plain; charset=utf-8")];
+/// # drop(options);
+/// ```
+#[doc(alias = "mime")]
+#[doc(alias = "Content-Type")]
 pub fn content_type(value: impl Into<String>) -> UploadOption<'static> {
-    header("content_type", "content-type", value)
+    UploadOption::text("content_type", "content-type", value.into())
 }
 
-/// The object's `Cache-Control`. Defaults to none. Go: `oss.CacheControl`. OSS API: InitiateMultipartUpload, PutObject.
+/// The object's `Cache-Control`. Defaults to none. OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// let options = [oss_upload::cache_control("max-age=86400")];
+/// # drop(options);
+/// ```
 pub fn cache_control(value: impl Into<String>) -> UploadOption<'static> {
-    header("cache_control", "cache-control", value)
+    UploadOption::text("cache_control", "cache-control", value.into())
 }
 
 /// The object's `Content-Disposition`. Defaults to none. A name outside ASCII is written `filename*=UTF-8''…`,
-/// percent-encoded. Go: `oss.ContentDisposition`. OSS API: InitiateMultipartUpload, PutObject.
+/// percent-encoded. OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// let options = [oss_upload::content_disposition("attachment; filename=\"report.pdf\"")];
+/// # drop(options);
+/// ```
 pub fn content_disposition(value: impl Into<String>) -> UploadOption<'static> {
-    header("content_disposition", "content-disposition", value)
+    UploadOption::text("content_disposition", "content-disposition", value.into())
 }
 
-/// The object's `Content-Encoding`. Defaults to none. The file is sent as it is: compress it yourself. Go:
-/// `oss.ContentEncoding`. OSS API: InitiateMultipartUpload, PutObject.
+/// The object's `Content-Encoding`. Defaults to none. The file is sent as it is: compress it yourself. OSS API:
+/// InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// let options = [oss_upload::content_encoding("gzip")];
+/// # drop(options);
+/// ```
 pub fn content_encoding(value: impl Into<String>) -> UploadOption<'static> {
-    header("content_encoding", "content-encoding", value)
+    UploadOption::text("content_encoding", "content-encoding", value.into())
 }
 
-/// The object's `Content-Language`. Defaults to none. Go: `oss.ContentLanguage`. OSS API: PutObject.
+/// The object's `Content-Language`. Defaults to none. OSS API: PutObject.
+///
+/// ```
+/// let options = [oss_upload::content_language("zh-CN")];
+/// # drop(options);
+/// ```
 pub fn content_language(value: impl Into<String>) -> UploadOption<'static> {
-    header("content_language", "content-language", value)
+    UploadOption::text("content_language", "content-language", value.into())
 }
 
 /// The object's `Expires`, in whole seconds. Limit: the years 1970 to 9999. Defaults to none.
 ///
-/// It is part of what a record remembers: a time that is computed from now starts the upload over on every run. Go:
-/// `oss.Expires`; C++: `setExpires`. OSS API: InitiateMultipartUpload, PutObject.
+/// A checkpoint remembers it: a time that is computed from the current time restarts the upload on every call. OSS API:
+/// InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// let new_year_2030 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+/// let options = [oss_upload::expires(new_year_2030)];
+/// # drop(options);
+/// ```
 pub fn expires(at: SystemTime) -> UploadOption<'static> {
-    UploadOption(Setting::Expires(at))
-}
-
-/// User metadata, `x-oss-meta-<name>`; may be given many times. Defaults to none.
-///
-/// The name may have letters, digits, `-`, `_` and `.` of ASCII; it is sent in lower case, and may come with its prefix.
-/// Characters outside ASCII in the value are percent-encoded. Limit: 8 KiB of names and encoded values, all together.
-/// Go: `oss.Meta`; Java, Android: `addUserMetadata`; JavaScript: `meta`; Ruby: `:metas`. OSS API:
-/// InitiateMultipartUpload, PutObject.
-pub fn meta(name: impl Into<String>, value: impl Into<String>) -> UploadOption<'static> {
-    UploadOption(Setting::Meta(name.into(), value.into()))
-}
-
-/// The object's ACL (`x-oss-object-acl`). Defaults to the bucket's.
-///
-/// It goes with the request that begins the upload and with the one that completes it. Go: `oss.ObjectACL`; C++: `setAcl`.
-/// OSS API: InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
-pub fn object_acl(acl: ObjectAcl) -> UploadOption<'static> {
-    header(
-        "object_acl",
-        "x-oss-object-acl",
-        match acl {
-            ObjectAcl::Private => "private",
-            ObjectAcl::PublicRead => "public-read",
-            ObjectAcl::PublicReadWrite => "public-read-write",
-            ObjectAcl::Default => "default",
-        },
-    )
-}
-
-/// The object's storage class (`x-oss-storage-class`). Defaults to the bucket's. Go: `oss.ObjectStorageClass`. OSS API:
-/// InitiateMultipartUpload, PutObject.
-pub fn storage_class(class: StorageClass) -> UploadOption<'static> {
-    header(
-        "storage_class",
-        "x-oss-storage-class",
-        match class {
-            StorageClass::Standard => "Standard",
-            StorageClass::InfrequentAccess => "IA",
-            StorageClass::Archive => "Archive",
-            StorageClass::ColdArchive => "ColdArchive",
-            StorageClass::DeepColdArchive => "DeepColdArchive",
-        },
-    )
-}
-
-fn header(
-    option: &'static str,
-    header: &'static str,
-    value: impl Into<String>,
-) -> UploadOption<'static> {
-    UploadOption(Setting::Header {
-        option,
-        header,
-        value: value.into(),
+    UploadOption::new("expires", format!("{at:?}"), move |config| {
+        config.headers.set_expires(at)
     })
 }
 
-/// A tag of the object (`x-oss-tagging`); may be given many times. Defaults to none.
+// ---- metadata and storage ------------------------------------------------------------------------------------------
+
+/// An entry of user metadata, `x-oss-meta-<name>`. May be given many times. Defaults to none.
+///
+/// The name may have ASCII letters, digits and `-`; it is sent in lower case, and may be given with its prefix. Characters
+/// outside ASCII in the value are percent-encoded; spaces and tabs at its ends are removed, since HTTP does not transport
+/// them. Limit: no empty value; 90 entries; fewer than 8,192 bytes of names and encoded values in all.
+/// OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// use oss_upload::meta;
+///
+/// let options = [meta("author", "li"), meta("build", "1024")];
+/// # drop(options);
+/// ```
+#[doc(alias = "addUserMetadata")]
+#[doc(alias = "metas")]
+#[doc(alias = "x-oss-meta")]
+pub fn meta(name: impl Into<String>, value: impl Into<String>) -> UploadOption<'static> {
+    let (name, value) = (name.into(), value.into());
+    UploadOption::new("meta", format!("{name:?}, {value:?}"), move |config| {
+        config.headers.add_meta(&name, &value)
+    })
+}
+
+/// A tag of the object (`x-oss-tagging`). May be given many times. Defaults to none.
 ///
 /// Limit: 10 tags, with keys of up to 128 and values of up to 256 characters: letters, digits, spaces and `+ - = . _ : /`.
-/// It needs `oss:PutObjectTagging`. Go: `oss.SetTagging`; C++: `setTagging`. OSS API: InitiateMultipartUpload, PutObject.
+/// It needs `oss:PutObjectTagging`. OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// use oss_upload::tag;
+///
+/// let options = [tag("team", "storage"), tag("keep", "1y")];
+/// # drop(options);
+/// ```
+#[doc(alias = "SetTagging")]
+#[doc(alias = "setTagging")]
+#[doc(alias = "x-oss-tagging")]
 pub fn tag(key: impl Into<String>, value: impl Into<String>) -> UploadOption<'static> {
-    UploadOption(Setting::Tag(key.into(), value.into()))
+    let (key, value) = (key.into(), value.into());
+    UploadOption::new("tag", format!("{key:?}, {value:?}"), move |config| {
+        config.headers.add_tag(&key, &value)
+    })
 }
 
-/// Server-side encryption (`x-oss-server-side-encryption` and, for KMS, its key id). Defaults to the bucket's.
+/// The object's ACL (`x-oss-object-acl`). Defaults to the ACL of the bucket.
 ///
-/// With KMS it needs `kms:GenerateDataKey` and `kms:Decrypt`. Go: `oss.ServerSideEncryption` and
-/// `oss.ServerSideEncryptionKeyID`. OSS API: InitiateMultipartUpload, PutObject.
+/// It is sent with the request that initiates the upload and with the one that completes it. OSS API:
+/// InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
+///
+/// ```
+/// use oss_upload::{ObjectAcl, object_acl};
+///
+/// let options = [object_acl(ObjectAcl::Private)];
+/// # drop(options);
+/// ```
+#[doc(alias = "setAcl")]
+#[doc(alias = "x-oss-object-acl")]
+pub fn object_acl(acl: ObjectAcl) -> UploadOption<'static> {
+    UploadOption::new(
+        "object_acl",
+        format!("{:?}", acl_value(acl)),
+        move |config| {
+            config.headers.set_object_acl(acl);
+            Ok(())
+        },
+    )
+}
+
+/// The object's storage class (`x-oss-storage-class`). Defaults to that of the bucket. OSS API:
+/// InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// use oss_upload::{StorageClass, storage_class};
+///
+/// let options = [storage_class(StorageClass::InfrequentAccess)];
+/// # drop(options);
+/// ```
+#[doc(alias = "ObjectStorageClass")]
+#[doc(alias = "x-oss-storage-class")]
+pub fn storage_class(class: StorageClass) -> UploadOption<'static> {
+    UploadOption::new(
+        "storage_class",
+        format!("{:?}", storage_class_value(class)),
+        move |config| {
+            config.headers.set_storage_class(class);
+            Ok(())
+        },
+    )
+}
+
+/// Server-side encryption (`x-oss-server-side-encryption` and, for KMS, the id of the key). Defaults to that of the bucket.
+///
+/// KMS needs `kms:GenerateDataKey` and `kms:Decrypt`. OSS API: InitiateMultipartUpload, PutObject.
+///
+/// ```
+/// use oss_upload::{ServerSideEncryption, server_side_encryption};
+///
+/// let options = [server_side_encryption(ServerSideEncryption::Aes256)];
+/// # drop(options);
+/// ```
+#[doc(alias = "ServerSideEncryptionKeyID")]
+#[doc(alias = "x-oss-server-side-encryption")]
 pub fn server_side_encryption(encryption: ServerSideEncryption) -> UploadOption<'static> {
-    UploadOption(Setting::Encryption(encryption))
+    UploadOption::new(
+        "server_side_encryption",
+        format!("{encryption:?}"),
+        move |config| config.headers.set_encryption(encryption),
+    )
 }
 
-/// The bandwidth that OSS allows each connection of this upload, in bits per second (`x-oss-traffic-limit`). Defaults to
-/// none.
+// ---- safety --------------------------------------------------------------------------------------------------------
+
+/// Fails with `FileAlreadyExists` if an object of this key exists, instead of overwriting it
+/// (`x-oss-forbid-overwrite`). Defaults to `false`.
 ///
-/// Limit: 245,760 to 838,860,800 here. OSS documents 819,200 (100 KB/s) as the smallest, and may refuse what is below
-/// with `InvalidArgument`. With [`routines`] the whole may be as many times as much. Go: `oss.TrafficLimitHeader`; Java,
-/// C#, C++: `TrafficLimit`. OSS documentation: "Single-connection bandwidth throttling".
-pub fn traffic_limit(bits_per_second: u64) -> UploadOption<'static> {
-    UploadOption(Setting::TrafficLimit(bits_per_second))
-}
-
-/// The bandwidth that this call uses at most, all its threads together, in **bytes** per second. Limit: 1,024 at least.
-/// Defaults to none.
+/// OSS checks it when the upload is initiated and again when it is completed. In a bucket with versioning, enabled or
+/// suspended, OSS ignores it: nothing is lost there. OSS API: InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
 ///
-/// It is kept on this side, by waiting. Go: `LimitUploadSpeed`, in KB/s for the whole client; Go v2:
-/// `UploadBandwidthlimit`; C++: `sendRateLimiter`.
-pub fn bandwidth_limit(bytes_per_second: u64) -> UploadOption<'static> {
-    UploadOption(Setting::BandwidthLimit(bytes_per_second))
+/// ```
+/// let options = [oss_upload::forbid_overwrite(true)];
+/// # drop(options);
+/// ```
+#[doc(alias = "ForbidOverWrite")]
+#[doc(alias = "x-oss-forbid-overwrite")]
+pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
+    UploadOption::flag(
+        "forbid_overwrite",
+        forbid,
+        UploadConfig::set_forbid_overwrite,
+    )
 }
 
-impl fmt::Debug for UploadOption<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Setting::Routines(n) => write!(f, "routines({n})"),
-            Setting::Checkpoint(CheckpointChoice::Off) => write!(f, "checkpoint(false, ..)"),
-            Setting::Checkpoint(CheckpointChoice::File(path)) => {
-                write!(f, "checkpoint(true, {path:?})")
-            }
-            Setting::Checkpoint(CheckpointChoice::Dir(dir)) => {
-                write!(f, "checkpoint_dir(true, {dir:?})")
-            }
-            Setting::Checkpoint(CheckpointChoice::Store(_)) => write!(f, "checkpoint_store(..)"),
-            Setting::Progress(_) => write!(f, "progress(..)"),
-            Setting::Cancel(token) => write!(f, "cancel({token:?})"),
-            Setting::Flag(flag, on) => write!(f, "{}({on})", flag.name()),
-            Setting::MultipartThreshold(bytes) => write!(f, "multipart_threshold({bytes})"),
-            Setting::Callback(callback) => write!(f, "callback({callback:?})"),
-            Setting::Header { option, value, .. } => write!(f, "{option}({value:?})"),
-            Setting::Expires(at) => write!(f, "expires({at:?})"),
-            Setting::Meta(name, value) => write!(f, "meta({name:?}, {value:?})"),
-            Setting::Tag(key, value) => write!(f, "tag({key:?}, {value:?})"),
-            Setting::Encryption(encryption) => write!(f, "server_side_encryption({encryption:?})"),
-            Setting::TrafficLimit(limit) => write!(f, "traffic_limit({limit})"),
-            Setting::BandwidthLimit(limit) => write!(f, "bandwidth_limit({limit})"),
-        }
-    }
+/// Sends `Content-MD5` with every part, or with the single PutObject. Defaults to `false`.
+///
+/// It costs a second reading of the file and the time of an MD5 ([`docs::costs`](crate::docs::costs)). CRC-64 is always
+/// compared. With `Content-MD5`, OSS refuses bytes that were damaged in transit before it stores them; without it, a
+/// damaged PutObject is detected, and sent again, after it has replaced the object. OSS API: UploadPart, PutObject.
+///
+/// ```
+/// let options = [oss_upload::content_md5(true)];
+/// # drop(options);
+/// ```
+#[doc(alias = "EnableMD5")]
+#[doc(alias = "disabledMD5")]
+pub fn content_md5(send: bool) -> UploadOption<'static> {
+    UploadOption::flag("content_md5", send, |config, on| config.content_md5 = on)
+}
+
+// ---- after the upload, and who pays --------------------------------------------------------------------------------
+
+/// A request that OSS makes to an application server when the object is complete (`x-oss-callback`,
+/// `x-oss-callback-var`). Defaults to none.
+///
+/// The response of the server is in [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not
+/// accept, the object is complete all the same, and the call returns [`Error::Callback`](crate::Error::Callback). OSS API:
+/// Callback.
+///
+/// ```
+/// use oss_upload::{Callback, callback};
+///
+/// let notify = Callback::new("https://app.example.com/uploaded", "object=${object}&size=${size}");
+/// let options = [callback(notify)];
+/// # drop(options);
+/// ```
+#[doc(alias = "callbackParam")]
+#[doc(alias = "setCallback")]
+pub fn callback(callback: Callback) -> UploadOption<'static> {
+    UploadOption::new("callback", format!("{callback:?}"), move |config| {
+        config.headers.set_callback(&callback)
+    })
+}
+
+/// The requester pays for the requests, not the owner of the bucket (`x-oss-request-payer: requester`). Defaults to
+/// `false`.
+///
+/// It is sent with every request. OSS documentation: "Pay-by-requester".
+///
+/// ```
+/// let options = [oss_upload::request_payer(true)];
+/// # drop(options);
+/// ```
+#[doc(alias = "RequestPayer")]
+#[doc(alias = "x-oss-request-payer")]
+pub fn request_payer(requester: bool) -> UploadOption<'static> {
+    UploadOption::flag("request_payer", requester, |config, on| {
+        config.headers.set_request_payer(on)
+    })
 }

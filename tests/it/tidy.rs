@@ -48,10 +48,6 @@ const FOREIGN: [(&str, &[&str]); 14] = [
 const CLOCKS: [&str; 5] =
     ["Instant::now", "SystemTime::now", "thread::sleep", "wait_timeout", "recv_timeout"];
 
-/// Of code; comments and empty lines are free.
-const LINES_MAX: usize = 300;
-const FUNCTION_LINES_MAX: usize = 70;
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()
 }
@@ -114,35 +110,6 @@ fn the_client_has_the_only_clock_and_the_only_sleep() {
     for (file, code) in sources() {
         for clock in CLOCKS {
             assert!(!code.contains(clock) || file.starts_with("client"), "{file} has {clock}");
-        }
-    }
-}
-
-#[test]
-fn files_and_functions_can_be_read_at_a_glance() {
-    for (file, code) in sources() {
-        let lines =
-            code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
-        assert!(lines <= LINES_MAX, "{file} has {lines} lines");
-        let mut begun: Option<(usize, &str, usize)> = None;
-        for (number, line) in code.lines().enumerate() {
-            let indent = line.len() - line.trim_start().len();
-            let starts = line
-                .trim_start()
-                .trim_start_matches("pub")
-                .trim_start_matches("(crate)")
-                .trim_start_matches("(super)");
-            if starts.trim_start().starts_with("fn ") {
-                begun = Some((number, line, indent));
-            }
-            if let Some((start, name, depth)) = begun
-                && line.len() == depth + 1
-                && line.trim_start() == "}"
-            {
-                let length = number - start + 1;
-                assert!(length <= FUNCTION_LINES_MAX, "{file}: {length} lines of {name}");
-                begun = None;
-            }
         }
     }
 }
