@@ -3,9 +3,12 @@ use std::fmt::Write;
 use crate::encoding::{base64_encode, percent_encode};
 use crate::{Error, Result};
 
+/// Each of the two headers, in Base64. OSS API: Callback.
+const HEADER_BYTES_MAX: usize = 5 * 1024;
+
 /// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
 ///
-/// OSS waits up to 5 seconds for the server's answer and hands it back in
+/// OSS waits up to 5 seconds for the response of the server and returns it in
 /// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the object is complete
 /// all the same, and the upload returns [`Error::Callback`] with it.
 ///
@@ -28,10 +31,14 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// `url`: http or https, percent-encoded, up to five separated by `;`, tried in their order. `body`: what OSS posts, not
-    /// empty, with `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`, `${x:name}` … filled in.
+    /// Makes a callback that posts `body` to `url`.
     ///
-    /// What is wrong is told when the upload is called: [`Error::InvalidOption`].
+    /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their order.
+    /// * `body`: not empty. OSS replaces `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`,
+    ///   `${x:name}` and others.
+    ///
+    /// Limit: URLs, body and the rest have at most 5 KiB as Base64, and so have the variables. Nothing is checked before
+    /// the upload is called, which returns [`Error::InvalidOption`] for a wrong value.
     pub fn new(url: impl Into<String>, body: impl Into<String>) -> Callback {
         Callback {
             url: url.into(),
@@ -44,14 +51,15 @@ impl Callback {
         }
     }
 
-    /// Adds a parameter to the query of every URL; it is percent-encoded here. Ruby: `query`.
+    /// Adds a parameter to the query of every URL; it is percent-encoded here.
     #[must_use]
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
         self.query.push((name.into(), value.into()));
         self
     }
 
-    /// The `Host` header of the callback. Defaults to the URL's host. JavaScript, Ruby: `host`.
+    /// The `Host` header of the callback. Defaults to the host of the URL.
+    #[doc(alias = "callbackHost")]
     #[must_use]
     pub fn host(self, host: impl Into<String>) -> Callback {
         Callback {
@@ -60,8 +68,9 @@ impl Callback {
         }
     }
 
-    /// The body's content type: `application/x-www-form-urlencoded` (OSS's default) or `application/json`. JavaScript:
-    /// `contentType`; Ruby: `content_type`.
+    /// The content type of the body: `application/x-www-form-urlencoded` (the default of OSS) or `application/json`.
+    #[doc(alias = "callbackBodyType")]
+    #[doc(alias = "contentType")]
     #[must_use]
     pub fn body_type(self, body_type: impl Into<String>) -> Callback {
         Callback {
@@ -70,8 +79,8 @@ impl Callback {
         }
     }
 
-    /// Should OSS send the server name in the TLS handshake of an https callback? OSS's default is no. JavaScript:
-    /// `callbackSNI`.
+    /// Whether OSS sends the server name in the TLS handshake of an https callback. The default of OSS is no.
+    #[doc(alias = "callbackSNI")]
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
         Callback {
@@ -80,8 +89,9 @@ impl Callback {
         }
     }
 
-    /// A custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case. Go: `oss.CallbackVar`;
-    /// JavaScript: `customValue`.
+    /// Adds a custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case.
+    #[doc(alias = "CallbackVar")]
+    #[doc(alias = "customValue")]
     #[must_use]
     pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Callback {
         self.vars.push((name.into(), value.into()));
@@ -133,6 +143,24 @@ impl Callback {
                 ));
             }
         }
+        self.check_header_sizes()
+    }
+
+    /// OSS looks at these headers only when the object is complete, so they are checked before anything is sent.
+    fn check_header_sizes(&self) -> Result<()> {
+        let headers = [
+            ("the callback", Some(self.header())),
+            ("its variables", self.vars_header()),
+        ];
+        for (what, header) in headers {
+            let bytes = header.map_or(0, |header| header.len());
+            if bytes > HEADER_BYTES_MAX {
+                let reason = format!(
+                    "{what}, encoded for a header, have {bytes} bytes; OSS accepts {HEADER_BYTES_MAX}, so shorten the values"
+                );
+                return Err(Error::option("callback", reason));
+            }
+        }
         Ok(())
     }
 
@@ -182,7 +210,7 @@ impl Callback {
     }
 }
 
-/// A flat JSON object.
+/// A flat JSON object under construction.
 struct Json(String);
 
 impl Json {
@@ -229,7 +257,7 @@ mod tests {
     use crate::encoding::base64_decode;
 
     #[test]
-    fn the_header_that_ruby_sends() {
+    fn callback_header_equals_that_of_the_ruby_sdk() {
         let callback = Callback::new("http://app.server.com/callback", "hello world")
             .query("id", "1")
             .query("name", "杭州")
@@ -249,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_escaped() {
+    fn callback_json_is_escaped() {
         let mut json = Json::new();
         json.push_str("a", "\"\\\n\u{1}é中");
         json.push_raw("b", "true");
@@ -260,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_url_of_a_list_gets_the_query() {
+    fn callback_query_is_added_to_every_url() {
         let callback = Callback::new("http://a/x;https://b/y?z=1", "b").query("q", "1 2");
         let json = String::from_utf8(base64_decode(&callback.header()).unwrap()).unwrap();
         assert!(
@@ -270,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn callback_mistakes_are_named() {
         let check = |callback: Callback| callback.check().unwrap_err().to_string();
         assert!(check(Callback::new("", "b")).contains("http://"));
         assert!(check(Callback::new("ftp://x", "b")).contains("ftp://x"));
@@ -279,5 +307,24 @@ mod tests {
         assert!(check(Callback::new("http://x", "b").var("name", "v")).contains("x:"));
         assert!(check(Callback::new("http://x", "b").var("x:Name", "v")).contains("lower case"));
         assert!(check(Callback::new("http://x;".repeat(6), "b")).contains("5 at most"));
+    }
+
+    #[test]
+    fn callback_headers_are_limited() {
+        let with_body = |bytes: usize| Callback::new("http://x", "b".repeat(bytes));
+        let fits = HEADER_BYTES_MAX / 4 * 3 - base64_decode(&with_body(0).header()).unwrap().len();
+        assert_eq!(with_body(fits).header().len(), HEADER_BYTES_MAX);
+        assert!(with_body(fits).check().is_ok());
+        let error = with_body(fits + 1).check().unwrap_err().to_string();
+        assert!(error.contains("5120"), "{error}");
+        let with_var = |bytes: usize| with_body(1).var("x:a", "v".repeat(bytes));
+        assert!(with_var(3_000).check().is_ok());
+        assert!(
+            with_var(4_000)
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("variables")
+        );
     }
 }

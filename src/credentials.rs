@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -5,9 +6,9 @@ use crate::{Error, Result};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An AccessKey pair, with the security token that belongs to it when STS issued it.
+/// An AccessKey pair, with its security token if STS issued it.
 ///
-/// `Debug` shows the AccessKey id and nothing else.
+/// `Debug` shows the AccessKey ID and nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     id: String,
@@ -15,8 +16,8 @@ pub struct Credentials {
     security_token: Option<String>,
 }
 
-/// Where credentials come from. It is asked before every request, so a token may change in mid-upload;
-/// an implementation that fetches them should keep them until they are about to expire.
+/// Provides credentials. It is asked before every request, so a token may change in mid-upload; an implementation that
+/// fetches credentials should keep them until they are about to expire.
 ///
 /// Implemented for [`Credentials`], for closures and for `Arc<P>`:
 ///
@@ -29,15 +30,23 @@ pub struct Credentials {
 /// # Ok::<(), oss_upload::Error>(())
 /// ```
 pub trait ProvideCredentials: Send + Sync {
-    /// The credentials to sign the next request with.
+    /// Returns the credentials for the next request.
     ///
     /// # Errors
     /// Whatever keeps the provider from giving any; it becomes the source of [`Error::Credentials`].
     fn credentials(&self) -> std::result::Result<Credentials, BoxError>;
+
+    /// Called when OSS did not accept `credentials`, before the provider is asked once more.
+    ///
+    /// A provider that keeps credentials until they expire should drop these: they may have been revoked. Does nothing by
+    /// default.
+    fn refused(&self, credentials: &Credentials) {
+        let _ = credentials;
+    }
 }
 
 impl Credentials {
-    /// An AccessKey pair: of a RAM user, or together with
+    /// Makes credentials of an AccessKey pair: of a RAM user, or together with
     /// [`with_security_token`](Credentials::with_security_token) of an STS role.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Credentials {
         Credentials {
@@ -47,7 +56,7 @@ impl Credentials {
         }
     }
 
-    /// Adds the security token that STS gave with the pair.
+    /// Adds the security token that STS issued with the pair.
     #[must_use]
     pub fn with_security_token(self, token: impl Into<String>) -> Credentials {
         Credentials {
@@ -56,24 +65,20 @@ impl Credentials {
         }
     }
 
-    /// Reads `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, if set and not empty, `OSS_SESSION_TOKEN`: the
-    /// names that the official SDKs for Go, Java and Python use.
+    /// Reads the credentials from the environment.
+    ///
+    /// The variables are `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, optionally, `OSS_SESSION_TOKEN`, which the SDKs of
+    /// OSS use; or else `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, optionally,
+    /// `ALIBABA_CLOUD_SECURITY_TOKEN`, which the other tools of Alibaba Cloud use. The two families are never mixed: if any
+    /// `OSS_` variable of the three is set, the pair must be complete. An empty variable counts as not set.
     ///
     /// # Errors
-    /// [`Error::Credentials`] names the variable that is not set, is empty or is not text.
+    /// [`Error::Credentials`] names the variable that is not set or is not UTF-8.
     pub fn from_env() -> Result<Credentials> {
-        let pair = Credentials::new(
-            variable("OSS_ACCESS_KEY_ID")?,
-            variable("OSS_ACCESS_KEY_SECRET")?,
-        );
-        let credentials = match std::env::var("OSS_SESSION_TOKEN") {
-            Ok(token) if !token.is_empty() => pair.with_security_token(token),
-            _ => pair,
-        };
-        credentials
-            .check()
-            .map_err(|source| Error::Credentials { source })?;
-        Ok(credentials)
+        let credentials = from_variables(&|name| std::env::var_os(name));
+        credentials.map_err(|problem| Error::Credentials {
+            source: problem.into(),
+        })
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -88,49 +93,83 @@ impl Credentials {
         self.security_token.as_deref()
     }
 
-    /// Can these be put into a request at all? A line end at the end of a key is a common slip.
+    /// Checks whether the credentials can be part of a request. A line end after a key is a common mistake.
     pub(crate) fn check(&self) -> std::result::Result<(), BoxError> {
+        Ok(self.validate()?)
+    }
+
+    fn validate(&self) -> std::result::Result<(), InvalidCredentials> {
         let fields = [
-            ("AccessKey id", Some(&self.id)),
+            ("AccessKey ID", Some(&self.id)),
             ("AccessKey secret", Some(&self.secret)),
             ("security token", self.security_token.as_ref()),
         ];
         for (name, value) in fields {
             let Some(value) = value else { continue };
             if value.is_empty() {
-                return Err(InvalidCredentials(format!("the {name} is empty")).into());
+                return Err(InvalidCredentials(format!("the {name} is empty")));
             }
             // The value is not shown: only where to look.
-            let visible = |byte: &u8| byte.is_ascii_graphic();
-            let place = match (
-                value.bytes().position(|byte| !visible(&byte)),
-                value.bytes().last(),
-            ) {
-                (None, _) => continue,
-                (Some(0), _) => "at its beginning: trim it",
-                (Some(_), Some(last)) if !visible(&last) => "at its end: trim it",
-                _ => "inside: copy it anew",
+            let visible = |byte: u8| byte.is_ascii_graphic();
+            let problem = match value.bytes().position(|byte| !visible(byte)) {
+                None => continue,
+                Some(0) => "starts with whitespace or another invalid character; trim it",
+                Some(_) if !value.bytes().last().is_some_and(visible) => {
+                    "ends with whitespace or another invalid character; trim it"
+                }
+                Some(_) => "contains whitespace or another invalid character; copy it again",
             };
-            let what = "has a space, a line end or another character that no key has";
-            return Err(InvalidCredentials(format!("the {name} {what}, {place}")).into());
+            return Err(InvalidCredentials(format!("the {name} {problem}")));
         }
         Ok(())
     }
 }
 
-fn variable(name: &'static str) -> Result<String> {
-    let problem = match std::env::var(name) {
-        Ok(value) if !value.is_empty() => return Ok(value),
-        Ok(_) => format!("{name} is empty"),
-        Err(std::env::VarError::NotPresent) => format!("{name} is not set"),
-        Err(std::env::VarError::NotUnicode(_)) => format!("{name} is not text"),
+/// The names of an AccessKey ID, its secret and its token in the environment.
+const FAMILIES: [[&str; 3]; 2] = [
+    [
+        "OSS_ACCESS_KEY_ID",
+        "OSS_ACCESS_KEY_SECRET",
+        "OSS_SESSION_TOKEN",
+    ],
+    [
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALIBABA_CLOUD_SECURITY_TOKEN",
+    ],
+];
+
+/// Reads the first family of which any variable is set.
+fn from_variables(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> std::result::Result<Credentials, InvalidCredentials> {
+    let value = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let is_set = |family: &&[&str; 3]| family.iter().any(|name| value(name).is_some());
+    let Some([id, secret, token]) = FAMILIES.iter().find(is_set) else {
+        let [[oss, ..], [cloud, ..]] = FAMILIES;
+        return Err(InvalidCredentials(format!(
+            "neither {oss} nor {cloud} is set"
+        )));
     };
-    Err(Error::Credentials {
-        source: InvalidCredentials(problem).into(),
-    })
+    let text = |name: &str| {
+        value(name)
+            .map(OsString::into_string)
+            .transpose()
+            .map_err(|_| InvalidCredentials(format!("{name} is not UTF-8")))
+    };
+    let required = |name: &str| {
+        text(name)?.ok_or_else(|| InvalidCredentials(format!("{name} is not set or is empty")))
+    };
+    let credentials = Credentials {
+        id: required(id)?,
+        secret: required(secret)?,
+        security_token: text(token)?,
+    };
+    credentials.validate()?;
+    Ok(credentials)
 }
 
-/// They are none, and will be none the next time.
+/// No request can be signed with these credentials, now or later.
 #[derive(Debug)]
 pub(crate) struct InvalidCredentials(pub(crate) String);
 
@@ -168,5 +207,112 @@ where
 impl<P: ProvideCredentials + ?Sized> ProvideCredentials for Arc<P> {
     fn credentials(&self) -> std::result::Result<Credentials, BoxError> {
         (**self).credentials()
+    }
+
+    fn refused(&self, credentials: &Credentials) {
+        (**self).refused(credentials);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> std::result::Result<Credentials, String> {
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        from_variables(&variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn credentials_from_env_read_one_family() {
+        let oss = [("OSS_ACCESS_KEY_ID", "a"), ("OSS_ACCESS_KEY_SECRET", "b")];
+        let cloud = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "c"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "d"),
+            ("ALIBABA_CLOUD_SECURITY_TOKEN", "e"),
+        ];
+        assert_eq!(read(&oss), Ok(Credentials::new("a", "b")));
+        assert_eq!(
+            read(&cloud),
+            Ok(Credentials::new("c", "d").with_security_token("e"))
+        );
+        // The token of the other family is not taken.
+        assert_eq!(
+            read(&[&oss[..], &cloud[..]].concat()),
+            Ok(Credentials::new("a", "b"))
+        );
+        let empty = [("OSS_ACCESS_KEY_ID", ""), ("OSS_SESSION_TOKEN", "")];
+        assert!(read(&[&empty[..], &cloud[..]].concat()).is_ok());
+    }
+
+    #[test]
+    fn credentials_from_env_name_what_is_missing() {
+        let message = read(&[]).unwrap_err();
+        assert!(
+            message.contains("OSS_ACCESS_KEY_ID")
+                && message.contains("ALIBABA_CLOUD_ACCESS_KEY_ID")
+        );
+        for (variables, missing) in [
+            (vec![("OSS_ACCESS_KEY_ID", "a")], "OSS_ACCESS_KEY_SECRET"),
+            (vec![("OSS_ACCESS_KEY_SECRET", "a")], "OSS_ACCESS_KEY_ID"),
+            (vec![("OSS_SESSION_TOKEN", "a")], "OSS_ACCESS_KEY_ID"),
+            (
+                vec![("ALIBABA_CLOUD_ACCESS_KEY_ID", "a")],
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            ),
+            (
+                vec![
+                    ("OSS_ACCESS_KEY_ID", "a"),
+                    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "c"),
+                    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "d"),
+                ],
+                "OSS_ACCESS_KEY_SECRET",
+            ),
+        ] {
+            let message = read(&variables).unwrap_err();
+            assert!(message.contains(missing), "{message}");
+        }
+    }
+
+    #[test]
+    fn credentials_with_whitespace_are_refused_without_showing_them() {
+        for (secret, place) in [
+            ("hush\n", "ends"),
+            (" hush", "starts"),
+            ("hu sh", "contains"),
+            ("", "empty"),
+        ] {
+            let error = Credentials::new("id", secret)
+                .check()
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(place) && !error.contains("sh "), "{error}");
+        }
+        assert!(Credentials::new("id", "secret").check().is_ok());
+    }
+
+    #[test]
+    fn credentials_refused_reaches_a_shared_provider() {
+        #[derive(Default)]
+        struct Provider(Mutex<Vec<String>>);
+        impl ProvideCredentials for Provider {
+            fn credentials(&self) -> std::result::Result<Credentials, BoxError> {
+                Ok(Credentials::new("id", "secret"))
+            }
+            fn refused(&self, credentials: &Credentials) {
+                self.0.lock().unwrap().push(credentials.id().to_owned());
+            }
+        }
+        let provider = Arc::new(Provider::default());
+        let shared: Arc<dyn ProvideCredentials> = provider.clone();
+        ProvideCredentials::refused(&shared, &Credentials::new("old", "secret"));
+        assert_eq!(*provider.0.lock().unwrap(), ["old"]);
     }
 }

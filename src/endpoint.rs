@@ -4,6 +4,28 @@ use crate::{Error, Result};
 
 const EXAMPLE: &str = "https://oss-cn-hangzhou.aliyuncs.com";
 
+/// Regions whose endpoints have another name: what stands between `oss-` and `[-internal].aliyuncs.com`, or before
+/// `.oss.aliyuncs.com`, and the id that signatures need.
+const REGIONS_WITH_OTHER_NAMES: [(&str, &str); 9] = [
+    ("cn-hzfinance", "cn-hangzhou-finance"),
+    ("cn-hzjbp-a", "cn-hangzhou-finance"),
+    ("cn-hzjbp-b", "cn-hangzhou-finance"),
+    ("cn-szfinance", "cn-shenzhen-finance-1"),
+    ("cn-shanghai-finance-1-pub", "cn-shanghai-finance-1"),
+    ("cn-beijing-finance-1-pub", "cn-beijing-finance-1"),
+    ("cn-shenzhen-finance-1-pub", "cn-shenzhen-finance-1"),
+    ("cn-shanghai-finance", "cn-shanghai-finance-1"),
+    ("cn-shenzhen-finance", "cn-shenzhen-finance-1"),
+];
+
+/// Finance regions whose endpoints have the name of the region.
+const REGIONS_OF_FINANCE: [&str; 4] = [
+    "cn-hangzhou-finance",
+    "cn-shanghai-finance-1",
+    "cn-shenzhen-finance-1",
+    "cn-beijing-finance-1",
+];
+
 /// Where requests go: scheme, host and port, and where the bucket's name is put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -24,10 +46,11 @@ enum AddressingStyle {
 }
 
 impl Endpoint {
-    /// Accepts what the official SDKs accept: with or without a scheme (https is meant then); a path, a query
-    /// and a fragment are dropped.
+    /// Parses an endpoint with or without a scheme; without one, https is meant.
+    ///
+    /// A path, a query or a fragment is refused: requests would not go where it points to.
     pub(crate) fn parse(text: &str, cname: bool, path_style: bool) -> Result<Endpoint> {
-        // What stands before an @ may be a password, and what stands behind a question mark a signature.
+        // A password may precede an @, and a signature may follow a question mark.
         let shown = match text.contains('@') {
             true => "it".to_owned(),
             false => format!("{:?}", text.split(['?', '#']).next().unwrap_or_default()),
@@ -39,13 +62,13 @@ impl Endpoint {
             )
         };
         if cname && path_style {
-            let reason = "cname(true) means that no bucket is in the path: choose one of them";
+            let reason = "cname(true) means that no bucket is in the path; omit one of the two";
             return Err(Error::option("path_style", reason));
         }
         if text.is_empty() {
             return Err(Error::option(
                 "endpoint",
-                format!("it is empty; give one such as {EXAMPLE}"),
+                format!("must not be empty; give one such as {EXAMPLE}"),
             ));
         }
         let (tls, rest) = match text.split_once("://") {
@@ -54,39 +77,53 @@ impl Endpoint {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
             Some(_) => return Err(wrong("has a scheme other than http and https")),
         };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
         if authority.contains('@') {
             return Err(Error::option(
                 "endpoint",
-                "it has an @: leave out the user name and the password",
+                "it has an @; omit the user name and the password",
             ));
+        }
+        match rest.as_bytes() {
+            [] | [b'/'] => {}
+            [b'/', path @ ..] if path.first() != Some(&b'?') && path.first() != Some(&b'#') => {
+                return Err(wrong(
+                    "has a path; omit it, and give the bucket to Client::bucket",
+                ));
+            }
+            _ => return Err(wrong("has a query or a fragment; omit it")),
         }
         let (host, port) = split_port(authority)
             .ok_or_else(|| wrong("has no port between 1 and 65535 after its colon"))?;
         if host.is_empty() {
             return Err(wrong("has no host"));
         }
-        let address = is_ip_literal(host);
-        let name = host
+        let is_ip = is_ip_literal(host);
+        let has_dns_chars = host
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if !address && (!name || host.starts_with(['.', '-']) || host.contains("..")) {
+        if !is_ip && (!has_dns_chars || host.starts_with(['.', '-']) || host.contains("..")) {
             return Err(wrong("is not a host name or an IP address"));
         }
         let host = host.to_ascii_lowercase();
-        if let Some((bucket, own)) = split_bucket_domain(&host).filter(|_| !cname) {
-            let reason = format!("names the bucket {bucket}; give the region's endpoint, {own}");
-            return Err(Error::option(
-                "endpoint",
-                format!("{shown} {reason}, and the bucket to Client::bucket"),
-            ));
+        if let Some((bucket, endpoint)) = split_bucket_domain(&host).filter(|_| !cname) {
+            let reason = format!(
+                "{shown} names the bucket {bucket}; give the region's endpoint, {endpoint}, and the bucket to Client::bucket"
+            );
+            return Err(Error::option("endpoint", reason));
         }
-        let style = match (cname, path_style || address || host == "localhost") {
-            (true, _) => AddressingStyle::Cname,
-            (false, true) => AddressingStyle::Path,
-            (false, false) => AddressingStyle::VirtualHosted,
+        let style = if cname {
+            AddressingStyle::Cname
+        } else if path_style || is_ip || host == "localhost" {
+            AddressingStyle::Path
+        } else {
+            AddressingStyle::VirtualHosted
         };
-        let authority = port.map_or(host.clone(), |port| format!("{host}:{port}"));
+        let authority = match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        };
         Ok(Endpoint {
             tls,
             authority,
@@ -119,11 +156,17 @@ impl Endpoint {
         }
     }
 
-    /// The region that the host names: `oss-<region>[-internal].aliyuncs.com` or `<region>.oss.aliyuncs.com`.
-    /// The accelerate endpoints belong to no region.
+    /// The id of the region that the host names: `oss-<region>[-internal].aliyuncs.com` or
+    /// `<region>.oss.aliyuncs.com`.
+    ///
+    /// `None` for the accelerate endpoints, which belong to no region, and for names that are not a region's, so that the
+    /// caller is asked for the region. A CloudBox has no such endpoint, and its signatures are not supported.
     pub(crate) fn region(&self) -> Option<&str> {
         let host = split_port(&self.authority)?.0;
         let name = host.strip_suffix(".aliyuncs.com")?;
+        if name == "oss-internal" {
+            return Some("cn-hangzhou");
+        }
         let region = match name.strip_suffix(".oss") {
             Some(region) => region,
             None => {
@@ -131,11 +174,24 @@ impl Endpoint {
                 region.strip_suffix("-internal").unwrap_or(region)
             }
         };
-        (is_region_id(region) && !region.starts_with("accelerate")).then_some(region)
+        if let Some((_, region)) = REGIONS_WITH_OTHER_NAMES
+            .iter()
+            .find(|(name, _)| *name == region)
+        {
+            return Some(region);
+        }
+        // An area and a place. Names of finance clouds that the table does not have may mean anything.
+        let (area, place) = region.split_once('-')?;
+        let is_region = is_region_id(region)
+            && (2..=3).contains(&area.len())
+            && !place.is_empty()
+            && !["finance", "hzjbp", "-pub", "data-acc"]
+                .iter()
+                .any(|part| region.contains(part));
+        (is_region || REGIONS_OF_FINANCE.contains(&region)).then_some(region)
     }
 
-    /// The slip of pasting a bucket's own domain where the endpoint is wanted: the bucket's name would be
-    /// put in front once more.
+    /// Whether the endpoint is the bucket's own domain, to which the name of the bucket would be added once more.
     pub(crate) fn is_bucket_domain_of(&self, bucket: &str) -> bool {
         self.style == AddressingStyle::VirtualHosted
             && self
@@ -156,8 +212,9 @@ pub(crate) fn is_region_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// `BUCKET.oss-REGION.aliyuncs.com`, cut before `oss-`. Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike, but are
-/// endpoints: a region has two or three letters first.
+/// Splits `BUCKET.oss-REGION.aliyuncs.com` before `oss-`.
+///
+/// Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike but are endpoints: a region begins with two or three letters.
 fn split_bucket_domain(host: &str) -> Option<(&str, &str)> {
     let (bucket, _) = host.split_once(".oss-")?;
     let own = &host[bucket.len() + 1..];
@@ -198,13 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_goes_where_the_style_says() {
+    fn endpoint_url_follows_the_addressing_style() {
         assert_eq!(
             url("oss-cn-x.aliyuncs.com", false, false),
             "https://b.oss-cn-x.aliyuncs.com/k/1?uploads"
         );
         assert_eq!(
-            url("HTTP://OSS-cn-x.aliyuncs.com:80/p?q#f", false, true),
+            url("HTTP://OSS-cn-x.aliyuncs.com:80/", false, true),
             "http://oss-cn-x.aliyuncs.com:80/b/k/1?uploads"
         );
         assert_eq!(
@@ -224,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_region_is_read_from_the_host() {
+    fn endpoint_region_is_read_from_the_host() {
         let region = |host: &str| {
             Endpoint::parse(host, false, false)
                 .unwrap()
@@ -250,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused_by_name() {
+    fn endpoint_that_is_not_valid_is_refused() {
         for wrong in [
             "",
             "https://",
@@ -287,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_domain_is_noticed() {
+    fn endpoint_of_a_bucket_is_recognized() {
         let endpoint =
             Endpoint::parse("https://b.oss-cn-hangzhou.example.com", false, false).unwrap();
         assert!(endpoint.is_bucket_domain_of("b"));
@@ -314,5 +371,86 @@ mod tests {
         ] {
             Endpoint::parse(endpoint, false, false).unwrap();
         }
+    }
+
+    #[test]
+    fn endpoint_region_table() {
+        let region = |name: &str| {
+            let host = format!("{name}.aliyuncs.com");
+            Endpoint::parse(&host, false, false)
+                .unwrap()
+                .region()
+                .map(str::to_owned)
+        };
+        for (name, wanted) in [
+            ("oss-cn-hzfinance", Some("cn-hangzhou-finance")),
+            ("oss-cn-hzfinance-internal", Some("cn-hangzhou-finance")),
+            ("oss-cn-hzjbp-a-internal", Some("cn-hangzhou-finance")),
+            ("oss-cn-hzjbp-b-internal", Some("cn-hangzhou-finance")),
+            ("oss-cn-szfinance", Some("cn-shenzhen-finance-1")),
+            ("oss-cn-szfinance-internal", Some("cn-shenzhen-finance-1")),
+            (
+                "oss-cn-shanghai-finance-1-pub",
+                Some("cn-shanghai-finance-1"),
+            ),
+            (
+                "oss-cn-shanghai-finance-1-pub-internal",
+                Some("cn-shanghai-finance-1"),
+            ),
+            (
+                "oss-cn-shanghai-finance-1-internal",
+                Some("cn-shanghai-finance-1"),
+            ),
+            ("oss-cn-beijing-finance-1-pub", Some("cn-beijing-finance-1")),
+            (
+                "oss-cn-beijing-finance-1-pub-internal",
+                Some("cn-beijing-finance-1"),
+            ),
+            ("cn-shanghai-finance.oss", Some("cn-shanghai-finance-1")),
+            ("cn-shenzhen-finance.oss", Some("cn-shenzhen-finance-1")),
+            ("oss-internal", Some("cn-hangzhou")),
+            ("oss-us-west-1", Some("us-west-1")),
+            ("oss-ap-southeast-1-internal", Some("ap-southeast-1")),
+            ("oss-me-central-1", Some("me-central-1")),
+            ("oss-rg-china-mainland", Some("rg-china-mainland")),
+            ("oss-cn-north-2-gov-1", Some("cn-north-2-gov-1")),
+            ("cn-hangzhou.oss", Some("cn-hangzhou")),
+            ("oss-cn-wuhan-lr", Some("cn-wuhan-lr")),
+            ("oss-cn-newfinance-7", None),
+            ("oss-data-acc", None),
+            ("oss-accelerate", None),
+            ("oss-accelerate-overseas", None),
+            ("oss", None),
+            ("oss-x", None),
+        ] {
+            assert_eq!(region(name).as_deref(), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn endpoint_with_a_path_or_a_query_is_refused() {
+        for (wrong, what) in [
+            ("https://h.example/gateway/oss", "has a path"),
+            ("h.example/bucket", "has a path"),
+            ("h.example//", "has a path"),
+            ("h.example?x=1", "has a query"),
+            ("h.example/?Signature=hush", "has a query"),
+            ("h.example/#hush", "has a query"),
+            ("h.example#hush", "has a query"),
+        ] {
+            let error = Endpoint::parse(wrong, false, false)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(what) && !error.contains("hush"),
+                "{wrong}: {error}"
+            );
+        }
+        assert_eq!(
+            Endpoint::parse("h.example/", false, false)
+                .unwrap()
+                .origin(),
+            "https://h.example"
+        );
     }
 }

@@ -248,6 +248,9 @@ impl Line {
 
     /// Asking with the same token again would be refused again.
     fn has_other_credentials(&self, tries: &mut Tries) -> bool {
+        if let Some(used) = &tries.used {
+            self.client.shared.credentials.refused(used);
+        }
         tries.fresh = self.client.credentials().ok().filter(|fresh| Some(fresh) != tries.used.as_ref());
         tries.fresh.is_some()
     }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::headers::RequestHeaders;
 use super::options::{CheckpointLocation, OptionValue, UploadOption};
 use super::progress;
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelReason, CancelToken};
 use crate::part::PART_SIZE_MAX;
 use crate::{Error, Result};
 
@@ -58,6 +58,11 @@ impl UploadConfig {
         config.headers.finish()?;
         config.check_combinations()?;
         Ok((config, caller))
+    }
+
+    /// Whether an upload that is being cancelled is deleted. A pause keeps it.
+    pub(super) fn deletes_on_cancel(&self) -> bool {
+        self.delete_upload_on_cancelling && self.cancel.reason() != Some(CancelReason::Pause)
     }
 
     pub(super) fn set_routines(&mut self, n: usize) -> Result<()> {
@@ -230,6 +235,17 @@ mod tests {
         assert!(config([sequential(true), routines(2)]).is_err());
         assert!(config([sequential(true), routines(1)]).is_ok());
         assert!(config([sequential(true), routines(2), sequential(false)]).is_ok());
+    }
+
+    #[test]
+    fn options_pause_keeps_the_upload() {
+        let token = CancelToken::new();
+        let (config, _) = config([cancel(&token)]).unwrap();
+        assert!(config.deletes_on_cancel());
+        token.pause();
+        assert!(!config.deletes_on_cancel());
+        token.cancel();
+        assert!(config.deletes_on_cancel());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) enum Stop {
 fn open_line(client: &Client, cancel: &CancelToken) -> (Line, Registration) {
     let line = client.line();
     let switch = line.switch();
-    let cancelling = cancel.on_cancel(move || switch.cut());
+    let cancelling = cancel.on_cancel(move |_| switch.cut());
     (line, cancelling)
 }
 
@@ -131,7 +131,7 @@ impl<'a> Context<'a> {
     pub(super) fn abort_soon(&self, record: &Record) -> bool {
         let line = self.line.tidying(false);
         let switch = line.switch();
-        let _cancelling = self.settings.cancel.on_cancel(move || switch.cut());
+        let _cancelling = self.settings.cancel.on_cancel(move |_| switch.cut());
         self.abort(record, &line)
     }
 

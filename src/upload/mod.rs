@@ -165,7 +165,7 @@ impl Upload<'_, '_> {
     /// Beginning anew has failed. If it was cancelled, the upload that it was to replace goes as well.
     fn give_up(&mut self, old: &Record, stop: Stop) -> Stop {
         let stop = self.unless_panicked(stop);
-        if matches!(stop, Stop::Cancelled { .. }) && self.context.settings.delete_upload_on_cancelling {
+        if matches!(stop, Stop::Cancelled { .. }) && self.context.settings.deletes_on_cancel() {
             self.context.abort_at_once(old);
             self.keeper.remove();
         }
@@ -189,7 +189,7 @@ impl Upload<'_, '_> {
         let keeps = match &stop {
             Stop::Cancelled { .. } => {
                 let kept_somewhere = self.keeper.is_on() || settings.adopt_unfinished;
-                kept_somewhere && !settings.delete_upload_on_cancelling
+                kept_somewhere && !settings.deletes_on_cancel()
             }
             _ => self.keeper.holds(&session.record.upload_id) || settings.adopt_unfinished,
         };
