@@ -1,18 +1,18 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::client::{Client, Failed, Message};
-use crate::names::{check_key, is_bucket_name};
+use crate::client::{CallError, Client, TextBody, UploadPages};
 use crate::error::ErrorCode;
+use crate::names::{check_key, is_bucket_name};
 use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::list_uploads::MultipartUpload;
 use crate::upload::options::UploadOption;
-use crate::upload::{self, Target, Uploaded, unfinished};
-use crate::{Error, Result};
+use crate::upload::{self, Target};
+use crate::{Error, Result, Uploaded};
 
-/// A bucket, by its name; made by [`Client::bucket`].
+/// A bucket, created by [`Client::bucket`].
 ///
-/// Cheap to clone; may be used from many threads at once.
+/// Cheap to clone. May be used from many threads at once.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
@@ -20,69 +20,89 @@ pub struct Bucket {
 }
 
 impl Client {
-    /// The bucket of that name. No request is made.
+    /// Returns the bucket of that name. No request is made.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for a name against OSS's rules: 3 to 63 lower-case letters, digits and hyphens, beginning and
-    /// ending with a letter or digit; and for an endpoint that names this bucket already.
+    /// [`Error::InvalidOption`] if the name is invalid: it must be 3–63 lowercase letters, digits
+    /// or hyphens, starting and ending with a letter or digit. Also if the endpoint already names
+    /// this bucket.
     pub fn bucket(&self, name: &str) -> Result<Bucket> {
         if !is_bucket_name(name) {
-            let rule = "is no bucket's name: give 3 to 63 lower-case letters, digits and, inside, hyphens";
+            let rule = "must be 3–63 lowercase letters, digits or hyphens, \
+                        starting and ending with a letter or digit";
             return Err(Error::option("bucket", format!("{name:?} {rule}")));
         }
-        if self.endpoint().is_bucket_domain_of(name) {
-            let reason =
-                format!("{} names the bucket {name}: give the region's endpoint", self.endpoint().origin());
+        if self.parsed_endpoint().is_bucket_domain_of(name) {
+            let endpoint = self.endpoint();
+            let reason = format!("{endpoint} names the bucket {name}; use the region's endpoint");
             return Err(Error::option("endpoint", reason));
         }
-        Ok(Bucket { client: self.clone(), name: name.to_owned() })
+        Ok(Bucket {
+            client: self.clone(),
+            name: name.to_owned(),
+        })
     }
 }
 
 impl Bucket {
-    /// Uploads the file at `path` to the object `key`, in parts of `part_size` bytes, and returns when the object is
-    /// complete.
+    /// Returns the name of the bucket.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Uploads the file at `path` to the object `key`, in parts of `part_size` bytes, and returns
+    /// when the object is complete.
     ///
-    /// * `key`: 1 to 1,023 bytes of UTF-8, not beginning with `/` or `\`; sent byte for byte.
+    /// * `key`: 1 to 1,023 bytes of UTF-8 that do not start with `/` or `\`. It is sent byte for
+    ///   byte.
     /// * `path`: a regular file, or a link to one.
-    /// * `part_size`: bytes, [`PART_SIZE_MIN`](crate::PART_SIZE_MIN) to [`PART_SIZE_MAX`](crate::PART_SIZE_MAX), so that the
-    ///   file has [`PARTS_MAX`](crate::PARTS_MAX) parts at most. There is no default, since another part size can't carry an
-    ///   upload on; some MiB do for most files ([`docs::costs`](crate::docs::costs)).
+    /// * `part_size`: bytes, [`PART_SIZE_MIN`](crate::PART_SIZE_MIN) to
+    ///   [`PART_SIZE_MAX`](crate::PART_SIZE_MAX). The file must have at most
+    ///   [`PARTS_MAX`](crate::PARTS_MAX) parts. There is no default, since an upload can only be
+    ///   resumed with the same part size; 8 MiB is right for most files
+    ///   ([`docs::costs`](crate::docs::costs)).
     /// * `options`: see [`UploadOption`]; `[]` for none.
     ///
-    /// With [`checkpoint`](crate::checkpoint()) the upload is recorded: when it is interrupted, the same call carries it on, in
-    /// this process or in another. A file of one part, and an empty file, go up in one PutObject. Everything
-    /// that was stored is compared with the file by CRC-64.
+    /// With [`checkpoint`](crate::checkpoint()), an upload that was interrupted is resumed by the
+    /// same call, in this process or in another one. An empty file, and a file of one part, is
+    /// uploaded with one PutObject. Everything that OSS stores is compared with the file by
+    /// CRC-64.
     ///
-    /// Mirrors Go's `Bucket.UploadFile(objectKey, filePath, partSize, options...)`. OSS API: InitiateMultipartUpload,
-    /// UploadPart, ListParts, CompleteMultipartUpload; PutObject; HeadObject; AbortMultipartUpload.
+    /// Mirrors `Bucket.UploadFile(objectKey, filePath, partSize, options...)` of the Go SDK. OSS
+    /// API: InitiateMultipartUpload, UploadPart, ListParts, CompleteMultipartUpload, PutObject,
+    /// HeadObject, AbortMultipartUpload.
     ///
     /// ```no_run
     /// use oss_upload::{Client, checkpoint, routines};
     ///
-    /// let client = Client::new("https://oss-cn-hangzhou.aliyuncs.com", "<AccessKeyId>", "<AccessKeySecret>")?;
+    /// let client = Client::from_env()?;
     /// let bucket = client.bucket("examplebucket")?;
-    /// let uploaded = bucket.upload_file("dir/object.bin", "file.bin", 8 << 20, [routines(4), checkpoint(true, "")])?;
+    /// let options = [routines(4), checkpoint(true, "")];
+    /// let uploaded = bucket.upload_file("dir/object.bin", "file.bin", 8 << 20, options)?;
     /// println!("{} bytes, CRC-64 {:?}", uploaded.size, uploaded.crc64);
     /// # Ok::<(), oss_upload::Error>(())
     /// ```
     ///
     /// # Errors
-    /// * [`Error::InvalidOption`]: an option, the key or the part size is wrong. No request was made.
+    /// * [`Error::InvalidOption`]: an option, the key or the part size is wrong. No request was
+    ///   made.
     /// * [`Error::Source`], [`Error::SourceChanged`]: the file.
-    /// * [`Error::Checkpoint`], [`Error::CheckpointInUse`], [`Error::NotACheckpoint`]: the record.
-    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`]: the way to OSS, after
-    ///   the retries of the client's [`RetryPolicy`](crate::RetryPolicy).
-    /// * [`Error::Callback`]: the object is complete, its callback failed.
+    /// * [`Error::Checkpoint`], [`Error::CheckpointInUse`], [`Error::NotACheckpoint`]: the
+    ///   checkpoint.
+    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`]:
+    ///   the connection to OSS, after the retries of the client's
+    ///   [`RetryPolicy`](crate::RetryPolicy).
+    /// * [`Error::Callback`]: the object is complete, but its callback failed.
     /// * [`Error::Cancelled`].
     ///
-    /// [`Error::is_resumable`] tells whether the same call is worth running again; what each message means is in
-    /// [`docs::troubleshooting`](crate::docs::troubleshooting).
+    /// [`Error::is_resumable`] tells whether retrying the same call may succeed.
+    /// [`docs::troubleshooting`](crate::docs::troubleshooting) explains the messages.
     ///
     /// # Panics
-    /// Only if the caller's own code does: the [`progress`](crate::progress) callback, a
-    /// [`CheckpointStore`](crate::CheckpointStore) or a [`ProvideCredentials`](crate::ProvideCredentials). The threads are
-    /// stopped first.
+    /// Only if the caller's own code panics: the [`progress`](crate::progress) callback, a
+    /// [`CheckpointStore`](crate::CheckpointStore) or a
+    /// [`ProvideCredentials`](crate::ProvideCredentials). The threads are stopped first.
+    #[doc(alias("UploadFile", "uploadFile", "resumable_upload", "multipartUpload", "put_object"))]
     pub fn upload_file<'a>(
         &self,
         key: &str,
@@ -94,15 +114,25 @@ impl Bucket {
         upload::upload_file(&self.target(key)?, path.as_ref(), part_size, &mut options)
     }
 
-    /// As [`upload_file`](Bucket::upload_file), for a file that is open already: from Android's `Uri`, from a descriptor
-    /// that was inherited, without a name. It is read from offset 0; its cursor is ignored.
+    /// Uploads a file that is already open, as [`upload_file`](Bucket::upload_file) does: from
+    /// Android's `Uri`, from an inherited descriptor, or without a name. It is read from offset 0;
+    /// its cursor is ignored.
     ///
-    /// There is no path to put a checkpoint beside: `checkpoint(true, "")` is refused, a path and
-    /// [`checkpoint_dir`](crate::checkpoint_dir) work. On systems without device and inode numbers the recorded
-    /// parts are read again before they are trusted.
+    /// There is no path to put a checkpoint beside, so `checkpoint(true, "")` is refused; a path
+    /// and [`checkpoint_dir`](crate::checkpoint_dir) work. On systems without device and inode
+    /// numbers, the parts in the checkpoint are always verified by reading them again.
+    ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = std::fs::File::open("file.bin")?;
+    /// bucket.upload_open_file("dir/object.bin", file, 8 << 20, [])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`upload_file`](Bucket::upload_file).
+    #[doc(alias = "uploadUri")]
     pub fn upload_open_file<'a>(
         &self,
         key: &str,
@@ -114,59 +144,83 @@ impl Bucket {
         upload::upload_open_file(&self.target(key)?, file, part_size, &mut options)
     }
 
-    /// The unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are stored, and billed, until they
-    /// are completed or aborted.
+    /// Lists the unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are
+    /// stored, and billed, until they are completed or aborted.
+    ///
+    /// The pages of the list are requested while the iterator is used. After an error it ends.
     ///
     /// ```no_run
     /// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
-    /// for upload in bucket.multipart_uploads("exampledir/")? {
-    ///     println!("{} was begun {:?}", upload.key, upload.initiated);
+    /// for upload in bucket.multipart_uploads("exampledir/") {
+    ///     let upload = upload?;
+    ///     println!("{} was initiated {:?}", upload.key, upload.initiated);
     ///     bucket.abort_multipart_upload(&upload.key, &upload.upload_id)?;
     /// }
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// It needs `oss:ListMultipartUploads`. OSS API: ListMultipartUploads.
+    /// Needs the permission `oss:ListMultipartUploads`. OSS API: ListMultipartUploads.
     ///
     /// # Errors
-    /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`].
-    pub fn multipart_uploads(&self, prefix: &str) -> Result<Vec<MultipartUpload>> {
-        unfinished::list(&self.client.line(), &self.name, prefix, &[]).map_err(error)
+    /// An item is [`Error::Credentials`], [`Error::Transport`], [`Error::Service`] or
+    /// [`Error::Response`].
+    #[doc(alias = "ListMultipartUploads")]
+    pub fn multipart_uploads(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = Result<MultipartUpload>> + use<> {
+        let pages = UploadPages::new(self.client.dispatcher(), &self.name, prefix, &[]);
+        pages.map(|upload| upload.map_err(into_error))
     }
 
-    /// Deletes an unfinished upload with its parts. One that is gone already is no error.
+    /// Deletes an unfinished upload with its parts. It is not an error if it no longer exists.
     ///
-    /// A call that is still sending to it fails or starts over. It needs `oss:AbortMultipartUpload`. OSS API:
-    /// AbortMultipartUpload.
+    /// A call that is still sending parts to it fails or restarts. Needs the permission
+    /// `oss:AbortMultipartUpload`. OSS API: AbortMultipartUpload.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] for an upload id or key that is empty, and for a key that OSS does not take;
-    /// [`Error::Credentials`], [`Error::Transport`], [`Error::Service`].
+    /// [`Error::InvalidOption`] if the upload ID or the key is invalid; [`Error::Credentials`],
+    /// [`Error::Transport`], [`Error::Service`], [`Error::Response`].
+    #[doc(alias = "AbortMultipartUpload")]
     pub fn abort_multipart_upload(&self, key: &str, upload_id: &str) -> Result<()> {
-        let target = self.target(key)?;
+        let Target { bucket, key, .. } = self.target(key)?;
         if upload_id.is_empty() {
-            let reason = "must not be empty; multipart_uploads lists the ids that exist";
+            let reason = "must not be empty; multipart_uploads lists the IDs that exist";
             return Err(Error::option("upload_id", reason));
         }
-        let Target { bucket, key, .. } = target;
-        let action = AbortMultipartUpload { bucket, key, upload_id, headers: &[] };
-        let line = self.client.line();
-        match line.execute(&action, &mut Message::empty()).map_err(error) {
-            Err(gone) if gone.code() == Some(ErrorCode::NoSuchUpload) => Ok(()),
-            result => result,
+        let action = AbortMultipartUpload {
+            bucket,
+            key,
+            upload_id,
+            headers: &[],
+        };
+        let dispatcher = self.client.dispatcher();
+        match dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
+            Err(CallError::Failed { error, .. })
+                if error.code() == Some(ErrorCode::NoSuchUpload) =>
+            {
+                Ok(())
+            }
+            result => result.map_err(into_error),
         }
     }
 
     fn target<'a>(&'a self, key: &'a str) -> Result<Target<'a>> {
         check_key(key).map_err(|reason| Error::option("key", reason))?;
-        Ok(Target { client: &self.client, bucket: &self.name, key })
+        Ok(Target {
+            client: &self.client,
+            bucket: &self.name,
+            key,
+        })
     }
 }
 
-fn error(failed: Failed) -> Error {
-    match failed {
-        Failed::Error { error, .. } => error,
-        Failed::Stopped { .. } => Error::Cancelled { object_may_exist: false },
+fn into_error(error: CallError) -> Error {
+    match error {
+        CallError::Failed { error, .. } => error,
+        CallError::Drained | CallError::Aborted { .. } => Error::Cancelled {
+            object_may_exist: false,
+        },
     }
 }

@@ -30,8 +30,8 @@ mod md5_digest;
 mod names;
 mod part;
 mod time;
+mod uploaded;
 
-#[cfg(any(doc, doctest))]
 pub mod docs;
 
 pub use bucket::Bucket;
@@ -44,13 +44,14 @@ pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, determine_part_size};
 pub use protocol::list_uploads::MultipartUpload;
 pub use protocol::retry::RetryPolicy;
 pub use sign::SignatureVersion;
-pub use upload::Uploaded;
+pub use upload::checkpoint::CheckpointStore;
 pub use upload::options::{
-    CheckpointStore, ObjectAcl, ServerSideEncryption, StorageClass, UploadOption, adopt_unfinished,
-    bandwidth_limit, cache_control, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store,
+    ObjectAcl, ServerSideEncryption, StorageClass, UploadOption, adopt_unfinished, bandwidth_limit,
+    cache_control, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store,
     content_disposition, content_encoding, content_language, content_md5, content_type,
-    delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl, progress,
-    request_payer, routines, sequential, server_side_encryption, storage_class, tag, traffic_limit,
-    verify_on_resume,
+    delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl,
+    progress, request_payer, routines, sequential, server_side_encryption, storage_class, tag,
+    traffic_limit, verify_on_resume,
 };
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};
+pub use uploaded::Uploaded;

@@ -89,7 +89,7 @@ pub(crate) struct Classification {
     pub(crate) hint: Option<&'static str>,
 }
 
-pub(super) const CHECK_ENDPOINT_AND_PROXY: &str =
+pub(crate) const CHECK_ENDPOINT_AND_PROXY: &str =
     "the response may not come from OSS; check the endpoint and any proxy in between";
 pub(super) const RETRY_OR_CHECK_ENDPOINT: &str = "run the same call again; if the error persists, the response may not come from OSS: \
      check the endpoint and any proxy in between";
@@ -223,7 +223,7 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
 const SET_CLOCK: &str = "set this machine's clock and run the same call again";
 
 /// What to do after a failure that may pass.
-pub(super) fn rerun_hint(operation: Option<OperationKind>) -> &'static str {
+pub(crate) fn rerun_hint(operation: Option<OperationKind>) -> &'static str {
     match operation {
         Some(
             OperationKind::UploadPart

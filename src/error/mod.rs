@@ -1,145 +1,169 @@
-mod advice;
 mod code;
+mod hint;
 mod operation;
+mod service;
+mod text;
+mod transport_failure;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use advice::Then;
-pub(crate) use advice::is_final;
-pub(crate) use code::{ErrorCode, RetryDecision, classify};
+pub(crate) use code::{
+    CHECK_ENDPOINT_AND_PROXY, ErrorCode, RetryDecision, classify, rerun_hint,
+};
+pub(crate) use hint::OBJECT_IS_WRONG;
 pub use operation::Operation;
 pub(crate) use operation::OperationKind;
+pub use service::ServiceError;
+use text::{Attempts, display_cause, display_path};
+pub(crate) use text::escape_control;
+pub(crate) use transport_failure::{FailureKind, TransportFailure};
 
 use crate::Uploaded;
 use crate::credentials::InvalidCredentials;
 
-/// What went wrong, one variant for each party that has to act.
+/// What went wrong. There is one variant for each party that can do something about it.
 ///
-/// Every error is printed on one line that names the operation and its object. The cause, where there is one,
-/// is also the [`source`](std::error::Error::source). No error ever holds a secret, a token or a signature.
+/// The message of every error is one line that names the operation and its object. It says what
+/// failed, with its cause, and then what to do: [`hint`](Error::hint) returns that part alone. No
+/// error ever holds a secret, a token or a signature.
+///
+/// A program that uploads until the object is complete:
+///
+/// ```no_run
+/// # fn f(bucket: &oss_upload::Bucket) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::{thread, time::Duration};
+/// use oss_upload::checkpoint;
+///
+/// for attempt in 1.. {
+///     let options = [checkpoint(true, "")];
+///     match bucket.upload_file("dir/object.bin", "file.bin", 8 << 20, options) {
+///         Ok(_) => break,
+///         Err(error) if error.is_resumable() && attempt < 100 => {
+///             eprintln!("{error}");
+///             thread::sleep(Duration::from_secs(30));
+///         }
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// An argument or an option is wrong, or two contradict each other. Nothing has been sent.
+    #[non_exhaustive]
     InvalidOption {
-        /// The option's or the argument's name, as in the function that takes it.
+        /// The name of the option or the argument, as in the function that takes it.
         option: &'static str,
         /// What is wrong with it, with the value that was given.
         reason: String,
     },
-    /// The local file can't be read.
+    /// The local file cannot be read.
+    #[non_exhaustive]
     Source {
-        /// The file; empty when an open file was given.
+        /// The absolute path of the file; empty if an open file was given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The local file was changed while it went up. No object was made of it; the same call starts over.
+    /// The local file was changed, replaced or deleted while it was being uploaded. No object was
+    /// made of it. The same call starts again.
+    #[non_exhaustive]
     SourceChanged {
-        /// The file; empty when an open file was given.
+        /// The absolute path of the file; empty if an open file was given.
         path: PathBuf,
     },
-    /// The checkpoint can't be read or written.
+    /// The checkpoint cannot be read or written.
+    #[non_exhaustive]
     Checkpoint {
         /// The checkpoint file; `None` for a [`CheckpointStore`](crate::CheckpointStore).
         path: Option<PathBuf>,
-        /// What the operating system, or the store, said.
+        /// The error of the operating system, or of the store.
         source: io::Error,
     },
-    /// Another call, in this process or in another one, is using the checkpoint.
+    /// Another call, in this process or in another one, uses the checkpoint.
+    #[non_exhaustive]
     CheckpointInUse {
         /// The checkpoint file.
         path: PathBuf,
     },
-    /// What stands at the checkpoint's path is not a checkpoint of ours. It was left alone.
+    /// What exists at the checkpoint's path is not a checkpoint of this crate. It was not
+    /// modified.
+    #[non_exhaustive]
     NotACheckpoint {
-        /// What stands there.
+        /// What exists there.
         path: PathBuf,
     },
-    /// No usable credentials: the provider failed, or gave something that can't be sent.
+    /// There are no usable credentials: the provider failed, or returned something that cannot be
+    /// sent.
+    #[non_exhaustive]
     Credentials {
-        /// What the provider said.
+        /// The error of the provider.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No answer came: name lookup, connection, TLS, a timeout, a reset.
+    /// No response arrived: name lookup, connection, TLS, a timeout, a reset.
+    #[non_exhaustive]
     Transport {
-        /// What was asked of OSS.
+        /// The operation that failed.
         operation: Operation,
-        /// The part number of an `UploadPart`.
+        /// The part number, for `UploadPart`.
         part: Option<u32>,
-        /// How many times it was tried.
+        /// How many times it was attempted.
         attempts: u32,
-        /// What the last attempt failed with.
+        /// Why the last attempt failed.
         source: io::Error,
     },
-    /// OSS answered, and the answer is no.
+    /// OSS sent an error response.
     Service(Box<ServiceError>),
-    /// The answer claims success but can't be trusted: no ETag, broken XML, another CRC-64 than the file's.
+    /// The response claims success but cannot be trusted: no ETag, broken XML, or a CRC-64 that
+    /// differs from the file's.
+    #[non_exhaustive]
     Response {
-        /// What was asked of OSS.
+        /// The operation that was performed.
         operation: Operation,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
-        /// The request id that the answer carried.
+        /// The request ID of the response.
         request_id: Option<String>,
+        #[doc(hidden)]
+        hint: &'static str,
     },
-    /// The object is complete, but the application server that OSS called back did not accept it (HTTP 203).
+    /// The object is complete, but the application server that OSS called back did not accept it
+    /// (HTTP status 203).
+    #[non_exhaustive]
     Callback {
         /// The finished upload.
         uploaded: Box<Uploaded>,
-        /// What OSS says of the callback.
+        /// What OSS says about the callback.
         service: Box<ServiceError>,
     },
     /// The upload was cancelled through its [`CancelToken`](crate::CancelToken).
+    #[non_exhaustive]
     Cancelled {
         /// The request that makes the object had already been sent: the object may exist.
         object_may_exist: bool,
     },
 }
 
-/// OSS's own words for a refusal.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ServiceError {
-    /// HTTP status.
-    pub status: u16,
-    /// OSS error code such as `AccessDenied`; `BadErrorResponse` when the answer was not OSS's XML.
-    pub code: String,
-    /// OSS's message, or the beginning of a body that is not XML.
-    pub message: String,
-    /// The request id, for Alibaba Cloud's support.
-    pub request_id: Option<String>,
-    /// The host that answered.
-    pub host_id: Option<String>,
-    /// OSS's finer error code (`EC`), such as `0003-00000001`.
-    pub ec: Option<String>,
-    /// The endpoint that OSS says is the right one, when the bucket lies in another region.
-    pub endpoint: Option<String>,
-    /// What was asked of OSS.
-    pub operation: Operation,
-    /// The part number of an `UploadPart`.
-    pub part: Option<u32>,
-    /// How many times it was tried.
-    pub attempts: u32,
-    /// The refused request carried a security token.
-    pub(crate) has_token: bool,
-}
-
-/// The result of everything here that can fail.
+/// The result of a function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Error {
-        Error::InvalidOption { option, reason: advice::shortened(reason.into()) }
+        Error::InvalidOption {
+            option,
+            reason: text::shorten(reason.into()),
+        }
     }
 
-    /// OSS's error code, such as `AccessDenied`, when OSS answered with one.
+    /// Returns the error code of OSS, such as `AccessDenied`, if OSS sent an error response.
     pub fn service_code(&self) -> Option<&str> {
         self.service().map(|service| service.code.as_str())
     }
 
-    /// The request id of the answer, to be given to Alibaba Cloud's support.
+    /// Returns the request ID of the response, for the support of Alibaba Cloud.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Error::Response { request_id, .. } => request_id.as_deref(),
@@ -147,25 +171,48 @@ impl Error {
         }
     }
 
-    /// Is the same call, with the same arguments, worth running again?
+    /// Returns whether retrying the same call, with the same arguments, may succeed.
     ///
-    /// True for the network, for a server in trouble, for expired credentials, for a full disk and a changed
-    /// file, and for a call that was cancelled (with a new token); false for a wrong option, a file or a record that can't be
-    /// opened, credentials that can't be any, a certificate that isn't trusted, a refusal that will be repeated, and a
-    /// callback that failed (the object is complete).
+    /// True for network failures, server errors, expired credentials, a full disk, a changed file,
+    /// and a call that was cancelled (with a new token). False for an invalid option, a file or a
+    /// checkpoint that cannot be opened, malformed credentials, an untrusted certificate, an error
+    /// response that would be repeated, and a failed callback (the object is complete).
     pub fn is_resumable(&self) -> bool {
         match self {
-            Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
+            Error::InvalidOption { .. }
+            | Error::NotACheckpoint { .. }
+            | Error::Callback { .. } => false,
             Error::Service(service) => classify(service).is_resumable,
-            // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<InvalidCredentials>(),
-            Error::Transport { source, .. } => !is_final(source),
-            Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
-            _ => true,
+            Error::Transport { source, .. } => !FailureKind::of(source).is_permanent(),
+            Error::Source { source, .. } | Error::Checkpoint { source, .. } => {
+                !needs_user_action(source)
+            }
+            Error::SourceChanged { .. }
+            | Error::CheckpointInUse { .. }
+            | Error::Response { .. }
+            | Error::Cancelled { .. } => true,
         }
     }
 
-    /// OSS's error code as a value to match on, when OSS answered with an error.
+    /// Returns what to do about the error, if there is something to say. The message ends with it.
+    pub fn hint(&self) -> Option<&str> {
+        hint::hint(self)
+    }
+
+    /// Returns whether OSS, or whoever responded, says that this request is wrong.
+    pub(crate) fn is_about_request(&self) -> bool {
+        match self {
+            Error::Service(service) => !classify(service).is_resumable,
+            Error::Response { .. } => true,
+            Error::Transport { source, .. } => {
+                FailureKind::of(source) == FailureKind::ResponseTooLarge
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the error code of OSS.
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         self.service_code().map(ErrorCode::of)
     }
@@ -176,179 +223,189 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Describes what failed, without the hint.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
+            Error::Source { path, source } => {
+                let (path, cause) = (display_path(path), display_cause(source));
+                write!(f, "cannot read {path}: {cause}")
+            }
+            Error::SourceChanged { path } => {
+                let path = display_path(path);
+                write!(f, "{path} was changed while it was being uploaded")
+            }
+            Error::Checkpoint {
+                path: Some(path),
+                source,
+            } => {
+                let (path, cause) = (display_path(path), display_cause(source));
+                write!(f, "checkpoint {path}: {cause}")
+            }
+            Error::Checkpoint { path: None, source } => {
+                write!(f, "checkpoint store: {}", display_cause(source))
+            }
+            Error::CheckpointInUse { path } => {
+                write!(f, "checkpoint {} is in use by another upload", display_path(path))
+            }
+            Error::NotACheckpoint { path } => {
+                let path = display_path(path);
+                write!(
+                    f,
+                    "{path} already exists and is not an oss-upload checkpoint; \
+                     it was not modified"
+                )
+            }
+            Error::Credentials { source } => {
+                write!(f, "no credentials: {}", display_cause(source))
+            }
+            Error::Transport {
+                operation,
+                attempts,
+                source,
+                ..
+            } => {
+                let (attempts, cause) = (Attempts(*attempts), display_cause(source));
+                write!(f, "{operation} failed{attempts}: {cause}")
+            }
+            Error::Service(service) => service.describe(f),
+            Error::Response {
+                operation, reason, ..
+            } => {
+                let reason = escape_control(reason);
+                write!(f, "{operation}: the response cannot be trusted: {reason}")
+            }
+            Error::Callback { uploaded, service } => {
+                let object = service.operation.object(&uploaded.key);
+                let message = service.message.trim_end_matches('.');
+                write!(f, "{object} is uploaded, but its callback failed: {message}")
+            }
+            Error::Cancelled {
+                object_may_exist: false,
+            } => f.write_str("the upload was cancelled"),
+            Error::Cancelled {
+                object_may_exist: true,
+            } => f.write_str(
+                "the upload was cancelled while it was being completed; the object may exist",
+            ),
+        }
+    }
+
+    /// Returns what the support of Alibaba Cloud asks for.
+    fn support_ids(&self) -> String {
+        match self {
+            Error::Response {
+                request_id: Some(id),
+                ..
+            } => format!(" (request id {})", escape_control(id)),
+            _ => self.service().map_or_else(String::new, ServiceError::support_ids),
+        }
+    }
 }
 
-/// Until somebody has acted it would be the same again.
-fn is_in_the_way(error: &io::Error) -> bool {
+/// Returns whether the same would happen again until somebody has acted.
+fn needs_user_action(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
         PermissionDenied, ReadOnlyFilesystem,
     };
-    let on_disk = matches!(
-        error.kind(),
-        InvalidFilename
-            | InvalidInput
-            | IsADirectory
-            | NotADirectory
-            | NotFound
-            | PermissionDenied
-            | ReadOnlyFilesystem
-    );
-    on_disk || error.kind() == AlreadyExists && error.raw_os_error().is_some()
-}
-
-impl ServiceError {
-    /// What Alibaba Cloud's support asks for.
-    fn ids(&self) -> String {
-        let known = [("request id", &self.request_id), ("EC", &self.ec)];
-        let known: Vec<_> =
-            known.iter().filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?))).collect();
-        if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+    match error.kind() {
+        InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound
+        | PermissionDenied | ReadOnlyFilesystem => true,
+        // Ours says that somebody put another file in the checkpoint's place meanwhile.
+        AlreadyExists => error.raw_os_error().is_some(),
+        _ => false,
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
-            Error::Source { path, source } => {
-                write!(f, "can't read {}: {}{}", name(path), line(source), seen_from(path, source))
-            }
-            Error::SourceChanged { path } => {
-                write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
-            }
-            Error::Checkpoint { path: Some(path), source } => {
-                write!(f, "checkpoint {}: {}{}", name(path), line(source), Then(advice::checkpoint(source)))
-            }
-            Error::Checkpoint { path: None, source } => write!(f, "checkpoint store: {}", line(source)),
-            Error::CheckpointInUse { path } => write!(
-                f,
-                "checkpoint {} is in use by another upload: wait for it, or give each its own with checkpoint_dir(true, dir)",
-                name(path)
-            ),
-            Error::NotACheckpoint { path } => write!(
-                f,
-                "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path, or delete it if it is of no use",
-                name(path)
-            ),
-            Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
-            Error::Transport { operation, attempts, source, .. } => {
-                let advice = Then(Some(advice::transport(operation, source)));
-                write!(f, "{operation} failed{}: {}{advice}", Tried(*attempts), line(source))
-            }
-            Error::Service(service) => service.fmt(f),
-            Error::Response { operation, reason, request_id } => {
-                let advice = Then(Some(advice::response(operation, reason)));
-                write!(f, "{operation}: the response can't be trusted: {}{advice}", printable(reason))?;
-                match request_id {
-                    Some(id) => write!(f, " (request id {id})"),
-                    None => Ok(()),
-                }
-            }
-            Error::Callback { uploaded, service } => {
-                write!(
-                    f,
-                    "{} is uploaded, but its callback failed: {}; do not upload it again, but see to the application server{}",
-                    service.operation.object(&uploaded.key),
-                    service.message.trim_end_matches('.'),
-                    service.ids()
-                )
-            }
-            Error::Cancelled { object_may_exist: false } => write!(f, "the upload was cancelled"),
-            Error::Cancelled { object_may_exist: true } => {
-                let whether = "the object may exist; the same call again settles it";
-                write!(f, "the upload was cancelled while it was being completed: {whether}")
-            }
+        self.describe(f)?;
+        if let Some(hint) = self.hint() {
+            write!(f, "; {hint}")?;
         }
+        f.write_str(&self.support_ids())
     }
 }
 
-/// The same words: they are what a `main` that returns this error prints.
+/// The same as `Display`: it is what a `main` that returns this error prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed{}: {} {}", self.operation, Tried(self.attempts), self.status, self.code)?;
-        if !self.message.is_empty() {
-            write!(f, ": {}", self.message.trim_end_matches('.'))?;
-        }
-        if let Some(endpoint) = &self.endpoint {
-            write!(f, "; the bucket's endpoint is {endpoint}")?;
-        }
-        write!(f, "{}{}", Then(classify(self).hint), self.ids())
-    }
-}
-
+/// The message holds the cause; the source is what is beneath the cause.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Source { source, .. }
             | Error::Checkpoint { source, .. }
-            | Error::Transport { source, .. } => Some(source),
-            Error::Credentials { source } => Some(&**source),
-            // What OSS said stands in the message, all of it.
+            | Error::Transport { source, .. } => source.source(),
+            Error::Credentials { source } => source.source(),
             _ => None,
         }
     }
 }
 
-impl std::error::Error for ServiceError {}
-
-struct Tried(u32);
-
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 { write!(f, " after {} attempts", self.0) } else { Ok(()) }
+/// Keeps the error as the inner one, and the kind of an error that it came from.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::Source { source, .. }
+            | Error::Checkpoint { source, .. }
+            | Error::Transport { source, .. } => source.kind(),
+            Error::InvalidOption { .. } => io::ErrorKind::InvalidInput,
+            Error::CheckpointInUse { .. } => io::ErrorKind::ResourceBusy,
+            Error::NotACheckpoint { .. } => io::ErrorKind::AlreadyExists,
+            Error::Response { .. } => io::ErrorKind::InvalidData,
+            Error::Service(service) if matches!(service.status, 401 | 403) => {
+                io::ErrorKind::PermissionDenied
+            }
+            Error::Service(service) if service.status == 404 => io::ErrorKind::NotFound,
+            Error::Cancelled { .. } => io::ErrorKind::Interrupted,
+            Error::Credentials { .. } => io::ErrorKind::PermissionDenied,
+            Error::SourceChanged { .. } | Error::Service(_) | Error::Callback { .. } => {
+                io::ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, error)
     }
-}
-
-fn name(path: &Path) -> String {
-    if path.as_os_str().is_empty() { "the open file".to_owned() } else { printable(&path.to_string_lossy()) }
-}
-
-/// A relative path that leads nowhere may have been meant from another place.
-fn seen_from(path: &Path, source: &io::Error) -> String {
-    match std::env::current_dir() {
-        Ok(here)
-            if source.kind() == io::ErrorKind::NotFound && path.is_relative() && path != Path::new("") =>
-        {
-            format!("; it was looked for in {}", name(&here))
-        }
-        _ => String::new(),
-    }
-}
-
-fn line(source: &impl fmt::Display) -> String {
-    printable(&source.to_string())
-}
-
-/// Names, and what others say, may hold line ends and control characters; an error is one line that colours nobody's terminal.
-pub(crate) fn printable(text: &str) -> String {
-    // Separators of lines, and what turns the direction of the text around.
-    const UNSEEN: [std::ops::RangeInclusive<char>; 3] =
-        ['\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{200e}'..='\u{200f}'];
-    let mut printed = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || UNSEEN.iter().any(|range| range.contains(&character)) {
-            printed.extend(character.escape_default());
-        } else {
-            printed.push(character);
-        }
-    }
-    printed
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
-    /// It is in the result of every call.
+    /// It is part of the result of every call, and must not make successful ones slow.
     #[test]
-    fn it_is_small() {
+    fn error_size_is_bounded() {
         assert!(size_of::<Error>() <= 96, "{} bytes", size_of::<Error>());
+    }
+
+    #[test]
+    fn error_shows_its_cause_once() {
+        let cause = io::Error::other("the disk is on fire");
+        let error = Error::Source {
+            path: "/f".into(),
+            source: cause,
+        };
+        assert_eq!(error.to_string(), "cannot read /f: the disk is on fire");
+        assert!(error.source().is_none());
+    }
+
+    #[test]
+    fn error_converts_to_an_io_error_and_back() {
+        let error = Error::option("routines", "0 is out of range; use 1 to 100");
+        let converted = io::Error::from(error);
+        assert_eq!(converted.kind(), io::ErrorKind::InvalidInput);
+        let inner = converted.into_inner().unwrap();
+        assert!(matches!(
+            *inner.downcast::<Error>().unwrap(),
+            Error::InvalidOption { option: "routines", .. }
+        ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::printable;
+use super::escape_control;
 
 /// The OSS API operations that this crate uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Operation {
     /// The object's URL, or the key alone if the operation has no object.
     pub(super) fn object(&self, key: &str) -> String {
         if self.object.is_empty() {
-            printable(key)
+            escape_control(key)
         } else {
             self.object.to_string()
         }

@@ -13,16 +13,23 @@ pub(crate) mod retry;
 pub(crate) mod upload_part;
 mod xml;
 
-use crate::error::printable;
+use crate::error::escape_control;
 
 /// Why a response that reports success is not accepted. The text has no control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InvalidResponse(pub(crate) String);
+pub(crate) struct InvalidResponse {
+    pub(crate) reason: String,
+    /// OSS has stored other bytes than those that were sent.
+    pub(crate) is_damage: bool,
+}
 
 pub(crate) type ParseResult<T> = Result<T, InvalidResponse>;
 
 impl<T: Into<String>> From<T> for InvalidResponse {
     fn from(reason: T) -> InvalidResponse {
-        InvalidResponse(printable(&reason.into()))
+        InvalidResponse {
+            reason: escape_control(&reason.into()),
+            is_damage: false,
+        }
     }
 }

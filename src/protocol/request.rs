@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::ParseResult;
 use crate::encoding::{percent_encode, percent_encode_path};
-use crate::error::{Operation, OperationKind, printable};
+use crate::error::{Operation, OperationKind, escape_control};
 use crate::time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Request {
         Operation::new(
             self.operation,
             self.part,
-            format!("oss://{}/{}", self.bucket, printable(&self.key)),
+            format!("oss://{}/{}", self.bucket, escape_control(&self.key)),
         )
     }
 }
@@ -246,7 +246,6 @@ pub(super) fn is_clean(id: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::InvalidResponse;
     use super::*;
 
     /// A good response with these headers and a request id.
@@ -277,7 +276,7 @@ pub(super) mod tests {
     }
 
     fn check(response: &Response, body: SuccessBody) -> Result<(), String> {
-        check_success(response, 200, body, &Sent::EMPTY).map_err(|InvalidResponse(reason)| reason)
+        check_success(response, 200, body, &Sent::EMPTY).map_err(|invalid| invalid.reason)
     }
 
     #[test]

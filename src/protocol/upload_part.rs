@@ -70,9 +70,12 @@ pub(super) fn etag(response: &Response) -> ParseResult<String> {
 /// Compares the CRC-64 of the response with the local one. Returns whether the response has one.
 pub(super) fn check_crc64(response: &Response, local: u64) -> ParseResult<bool> {
     match response.crc64()? {
-        Some(remote) if remote != local => Err(InvalidResponse(format!(
-            "the CRC-64 of the stored bytes is {remote}, that of the local ones is {local}"
-        ))),
+        Some(remote) if remote != local => Err(InvalidResponse {
+            reason: format!(
+                "the CRC-64 of the stored bytes is {remote}, that of the local ones is {local}"
+            ),
+            is_damage: true,
+        }),
         remote => Ok(remote.is_some()),
     }
 }
@@ -98,7 +101,7 @@ mod tests {
         };
         ACTION
             .parse(response, &sent)
-            .map_err(|InvalidResponse(reason)| reason)
+            .map_err(|invalid| invalid.reason)
     }
 
     fn stored(etag: &str, crc64_confirmed: bool) -> Result<StoredPart, String> {

@@ -5,7 +5,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
 use super::ParseResult;
-use crate::error::printable;
+use crate::error::escape_control;
 use crate::names::is_upload_id;
 
 /// Documents of OSS are four levels deep at most.
@@ -136,7 +136,7 @@ pub(super) fn clean_text(text: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ");
-    printable(&line.chars().take(TEXT_CHARS_MAX).collect::<String>())
+    escape_control(&line.chars().take(TEXT_CHARS_MAX).collect::<String>())
 }
 
 #[cfg(test)]

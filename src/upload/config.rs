@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::headers::RequestHeaders;
-use super::options::{CheckpointLocation, OptionValue, UploadOption};
+use super::checkpoint::CheckpointLocation;
+use super::options::{OptionValue, UploadOption};
 use super::progress;
 use crate::cancel::{CancelReason, CancelToken};
 use crate::part::PART_SIZE_MAX;

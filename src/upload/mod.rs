@@ -1,55 +1,51 @@
-//! The protocol of a resumable upload, as the calling thread runs it: open the file, find what was recorded or begin
-//! anew, send the parts that are missing, complete, and forget the record.
+//! The protocol of a resumable upload, as the calling thread runs it.
+//!
+//! A call opens the file and the checkpoint, looks for an earlier upload to resume, initiates a
+//! new one otherwise, sends the parts that are missing, and completes the object. Whatever
+//! happens, it cleans up in one place before it returns.
 
-mod body;
-mod checkpoint;
-mod checkpoint_file;
+pub(crate) mod checkpoint;
+mod cleanup;
+mod complete;
 mod config;
 mod content_type;
-mod context;
-mod finish;
 mod headers;
-mod keeper;
+mod job;
 pub(crate) mod options;
+mod part_body;
 mod plan;
 pub(crate) mod progress;
-mod put;
+mod put_object;
+mod reconcile;
 mod resume;
-mod send;
-mod session;
 mod source;
-pub(crate) mod unfinished;
-mod uploaded;
+mod state;
+mod stop;
+mod transfer;
 mod verify;
 mod workers;
 
 use std::fs::File;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use checkpoint::Record;
+use checkpoint::{Checkpoint, CheckpointState};
+use cleanup::Uploads;
 use config::{CallerOptions, UploadConfig};
-pub(crate) use context::Target;
-use context::{Context, Stop};
-use keeper::Keeper;
+use job::Job;
+pub(crate) use job::Target;
 use options::UploadOption;
 use plan::Plan;
-use progress::{ProgressEvent, Reporter, RestartReason};
-use session::{Origin, Session};
+use progress::{Events, ProgressEvent, RestartReason};
+use resume::Resumption;
 use source::Source;
-pub use uploaded::Uploaded;
+use state::{MultipartState, Origin};
+use stop::Stop;
 
-use crate::client::Message;
+use crate::client::{CleanupBudget, TextBody};
 use crate::part::UploadedParts;
-use crate::protocol::initiate::{InitiateMultipartUpload, InitiatedUpload};
-use crate::{Error, Result};
-
-/// One call.
-struct Upload<'t, 'o> {
-    context: Context<'t>,
-    keeper: Keeper<'o>,
-    reporter: Reporter<'o>,
-}
+use crate::protocol::initiate::InitiateMultipartUpload;
+use crate::{Result, Uploaded};
 
 pub(crate) fn upload_file(
     target: &Target<'_>,
@@ -57,8 +53,8 @@ pub(crate) fn upload_file(
     part_size: u64,
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
-    let settings = UploadConfig::from_options(options)?;
-    upload(target, Source::open(path)?, part_size, settings)
+    let options = UploadConfig::from_options(options)?;
+    upload(target, Source::open(path)?, part_size, options)
 }
 
 pub(crate) fn upload_open_file(
@@ -67,143 +63,140 @@ pub(crate) fn upload_open_file(
     part_size: u64,
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
-    let settings = UploadConfig::from_options(options)?;
-    upload(target, Source::from_file(file)?, part_size, settings)
+    let options = UploadConfig::from_options(options)?;
+    upload(target, Source::from_file(file)?, part_size, options)
 }
 
+/// Checks everything that can be checked before the first request, and runs the upload.
 fn upload(
     target: &Target<'_>,
     source: Source,
     part_size: u64,
-    (mut settings, caller): (UploadConfig, CallerOptions<'_>),
+    (mut config, caller): (UploadConfig, CallerOptions<'_>),
 ) -> Result<Uploaded> {
-    settings.headers.guess_content_type(&source.path, target.key);
-    let plan = Plan::new(source.print.size, part_size, settings.multipart_threshold)?;
-    let keeper = Keeper::open(caller.checkpoint, &source, target.bucket, target.key)?;
-    let reporter = Reporter::new(caller.progress, plan.size, plan.count() as usize);
-    Upload { context: Context::new(target, source, plan, settings), keeper, reporter }.run()
+    config.headers.guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
+    let plan = Plan::new(source.size(), part_size, config.multipart_threshold)?;
+    let checkpoint = Checkpoint::open(caller.checkpoint, &source, &plan, target)?;
+    let events = Events::new(caller.progress, plan.size, plan.count());
+    run(&Job::new(target, source, plan, config), checkpoint, events)
 }
 
-impl Upload<'_, '_> {
-    fn run(mut self) -> Result<Uploaded> {
-        let result = if self.context.plan.single { self.put() } else { self.multipart() };
+/// Runs the upload, restarts it once if that may help, and cleans up.
+fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) -> Result<Uploaded> {
+    let mut uploads = Uploads::default();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = attempt(job, &mut checkpoint, &mut events, &mut uploads, None);
+        match result {
+            Err(Stop::Restart(reason, _)) => {
+                supersede(&mut uploads, reason);
+                attempt(job, &mut checkpoint, &mut events, &mut uploads, Some(reason))
+            }
+            result => result,
+        }
+    }))
+    .unwrap_or_else(|panic| Err(Stop::Panicked(panic)));
+
+    let cleaned = catch_unwind(AssertUnwindSafe(|| {
+        cleanup::clean_up(job, &mut checkpoint, &uploads, result.as_ref().err());
         match &result {
-            Ok(_) | Err(Stop::Over(Error::Callback { .. })) => self.reporter.completed(),
-            Err(_) => self.reporter.tell(ProgressEvent::Failed),
+            Ok(_) | Err(Stop::ObjectCreated(crate::Error::Callback { .. })) => events.completed(),
+            Err(_) => events.failed(),
         }
-        // The lock goes before the panic does.
-        drop(self.keeper);
-        if let Some(panic) = self.reporter.into_panic() {
-            resume_unwind(panic);
-        }
-        result.map_err(Stop::into_error)
+    }));
+    // The lock is released before a panic is resumed.
+    drop(checkpoint);
+    match (result, cleaned) {
+        (_, Err(panic)) => resume_unwind(panic),
+        (result, Ok(())) => result.map_err(Stop::into_error),
     }
+}
 
-    fn multipart(&mut self) -> Result<Uploaded, Stop> {
-        let mut session = match self.resume_or_begin()? {
-            resume::Resumed::Session(session) => session,
-            resume::Resumed::Complete(uploaded) => return Ok(*uploaded),
-        };
-        let mut result = self.send_and_complete(&mut session);
-        if let Err(Stop::StartOver(reason, _)) = result {
-            session = self.start_over(&session, reason)?;
-            result = self.send_and_complete(&mut session);
-        }
-        result.map_err(|stop| self.tidy_up(&session, stop))
+/// Makes the object, from the parts of an earlier upload or of a new one.
+fn attempt(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    events: &mut Events<'_>,
+    uploads: &mut Uploads,
+    restart: Option<RestartReason>,
+) -> Result<Uploaded, Stop> {
+    if job.plan.is_single {
+        let object = put_object::put_object(job, checkpoint, events, uploads)?;
+        return Ok(job.uploaded(object, None));
     }
+    let resumption = match restart {
+        Some(reason) => Resumption::Unusable(reason),
+        None => resume::find(job, checkpoint, uploads)?,
+    };
+    let upload = match resumption {
+        Resumption::Completed(object, upload) => {
+            let (id, parts) = (Some(upload.upload_id()), upload.parts_resumed);
+            events.started(ProgressEvent::Resumed, id, parts, job.plan.size);
+            return Ok(job.uploaded(object, Some(&upload)));
+        }
+        Resumption::Parts(upload) => {
+            let upload = uploads.active.insert(upload);
+            let bytes = upload.checkpoint.parts.bytes();
+            let id = Some(upload.checkpoint.upload_id.as_str());
+            events.started(ProgressEvent::Resumed, id, upload.parts_resumed, bytes);
+            upload
+        }
+        Resumption::Unusable(reason) => {
+            let event = ProgressEvent::Restarted(reason);
+            start(job, checkpoint, events, uploads, event)?
+        }
+        Resumption::Nothing => start(job, checkpoint, events, uploads, ProgressEvent::Started)?,
+    };
+    transfer::send_missing(job, checkpoint, events, upload)?;
+    let object = complete::complete(job, checkpoint, events, upload)?;
+    Ok(job.uploaded(object, Some(upload)))
+}
 
-    fn send_and_complete(&mut self, session: &mut Session) -> Result<Uploaded, Stop> {
-        self.send_parts(session)?;
-        self.complete(session)
+/// Starts a new upload in place of an earlier one. Its ID is saved before anything is sent.
+fn start<'u>(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    events: &mut Events<'_>,
+    uploads: &'u mut Uploads,
+    event: ProgressEvent,
+) -> Result<&'u mut MultipartState, Stop> {
+    if let Some(superseded) = &uploads.superseded
+        && cleanup::abort(job, superseded, CleanupBudget::FAILED)
+    {
+        uploads.superseded = None;
     }
+    let state = initiate(job, events)?;
+    let upload = uploads.active.insert(MultipartState::new(state, Origin::New));
+    checkpoint.save(&upload.checkpoint)?;
+    uploads.superseded = None;
+    let id = Some(upload.checkpoint.upload_id.as_str());
+    events.started(event, id, 0, 0);
+    Ok(upload)
+}
 
-    /// Initiate, and write the upload id down before anything is sent.
-    fn begin(&mut self, event: ProgressEvent) -> Result<Box<Session>, Stop> {
-        let (context, reporter) = (&self.context, &mut self.reporter);
-        let Target { bucket, key, .. } = *context.target;
-        let settings = &context.settings;
-        let headers = &settings.headers.initiate();
-        let action = InitiateMultipartUpload { bucket, key, sequential: settings.sequential, headers };
-        let mut on_retry = || reporter.retrying(&context.line);
-        let InitiatedUpload { upload_id, date: initiated } = context
-            .line
-            .execute(&action, &mut Message::empty().on_retry(&mut on_retry))
-            .map_err(|failed| context.stop(failed))?;
-        let record = Record {
-            subject: context.subject(),
-            upload_id,
-            initiated: initiated.unwrap_or_else(|| context.target.client.now()),
-            parts: UploadedParts::default(),
-            completing: None,
-        };
-        let session = Box::new(Session {
-            record,
-            parts_resumed: 0,
-            origin: Origin::Initiated,
-            may_be_complete: false,
-            trusted_alone: false,
-        });
-        if let Err(error) = self.keeper.save(&session.record) {
-            return Err(self.tidy_up(&session, Stop::Error(error)));
-        }
-        self.reporter.begin(event, Some(&session.record.upload_id), 0, 0);
-        if self.reporter.has_panicked() {
-            return Err(self.tidy_up(&session, Stop::Panicked));
-        }
-        Ok(session)
-    }
+fn initiate(job: &Job<'_>, events: &mut Events<'_>) -> Result<CheckpointState, Stop> {
+    let action = InitiateMultipartUpload {
+        bucket: job.target.bucket,
+        key: job.target.key,
+        sequential: job.config.sequential,
+        headers: &job.config.headers.initiate(),
+    };
+    let mut body = TextBody::empty();
+    let initiated = job.dispatcher.execute(&action, &mut body, &mut || events.retrying())?;
+    let started = initiated.date.unwrap_or_else(|| job.target.client.now());
+    Ok(CheckpointState {
+        identity: job.identity(),
+        upload_id: initiated.upload_id,
+        initiated: started,
+        parts: UploadedParts::default(),
+        completing: None,
+    })
+}
 
-    /// Once, and by itself: this upload can't be carried on.
-    fn start_over(&mut self, session: &Session, reason: RestartReason) -> Result<Box<Session>, Stop> {
-        self.context.renew_line();
-        if reason != RestartReason::UploadNotFound && session.origin != Origin::Adopted {
-            self.context.abort_soon(&session.record);
-        }
-        self.begin(ProgressEvent::Restarted(reason)).map_err(|stop| self.give_up(&session.record, stop))
-    }
-
-    /// Beginning anew has failed. If it was cancelled, the upload that it was to replace goes as well.
-    fn give_up(&mut self, old: &Record, stop: Stop) -> Stop {
-        let stop = self.unless_panicked(stop);
-        if matches!(stop, Stop::Cancelled { .. }) && self.context.settings.deletes_on_cancel() {
-            self.context.abort_at_once(old);
-            self.keeper.remove();
-        }
-        stop
-    }
-
-    /// A callback that panics stops the line; that is no cancelling.
-    fn unless_panicked(&self, stop: Stop) -> Stop {
-        if self.reporter.has_panicked() { Stop::Panicked } else { stop }
-    }
-
-    /// After a failure: keep the upload for the next call, or leave nothing behind.
-    fn tidy_up(&mut self, session: &Session, stop: Stop) -> Stop {
-        let stop = self.unless_panicked(stop);
-        if let Stop::Over(_) = stop {
-            self.keeper.remove();
-            return stop;
-        }
-        let settings = &self.context.settings;
-        let others = settings.adopt_unfinished && session.origin != Origin::Initiated;
-        let keeps = match &stop {
-            Stop::Cancelled { .. } => {
-                let kept_somewhere = self.keeper.is_on() || settings.adopt_unfinished;
-                kept_somewhere && !settings.deletes_on_cancel()
-            }
-            _ => self.keeper.holds(&session.record.upload_id) || settings.adopt_unfinished,
-        };
-        if keeps {
-            if let Err(error) = self.keeper.save_if_touched(&session.record) {
-                log::warn!("the last parts are not recorded: {error}");
-            }
-            return stop;
-        }
-        let cancelled = matches!(stop, Stop::Cancelled { .. });
-        if !(others && cancelled) && (cancelled || !self.context.abort_soon(&session.record)) {
-            self.context.abort_at_once(&session.record);
-        }
-        self.keeper.remove();
-        stop
-    }
+/// Makes the upload that cannot be used any more the one that is to be replaced.
+fn supersede(uploads: &mut Uploads, reason: RestartReason) {
+    let upload = uploads.active.take();
+    let is_ours = |upload: &MultipartState| {
+        reason != RestartReason::UploadNotFound && upload.origin != Origin::Adopted
+    };
+    uploads.superseded = upload.filter(is_ours).map(|upload| upload.checkpoint);
 }

@@ -1,10 +1,10 @@
 //! The options of an upload: functions that return opaque values.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::checkpoint::{CheckpointLocation, CheckpointStore};
 use super::config::UploadConfig;
 use super::headers::{acl_value, storage_class_value};
 use super::progress::Progress;
@@ -59,15 +59,6 @@ pub(super) enum OptionValue<'a> {
 
 type Apply = Box<dyn FnOnce(&mut UploadConfig) -> Result<()>>;
 
-/// Where the checkpoint of a call is.
-pub(super) enum CheckpointLocation<'a> {
-    Off,
-    BesideSource,
-    File(PathBuf),
-    Dir(PathBuf),
-    Store(Box<dyn CheckpointStore + 'a>),
-}
-
 impl UploadOption<'static> {
     fn new(
         name: &'static str,
@@ -102,45 +93,6 @@ impl UploadOption<'static> {
 impl fmt::Debug for UploadOption<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({})", self.name, self.arguments)
-    }
-}
-
-/// A place for a checkpoint that is not a file: a row of a database, memory.
-///
-/// A checkpoint is a short UTF-8 text without credentials, about 70 bytes for each part. Its format is described in
-/// [`docs::checkpoint_format`](crate::docs::checkpoint_format). It is loaded once, when a call begins; saved after the
-/// upload is initiated, at most once a second, before the upload is completed, and when the call ends early; and removed
-/// when the object is complete. All calls come from the calling thread.
-///
-/// The example `sqlite-store` keeps it in a database.
-#[doc(alias = "ResumableStore")]
-pub trait CheckpointStore {
-    /// Returns the text that was saved last, or `None` if there is none.
-    ///
-    /// # Errors
-    /// Whatever keeps the store from loading. The upload is not started.
-    fn load(&mut self) -> io::Result<Option<String>>;
-    /// Replaces the text as a whole. When this returns, the text should survive a crash.
-    ///
-    /// # Errors
-    /// Whatever keeps the store from saving. The upload fails with [`Error::Checkpoint`](crate::Error::Checkpoint).
-    fn save(&mut self, text: &str) -> io::Result<()>;
-    /// Removes the text. It is no error if there is none.
-    ///
-    /// # Errors
-    /// Whatever keeps the store from removing it. The error is logged, and the upload succeeds.
-    fn remove(&mut self) -> io::Result<()>;
-}
-
-impl<T: CheckpointStore + ?Sized> CheckpointStore for &mut T {
-    fn load(&mut self) -> io::Result<Option<String>> {
-        (**self).load()
-    }
-    fn save(&mut self, text: &str) -> io::Result<()> {
-        (**self).save(text)
-    }
-    fn remove(&mut self) -> io::Result<()> {
-        (**self).remove()
     }
 }
 
@@ -366,8 +318,7 @@ fn checkpoint_option(
 /// Nothing locks a store, so two calls must not use one at the same time. Otherwise it is as [`checkpoint`].
 ///
 /// ```
-/// use std::io;
-/// use oss_upload::{CheckpointStore, checkpoint_store};
+/// /// use oss_upload::{CheckpointStore, checkpoint_store};
 ///
 /// #[derive(Default)]
 /// struct Memory(Option<String>);

@@ -11,7 +11,7 @@ pub(super) struct Plan {
     /// Bytes of every part but the last.
     pub(super) part_size: u64,
     /// The whole file is one PutObject.
-    pub(super) single: bool,
+    pub(super) is_single: bool,
 }
 
 impl Plan {
@@ -24,13 +24,13 @@ impl Plan {
             );
             return Err(Error::option("part_size", reason));
         }
-        let single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
+        let is_single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
         let plan = Plan {
             size,
             part_size,
-            single,
+            is_single,
         };
-        if !single && size.div_ceil(part_size) > PARTS_MAX {
+        if !is_single && size.div_ceil(part_size) > PARTS_MAX {
             let count = size.div_ceil(part_size);
             return Err(Error::option(
                 "part_size",
@@ -50,7 +50,7 @@ impl Plan {
 
     /// How many requests carry the file.
     pub(super) fn count(&self) -> u32 {
-        let count = if self.single {
+        let count = if self.is_single {
             1
         } else {
             self.size.div_ceil(self.part_size)
@@ -58,9 +58,15 @@ impl Plan {
         u32::try_from(count).expect("checked: no more than 10,000 parts")
     }
 
+    /// Returns the ranges of all parts.
+    pub(super) fn ranges(&self) -> impl ExactSizeIterator<Item = PartRange> + use<> {
+        let plan = *self;
+        (0..plan.count() as usize).filter_map(move |index| plan.range_of(index as u32 + 1)).collect::<Vec<_>>().into_iter()
+    }
+
     /// The range of part `number`, if the plan has it.
     pub(super) fn range_of(&self, number: u32) -> Option<PartRange> {
-        PartRange::new(number, self.size, self.part_size).filter(|_| !self.single)
+        PartRange::new(number, self.size, self.part_size).filter(|_| !self.is_single)
     }
 }
 
@@ -97,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_one_put_object() {
-        let single = |size, threshold| Plan::new(size, PART, threshold).unwrap().single;
-        assert!(single(0, None) && single(0, Some(0)) && single(1, None) && single(PART, None));
-        assert!(!single(PART + 1, None));
-        assert!(!single(1, Some(0)) && !single(1, Some(1)) && single(1, Some(2)));
-        assert!(single(10 * PART, Some(10 * PART + 1)) && !single(10 * PART, Some(10 * PART)));
+        let is_single = |size, threshold| Plan::new(size, PART, threshold).unwrap().is_single;
+        assert!(is_single(0, None) && is_single(0, Some(0)) && is_single(1, None) && is_single(PART, None));
+        assert!(!is_single(PART + 1, None));
+        assert!(!is_single(1, Some(0)) && !is_single(1, Some(1)) && is_single(1, Some(2)));
+        assert!(is_single(10 * PART, Some(10 * PART + 1)) && !is_single(10 * PART, Some(10 * PART)));
         assert_eq!(Plan::new(1, PART, Some(0)).unwrap().count(), 1);
     }
 

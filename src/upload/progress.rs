@@ -1,26 +1,20 @@
-//! What the caller is told while the upload runs.
-
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::client::Line;
-
-/// Where an upload stands; given to the callback of [`progress`](crate::progress).
+/// The state of an upload, as the callback of [`progress`](crate::progress) receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// What has just happened.
     pub event: ProgressEvent,
-    /// Bytes that are acknowledged or on their way. Never goes back, never passes `total`.
+    /// Bytes that are acknowledged or in flight. Never goes back and never passes `total`.
     pub transferred: u64,
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub total: u64,
     /// UploadedParts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
     pub parts_done: usize,
-    /// Parts of the file; 1 for a file that goes up in one PutObject.
+    /// Parts of the file; 1 if it is uploaded with one PutObject.
     pub parts_total: usize,
-    /// The upload id, once there is one; a PutObject has none.
+    /// The upload ID, once there is one. A PutObject has none.
     pub upload_id: Option<String>,
 }
 
@@ -28,39 +22,40 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProgressEvent {
-    /// A new upload begins.
+    /// A new upload has started.
     Started,
-    /// An earlier upload is carried on; `parts_done` and `transferred` say what was found.
+    /// An earlier upload is resumed; `parts_done` and `transferred` say how much of it is done.
     Resumed,
-    /// What was recorded is of no use, and everything is sent again.
+    /// An earlier upload cannot be resumed, and everything is sent again.
     Restarted(RestartReason),
-    /// A part was acknowledged, or bytes have moved (ten times a second at most).
+    /// A part was acknowledged, or bytes were sent (at most ten times a second).
     Transferred,
-    /// A request failed and is tried again. The only event that may come before the first of the others.
+    /// A request failed and is retried. May come before the first of the other events.
     Retrying,
-    /// The object is complete. The last event.
+    /// The object is complete. This is the last event.
     Completed,
-    /// The call is about to return an error. The last event.
+    /// The call is about to return an error. This is the last event.
     Failed,
 }
 
-/// Why everything is sent again.
+/// Why an earlier upload cannot be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartReason {
     /// The checkpoint was damaged.
     CheckpointDamaged,
-    /// The checkpoint is of another endpoint, bucket or key.
+    /// The checkpoint belongs to another endpoint, bucket or key.
     TargetChanged,
-    /// The file is another one, or was changed since.
+    /// The file is a different one, or was changed since.
     SourceChanged,
-    /// The part size is another one.
+    /// The part size is different.
     PartSizeChanged,
-    /// The options that OSS is given when an upload begins are others: metadata, storage class, ….
+    /// The options that are sent when an upload is initiated are different: metadata, storage
+    /// class and the like.
     OptionsChanged,
-    /// OSS does not know the upload any more: it was aborted, expired, or completed to another object.
+    /// OSS no longer knows the upload: it was aborted, or completed to another object.
     UploadNotFound,
-    /// In a sequential upload, OSS holds a part with other bytes, which can't be replaced.
+    /// OSS has a part with different bytes that cannot be replaced, as in a sequential upload.
     PartDiffers,
 }
 
@@ -68,119 +63,125 @@ impl fmt::Display for RestartReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RestartReason::CheckpointDamaged => "the checkpoint was damaged",
-            RestartReason::TargetChanged => "the checkpoint is of another endpoint, bucket or key",
+            RestartReason::TargetChanged => "the checkpoint belongs to another endpoint, bucket or key",
             RestartReason::SourceChanged => "the file was changed",
             RestartReason::PartSizeChanged => "the part size was changed",
             RestartReason::OptionsChanged => "the options were changed",
-            RestartReason::UploadNotFound => "OSS does not know the upload any more",
-            RestartReason::PartDiffers => "OSS holds a part with other bytes",
+            RestartReason::UploadNotFound => "OSS no longer knows the upload",
+            RestartReason::PartDiffers => "OSS has a part with different bytes",
         })
     }
 }
 
 pub(super) type Callback<'a> = Box<dyn FnMut(&Progress) + 'a>;
 
-/// Keeps the account, calls the callback, and survives its panic.
-pub(super) struct Reporter<'a> {
+/// Keeps count of the progress and calls the callback.
+pub(super) struct Events<'a> {
+    /// Taken out while it runs, so that one that has panicked is not called again.
     callback: Option<Callback<'a>>,
-    state: Progress,
+    progress: Progress,
     /// Bytes of acknowledged parts.
     acknowledged: u64,
-    panic: Option<Box<dyn Any + Send>>,
 }
 
-impl<'a> Reporter<'a> {
-    pub(super) fn new(callback: Option<Callback<'a>>, total: u64, parts_total: usize) -> Reporter<'a> {
-        let state = Progress {
+impl<'a> Events<'a> {
+    pub(super) fn new(callback: Option<Callback<'a>>, total: u64, parts_total: u32) -> Events<'a> {
+        let progress = Progress {
             event: ProgressEvent::Started,
             transferred: 0,
             total,
             parts_done: 0,
-            parts_total,
+            parts_total: parts_total as usize,
             upload_id: None,
         };
-        Reporter { callback, state, acknowledged: 0, panic: None }
+        Events {
+            callback,
+            progress,
+            acknowledged: 0,
+        }
     }
 
-    /// An upload begins or is carried on, with so much of it done.
-    pub(super) fn begin(&mut self, event: ProgressEvent, upload_id: Option<&str>, parts: usize, bytes: u64) {
-        self.state.upload_id = upload_id.map(str::to_owned);
-        (self.state.parts_done, self.acknowledged) = (parts, bytes);
-        self.moved(0);
-        self.tell(event);
+    /// An upload starts or is resumed, with so much of it done.
+    pub(super) fn started(
+        &mut self,
+        event: ProgressEvent,
+        upload_id: Option<&str>,
+        parts: u32,
+        bytes: u64,
+    ) {
+        self.progress.upload_id = upload_id.map(str::to_owned);
+        self.progress.parts_done = parts as usize;
+        self.acknowledged = bytes;
+        self.advance(0);
+        self.emit(event);
     }
 
-    pub(super) fn acknowledged(&mut self, bytes: u64, on_the_way: u64) {
-        self.state.parts_done += 1;
+    pub(super) fn part_acknowledged(&mut self, bytes: u64, in_flight: u64) {
+        self.progress.parts_done += 1;
         self.acknowledged += bytes;
-        self.moved(on_the_way);
-        self.tell(ProgressEvent::Transferred);
+        self.advance(in_flight);
+        self.emit(ProgressEvent::Transferred);
     }
 
-    /// Says so if more bytes are on their way than were told.
-    pub(super) fn tick(&mut self, on_the_way: u64) {
-        let before = self.state.transferred;
-        self.moved(on_the_way);
-        if self.state.transferred > before {
-            self.tell(ProgressEvent::Transferred);
+    /// Emits an event if more bytes were sent than at the last one.
+    pub(super) fn update_transferred(&mut self, in_flight: u64) {
+        let before = self.progress.transferred;
+        self.advance(in_flight);
+        if self.progress.transferred > before {
+            self.emit(ProgressEvent::Transferred);
         }
     }
 
-    /// A request of the calling thread's is tried again, unless the callback panics.
-    pub(super) fn retrying(&mut self, line: &Line) {
-        self.tell(ProgressEvent::Retrying);
-        if self.has_panicked() {
-            line.switch().cut();
-        }
+    pub(super) fn retrying(&mut self) {
+        self.emit(ProgressEvent::Retrying);
     }
 
     pub(super) fn completed(&mut self) {
-        self.state.transferred = self.state.total;
-        self.state.parts_done = self.state.parts_total;
-        self.tell(ProgressEvent::Completed);
+        self.progress.transferred = self.progress.total;
+        self.progress.parts_done = self.progress.parts_total;
+        self.emit(ProgressEvent::Completed);
     }
 
-    pub(super) fn tell(&mut self, event: ProgressEvent) {
-        self.state.event = event;
-        let (state, None) = (&self.state, &self.panic) else { return };
-        if let Some(callback) = &mut self.callback {
-            self.panic = catch_unwind(AssertUnwindSafe(|| callback(state))).err();
+    pub(super) fn failed(&mut self) {
+        self.emit(ProgressEvent::Failed);
+    }
+
+    fn emit(&mut self, event: ProgressEvent) {
+        self.progress.event = event;
+        if let Some(mut callback) = self.callback.take() {
+            callback(&self.progress);
+            self.callback = Some(callback);
         }
     }
 
-    /// The callback has panicked: the upload stops, and the panic goes on when it has.
-    pub(super) fn has_panicked(&self) -> bool {
-        self.panic.is_some()
-    }
-
-    pub(super) fn into_panic(self) -> Option<Box<dyn Any + Send>> {
-        self.panic
-    }
-
-    fn moved(&mut self, on_the_way: u64) {
-        let seen = self.acknowledged.saturating_add(on_the_way).min(self.state.total);
-        self.state.transferred = self.state.transferred.max(seen);
+    fn advance(&mut self, in_flight: u64) {
+        let seen = self.acknowledged.saturating_add(in_flight);
+        let seen = seen.min(self.progress.total);
+        self.progress.transferred = self.progress.transferred.max(seen);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
 
     #[test]
-    fn transferred_never_goes_back_and_never_passes_the_total() {
+    fn progress_never_goes_back_and_never_passes_the_total() {
         let seen = RefCell::new(Vec::new());
-        let mut reporter =
-            Reporter::new(Some(Box::new(|p: &Progress| seen.borrow_mut().push(p.clone()))), 100, 4);
-        reporter.begin(ProgressEvent::Resumed, Some("id"), 1, 25);
-        reporter.tick(20);
-        reporter.tick(0);
-        reporter.acknowledged(25, 60);
-        reporter.begin(ProgressEvent::Restarted(RestartReason::UploadNotFound), Some("id2"), 0, 0);
-        reporter.tick(10);
-        reporter.completed();
-        drop(reporter);
+        let callback = |progress: &Progress| seen.borrow_mut().push(progress.clone());
+        let mut events = Events::new(Some(Box::new(callback)), 100, 4);
+        events.started(ProgressEvent::Resumed, Some("id"), 1, 25);
+        events.update_transferred(20);
+        events.update_transferred(0);
+        events.part_acknowledged(25, 60);
+        let restarted = ProgressEvent::Restarted(RestartReason::UploadNotFound);
+        events.started(restarted, Some("id2"), 0, 0);
+        events.update_transferred(10);
+        events.completed();
+        drop(events);
         let seen = seen.into_inner();
         let transferred: Vec<_> = seen.iter().map(|progress| progress.transferred).collect();
         assert_eq!(transferred, [25, 45, 100, 100, 100]);
@@ -191,20 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_kept_and_the_callback_not_called_again() {
+    fn progress_callback_that_panicked_is_not_called_again() {
         let calls = RefCell::new(0);
-        let mut reporter = Reporter::new(
-            Some(Box::new(|_| {
-                *calls.borrow_mut() += 1;
-                panic!("no");
-            })),
-            1,
-            1,
-        );
-        reporter.tell(ProgressEvent::Started);
-        reporter.tell(ProgressEvent::Failed);
-        assert!(reporter.has_panicked());
-        assert_eq!(reporter.into_panic().unwrap().downcast_ref(), Some(&"no"));
+        let callback = |_: &Progress| {
+            *calls.borrow_mut() += 1;
+            panic!("no");
+        };
+        let mut events = Events::new(Some(Box::new(callback)), 1, 1);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            events.started(ProgressEvent::Started, None, 0, 0);
+        }));
+        assert_eq!(result.unwrap_err().downcast_ref(), Some(&"no"));
+        events.failed();
+        drop(events);
         assert_eq!(calls.into_inner(), 1);
     }
 }

@@ -1,252 +1,213 @@
-//! Finding what an earlier call has done, and what of it still holds.
+//! Finds what an earlier call has left, and what of it still holds.
 
-use std::collections::BTreeSet;
-
-use super::checkpoint::Record;
-use super::keeper::Found;
-use super::progress::{ProgressEvent, RestartReason};
-use super::unfinished;
-use super::verify::{Claim, Claims, Proof, claims};
-use super::{Context, Origin, Session, Stop, Target, Upload, Uploaded};
-use crate::client::{Failed, Message};
-use crate::part::{UploadedParts, PartRange};
+use super::checkpoint::{Checkpoint, CheckpointState, Loaded};
+use super::cleanup::Uploads;
+use super::complete::find_object;
+use super::job::{Job, Target};
+use super::progress::RestartReason;
+use super::reconcile::{PartListing, Policy, Reconciliation, reconcile};
+use super::state::{MultipartState, Origin};
+use super::stop::Stop;
+use super::verify::{file_crc64, verify_parts};
+use crate::client::{CallError, TextBody, UploadPages};
 use crate::error::ErrorCode;
-use crate::protocol::list_parts::{ListParts, ListedPart};
+use crate::part::UploadedParts;
+use crate::protocol::complete::ObjectInfo;
+use crate::protocol::list_parts::ListParts;
 
-pub(super) enum Resumed {
-    Session(Box<Session>),
-    /// Nothing is left to do: the earlier call had completed it.
-    Complete(Box<Uploaded>),
+/// What there is to resume.
+pub(super) enum Resumption {
+    Nothing,
+    /// Something, but it cannot be used.
+    Unusable(RestartReason),
+    /// An upload, with the parts that hold.
+    Parts(MultipartState),
+    /// An earlier call has completed the object.
+    Completed(ObjectInfo, MultipartState),
 }
 
-/// What OSS says of an upload's parts.
-pub(super) enum Listing {
-    Parts(Vec<ListedPart>),
-    /// We may not ask.
-    Denied,
-    NoSuchUpload,
+/// Looks for an upload to resume. While it is examined, it stands in `uploads`.
+pub(super) fn find(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    uploads: &mut Uploads,
+) -> Result<Resumption, Stop> {
+    match checkpoint.load()? {
+        Loaded::State(state) => resume(job, checkpoint, uploads, *state),
+        Loaded::Damaged if !job.config.adopt_unfinished => {
+            Ok(Resumption::Unusable(RestartReason::CheckpointDamaged))
+        }
+        Loaded::Damaged | Loaded::Nothing if job.config.adopt_unfinished => {
+            adopt(job, checkpoint, uploads)
+        }
+        Loaded::Damaged | Loaded::Nothing => Ok(Resumption::Nothing),
+    }
 }
 
-impl Upload<'_, '_> {
-    pub(super) fn resume_or_begin(&mut self) -> Result<Resumed, Stop> {
-        let record = match self.keeper.load()? {
-            Found::Record(record) => *record,
-            Found::Damaged => {
-                let event = ProgressEvent::Restarted(RestartReason::CheckpointDamaged);
-                return self.begin(event).map(Resumed::Session);
-            }
-            Found::Nothing if self.context.settings.adopt_unfinished => {
-                return self.adopt().map(Resumed::Session);
-            }
-            Found::Nothing => return self.begin(ProgressEvent::Started).map(Resumed::Session),
-        };
-        let subject = self.context.subject();
-        if let Some(reason) = subject.difference(&record.subject) {
-            self.context.abort_soon(&record);
-            let begun = self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
-            return begun.map_err(|stop| self.give_up(&record, stop));
-        }
-        let doubtful = subject.is_doubtful(&record.subject);
-        let session = Box::new(Session {
-            may_be_complete: record.completing.is_some(),
-            record: Record { subject, ..record },
-            parts_resumed: 0,
-            origin: Origin::Recorded,
-            trusted_alone: false,
-        });
-        self.carry_on(session, doubtful)
+fn resume(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    uploads: &mut Uploads,
+    state: CheckpointState,
+) -> Result<Resumption, Stop> {
+    let identity = job.identity();
+    if let Some(reason) = identity.mismatch(&state.identity) {
+        uploads.superseded = Some(state);
+        return Ok(Resumption::Unusable(reason));
     }
+    let verify = job.config.verify_on_resume || identity.needs_verification(&state.identity);
+    let origin = Origin::Checkpoint {
+        was_completing: state.completing.is_some(),
+        parts_listed: true,
+    };
+    let state = CheckpointState { identity, ..state };
+    let upload = uploads.active.insert(MultipartState::new(state, origin));
+    let reconciled = reconcile_with_server(job, upload, verify)?;
+    checkpoint.mark_dirty();
+    Ok(take_resumption(reconciled, uploads))
+}
 
-    fn carry_on(&mut self, mut session: Box<Session>, doubtful: bool) -> Result<Resumed, Stop> {
-        let verify = doubtful || self.context.settings.verify_on_resume;
-        match self.context.reconcile(&mut session, verify) {
-            Ok(Reconciled::UploadedParts) => {}
-            Ok(Reconciled::Complete(uploaded)) => {
-                self.keeper.remove();
-                let upload_id = uploaded.upload_id.as_deref();
-                self.reporter.begin(ProgressEvent::Resumed, upload_id, uploaded.parts, uploaded.size);
-                return Ok(Resumed::Complete(uploaded));
+/// Without a checkpoint: takes over the newest unfinished upload of this very key.
+fn adopt(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    uploads: &mut Uploads,
+) -> Result<Resumption, Stop> {
+    let Target { bucket, key, .. } = *job.target;
+    let headers = job.config.headers.common();
+    let mut newest = None;
+    for upload in UploadPages::new(&job.dispatcher, bucket, key, headers) {
+        match upload {
+            Ok(upload) if upload.key == key => {
+                newest = newest.into_iter().chain([upload]).max_by_key(|upload| upload.initiated);
             }
-            Ok(Reconciled::StartOver(reason)) => {
-                return self.start_over(&session, reason).map(Resumed::Session);
+            Ok(_) => {}
+            Err(CallError::Failed { error, .. }) if error.code() == Some(ErrorCode::AccessDenied) => {
+                log::warn!("cannot list unfinished uploads: {error}");
+                break;
             }
-            Err(stop) => return Err(self.tidy_up(&session, stop)),
-        }
-        self.resumed(session).map(Resumed::Session)
-    }
-
-    fn resumed(&mut self, mut session: Box<Session>) -> Result<Box<Session>, Stop> {
-        session.parts_resumed = session.record.parts.len();
-        self.keeper.touch();
-        let bytes = session.record.parts.bytes();
-        let upload_id = Some(session.record.upload_id.as_str());
-        self.reporter.begin(ProgressEvent::Resumed, upload_id, session.parts_resumed, bytes);
-        match self.check_panicked() {
-            Ok(()) => Ok(session),
-            Err(stop) => Err(self.tidy_up(&session, stop)),
+            Err(error) => return Err(error.into()),
         }
     }
-
-    /// No record is at hand: takes over the newest unfinished upload of this very key.
-    fn adopt(&mut self) -> Result<Box<Session>, Stop> {
-        let Target { bucket, key, .. } = *self.context.target;
-        let headers = self.context.settings.headers.common();
-        let newest = match unfinished::list(&self.context.line, bucket, key, headers) {
-            Ok(uploads) => {
-                uploads.into_iter().filter(|upload| upload.key == key).max_by_key(|upload| upload.initiated)
-            }
-            Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::AccessDenied) => {
-                log::warn!("unfinished uploads can't be looked for: {error}");
-                None
-            }
-            Err(failed) => return Err(self.context.stop(failed)),
-        };
-        let Some(upload) = newest else { return self.begin(ProgressEvent::Started) };
-        let record = Record {
-            subject: self.context.subject(),
-            upload_id: upload.upload_id,
-            initiated: upload.initiated,
-            parts: UploadedParts::default(),
-            completing: None,
-        };
-        let mut session = Session {
-            record,
-            parts_resumed: 0,
-            origin: Origin::Adopted,
-            may_be_complete: false,
-            trusted_alone: false,
-        };
-        match self.context.reconcile(&mut session, false) {
-            Ok(Reconciled::UploadedParts) => {}
-            // Not ours to abort.
-            Ok(_) => return self.begin(ProgressEvent::Started),
-            Err(stop) => return Err(self.tidy_up(&session, stop)),
+    let Some(found) = newest else {
+        return Ok(Resumption::Nothing);
+    };
+    let state = CheckpointState {
+        identity: job.identity(),
+        upload_id: found.upload_id,
+        initiated: found.initiated,
+        parts: UploadedParts::default(),
+        completing: None,
+    };
+    let upload = uploads.active.insert(MultipartState::new(state, Origin::Adopted));
+    match reconcile_with_server(job, upload, false)? {
+        Reconciled::Parts => {}
+        // Somebody else's upload is not aborted.
+        Reconciled::Unusable(_) | Reconciled::Completed(_) => {
+            uploads.active = None;
+            return Ok(Resumption::Nothing);
         }
-        if let Err(error) = self.keeper.save(&session.record) {
-            return Err(Stop::Error(error));
-        }
-        self.resumed(Box::new(session))
     }
+    checkpoint.save(&upload.checkpoint)?;
+    Ok(take_resumption(Reconciled::Parts, uploads))
+}
 
-    pub(super) fn check_panicked(&self) -> Result<(), Stop> {
-        if self.reporter.has_panicked() { Err(Stop::Panicked) } else { Ok(()) }
+fn take_resumption(reconciled: Reconciled, uploads: &mut Uploads) -> Resumption {
+    let Some(upload) = uploads.active.take() else {
+        return Resumption::Nothing;
+    };
+    match reconciled {
+        Reconciled::Parts => Resumption::Parts(upload),
+        Reconciled::Completed(object) => Resumption::Completed(object, upload),
+        Reconciled::Unusable(reason) => {
+            if reason != RestartReason::UploadNotFound {
+                uploads.superseded = Some(upload.checkpoint);
+            }
+            Resumption::Unusable(reason)
+        }
     }
 }
 
 enum Reconciled {
-    /// The session's parts are those that hold.
-    UploadedParts,
-    Complete(Box<Uploaded>),
-    StartOver(RestartReason),
+    /// The upload's parts are those that hold.
+    Parts,
+    Completed(ObjectInfo),
+    Unusable(RestartReason),
 }
 
-impl Context<'_> {
-    /// Leaves in the session the parts that OSS has and that are the file's.
-    fn reconcile(&self, session: &mut Session, verify: bool) -> Result<Reconciled, Stop> {
-        let claims = match self.list_parts(&session.record.upload_id)? {
-            Listing::NoSuchUpload => return self.completed_earlier(session, verify),
-            Listing::Denied if session.origin == Origin::Adopted => {
-                return Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
-            }
-            Listing::Denied if verify => {
-                session.trusted_alone = true;
-                claims(&session.record.parts, &self.plan)
-            }
-            Listing::Denied => {
-                session.trusted_alone = true;
-                session.record.parts.retain(|part| self.plan.range_of(part.number).is_some());
-                return Ok(Reconciled::UploadedParts);
-            }
-            Listing::Parts(listed) => {
-                // In a sequential upload what is there can't be replaced: all of it has to hold.
-                let must_hold = if self.settings.sequential { distinct(&listed) } else { 0 };
-                let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
-                held.append(self.proven(&claims)?);
-                if held.len() < must_hold {
-                    return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
+/// Leaves in the upload the parts that OSS has and that equal the file.
+fn reconcile_with_server(
+    job: &Job<'_>,
+    upload: &mut MultipartState,
+    verify: bool,
+) -> Result<Reconciled, Stop> {
+    let listing = list_parts(job, upload.upload_id())?;
+    if let (PartListing::Denied, Origin::Checkpoint { parts_listed, .. }) =
+        (&listing, &mut upload.origin)
+    {
+        *parts_listed = false;
+    }
+    let policy = Policy {
+        origin: upload.origin,
+        verify,
+        sequential: job.config.sequential,
+    };
+    match reconcile(&upload.checkpoint.parts, listing, &job.plan, policy) {
+        Reconciliation::Restart(reason) => Ok(Reconciled::Unusable(reason)),
+        Reconciliation::MayBeComplete => {
+            let initiated = upload.checkpoint.initiated;
+            let crc64 = file_crc64(job)?;
+            Ok(match find_object(job, crc64, initiated)? {
+                Some(object) => {
+                    upload.parts_resumed = job.plan.count();
+                    Reconciled::Completed(object)
                 }
-                session.record.parts = held;
-                return Ok(Reconciled::UploadedParts);
+                None => Reconciled::Unusable(RestartReason::UploadNotFound),
+            })
+        }
+        Reconciliation::Parts {
+            mut confirmed,
+            candidates,
+            required,
+        } => {
+            confirmed.append(verify_parts(job, &candidates)?);
+            if confirmed.len() < required {
+                return Ok(Reconciled::Unusable(RestartReason::PartDiffers));
             }
+            upload.checkpoint.parts = confirmed;
+            upload.parts_resumed = upload.checkpoint.parts.len() as u32;
+            Ok(Reconciled::Parts)
+        }
+    }
+}
+
+pub(super) fn list_parts(job: &Job<'_>, upload_id: &str) -> Result<PartListing, Stop> {
+    let Target { bucket, key, .. } = *job.target;
+    let mut parts = Vec::new();
+    let mut marker = Some(0);
+    while let Some(part_number_marker) = marker {
+        let action = ListParts {
+            bucket,
+            key,
+            upload_id,
+            marker: part_number_marker,
+            headers: job.config.headers.common(),
         };
-        session.record.parts = self.proven(&claims)?;
-        Ok(Reconciled::UploadedParts)
-    }
-
-    /// Parts that hold as they are, and those that have to be proven. What the record and the server agree on holds.
-    fn sort_out(&self, recorded: &UploadedParts, listed: Vec<ListedPart>, verify: bool) -> (UploadedParts, Claims) {
-        let (mut held, mut claims) = (UploadedParts::default(), Claims::new());
-        for listed in listed {
-            let fits = |piece: &PartRange| piece.size == listed.size;
-            let Some(piece) = self.plan.range_of(listed.number).filter(fits) else { continue };
-            let agreed = recorded.get(listed.number).filter(|part| {
-                part.etag.eq_ignore_ascii_case(&listed.etag)
-                    && listed.crc64.is_none_or(|crc64| crc64 == part.crc64)
-            });
-            match agreed {
-                Some(part) if !verify => held.insert(part.clone()),
-                _ => {
-                    let crc64 = listed.crc64.or(agreed.map(|part| part.crc64));
-                    let proof = crc64.map_or(Proof::Md5, Proof::Crc64);
-                    claims.insert(piece.number, Claim { piece, etag: listed.etag.into(), proof });
-                }
+        match job.dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
+            Ok(page) => {
+                parts.extend(page.parts);
+                marker = page.next;
             }
-        }
-        (held, claims)
-    }
-
-    /// OSS does not know the upload. Had the earlier call sent Complete, it may have worked.
-    fn completed_earlier(&self, session: &Session, verify: bool) -> Result<Reconciled, Stop> {
-        let gone = Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
-        let Some(crc64) = session.record.completing else { return gone };
-        if verify
-            && self.proven(&claims(&session.record.parts, &self.plan))?.len() < self.plan.count() as usize
-        {
-            return gone;
-        }
-        match self.find_object(crc64, session.record.initiated)? {
-            Some(completed) => {
-                let all = Session {
-                    record: session.record.clone(),
-                    parts_resumed: self.plan.count() as usize,
-                    ..*session
-                };
-                Ok(Reconciled::Complete(Box::new(self.uploaded(completed, Some(&all)))))
-            }
-            None => gone,
+            Err(CallError::Failed { error, .. }) => match error.code() {
+                Some(ErrorCode::NoSuchUpload) => return Ok(PartListing::NoSuchUpload),
+                Some(ErrorCode::AccessDenied) => {
+                    log::warn!("cannot list parts; resuming from the checkpoint alone: {error}");
+                    return Ok(PartListing::Denied);
+                }
+                _ => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
         }
     }
-
-    pub(super) fn list_parts(&self, upload_id: &str) -> Result<Listing, Stop> {
-        let Target { bucket, key, .. } = *self.target;
-        let (mut parts, mut marker) = (Vec::new(), 0);
-        loop {
-            let headers = self.settings.headers.common();
-            let action = ListParts { bucket, key, upload_id, marker, headers };
-            let page = self
-                .line
-                .execute(&action, &mut Message::empty());
-            match page {
-                Ok(page) => {
-                    parts.extend(page.parts);
-                    match page.next {
-                        Some(next) => marker = next,
-                        None => return Ok(Listing::Parts(parts)),
-                    }
-                }
-                Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::NoSuchUpload) => {
-                    return Ok(Listing::NoSuchUpload);
-                }
-                Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {
-                    log::warn!("the record is trusted alone: {error}");
-                    return Ok(Listing::Denied);
-                }
-                Err(failed) => return Err(self.stop(failed)),
-            }
-        }
-    }
-}
-
-fn distinct(listed: &[ListedPart]) -> usize {
-    listed.iter().map(|part| part.number).collect::<BTreeSet<_>>().len()
+    Ok(PartListing::Parts(parts))
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::client::Line;
+use crate::client::AbortHandle;
 use crate::crc64::Digest;
 use crate::md5_digest::{Md5, Md5Digest};
 use crate::part::PartRange;
@@ -17,8 +17,8 @@ const BUFFER_BYTES: usize = 128 * 1024;
 pub(super) struct Source {
     file: File,
     /// Absolute; empty for an open file.
-    pub(super) path: PathBuf,
-    pub(super) print: Fingerprint,
+    path: PathBuf,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// What tells whether a file is still the same.
@@ -62,24 +62,24 @@ impl Source {
         let metadata = file.metadata().map_err(failed)?;
         regular(&metadata).map_err(failed)?;
         let absolute = std::path::absolute(path).map_err(failed)?;
-        Ok(Source { file, path: absolute, print: Fingerprint::of(&metadata).map_err(failed)? })
+        Ok(Source { file, path: absolute, fingerprint: Fingerprint::of(&metadata).map_err(failed)? })
     }
 
     pub(super) fn from_file(file: File) -> Result<Source> {
         let failed = |source| Error::Source { path: PathBuf::new(), source };
         let metadata = file.metadata().map_err(failed)?;
         regular(&metadata).map_err(failed)?;
-        Ok(Source { file, path: PathBuf::new(), print: Fingerprint::of(&metadata).map_err(failed)? })
+        Ok(Source { file, path: PathBuf::new(), fingerprint: Fingerprint::of(&metadata).map_err(failed)? })
     }
 
     /// Compares handle and path with what they were at the beginning.
     fn change(&self) -> Result<Change> {
         let of = |metadata: io::Result<Metadata>| {
-            Fingerprint::of(&metadata.map_err(|source| self.failed(source))?)
-                .map_err(|source| self.failed(source))
+            Fingerprint::of(&metadata.map_err(|source| self.read_error(source))?)
+                .map_err(|source| self.read_error(source))
         };
         let now = of(self.file.metadata())?;
-        if (now.size, now.mtime) != (self.print.size, self.print.mtime) {
+        if (now.size, now.mtime) != (self.fingerprint.size, self.fingerprint.mtime) {
             return Ok(Change::Changed);
         }
         if !self.path.as_os_str().is_empty() {
@@ -93,20 +93,20 @@ impl Source {
                 Err(_) => return Ok(Change::Changed),
             }
         }
-        Ok(if now.identity == self.print.identity { Change::None } else { Change::Touched })
+        Ok(if now.identity == self.fingerprint.identity { Change::None } else { Change::Touched })
     }
 
     /// Does the path name this very file, by whatever name?
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub(super) fn is_same_file_as(&self, path: &Path) -> bool {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         let by_path =
             !self.path.as_os_str().is_empty() && (path == self.path || same(real(path), real(&self.path)));
         let there = std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata));
-        by_path || same(there.map(|there| there.place()), self.print.identity.map(|own| own.place()))
+        by_path || same(there.map(|there| there.place()), self.fingerprint.identity.map(|own| own.place()))
     }
 
     /// No object is made of a file that changed under our hands. Where only its bytes can tell, `proof` reads them.
-    pub(super) fn check_unchanged<E: From<Error>>(
+    pub(super) fn ensure_unchanged<E: From<Error>>(
         &self,
         proof: impl FnOnce() -> Result<bool, E>,
     ) -> Result<(), E> {
@@ -115,27 +115,40 @@ impl Source {
             Change::Changed => false,
             Change::Touched => proof()?,
         };
-        if same { Ok(()) } else { Err(self.changed().into()) }
+        if same { Ok(()) } else { Err(self.changed_error().into()) }
     }
 
-    pub(super) fn changed(&self) -> Error {
+    pub(super) fn path(&self) -> Option<&Path> {
+        Some(&*self.path).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.fingerprint.size
+    }
+
+    pub(super) fn ensure_size_unchanged(&self) -> Result<()> {
+        let metadata = self.file.metadata().map_err(|error| self.read_error(error))?;
+        if metadata.len() == self.fingerprint.size { Ok(()) } else { Err(self.changed_error()) }
+    }
+
+    pub(super) fn changed_error(&self) -> Error {
         Error::SourceChanged { path: self.path.clone() }
     }
 
     /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
-    pub(super) fn digest(&self, piece: PartRange, with_md5: bool, line: &Line) -> Result<(u64, Option<Md5Digest>)> {
+    pub(super) fn digest(&self, range: PartRange, with_md5: bool, abort: &AbortHandle) -> Result<(u64, Option<Md5Digest>)> {
         let (mut crc64, mut md5) = (Digest::new(), with_md5.then(Md5::new));
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut range = piece.range();
+        let mut range = range.range();
         while !range.is_empty() {
-            if line.switch().is_cut() {
+            if abort.is_aborted() {
                 return Err(Error::Cancelled { object_may_exist: false });
             }
             let wanted = usize::try_from(range.end - range.start).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
             let read =
-                self.read_at(&mut buffer[..wanted], range.start).map_err(|source| self.failed(source))?;
+                self.read_at(&mut buffer[..wanted], range.start).map_err(|source| self.read_error(source))?;
             if read == 0 {
-                return Err(self.changed());
+                return Err(self.changed_error());
             }
             crc64.update(&buffer[..read]);
             if let Some(md5) = &mut md5 {
@@ -146,7 +159,7 @@ impl Source {
         Ok((crc64.finish(), md5.map(Md5::finish)))
     }
 
-    pub(super) fn failed(&self, source: io::Error) -> Error {
+    pub(super) fn read_error(&self, source: io::Error) -> Error {
         Error::Source { path: self.path.clone(), source }
     }
 
@@ -191,7 +204,7 @@ impl Fingerprint {
     }
 
     fn is_same_file(&self, other: &Fingerprint) -> bool {
-        let place = |print: &Fingerprint| print.identity.map(|identity| identity.place());
+        let place = |fingerprint: &Fingerprint| fingerprint.identity.map(|identity| identity.place());
         (self.size, self.mtime, place(self)) == (other.size, other.mtime, place(other))
     }
 }

@@ -1,69 +1,73 @@
-//! Proving that a part which OSS has is made of the file's bytes.
+//! Verifies by reading the file that the parts which OSS has are its bytes.
 
-use std::collections::BTreeMap;
+use super::job::Job;
+use super::reconcile::{Candidate, Candidates, Expected, candidates};
+use super::stop::{PartStop, Stop};
+use super::workers::{Done, WorkerEvent};
+use crate::part::{PartRange, UploadedPart, UploadedParts};
 
-use super::plan::Plan;
-use super::workers::{self, News};
-use super::{Context, Stop};
-use crate::part::{UploadedPart, UploadedParts, PartRange};
-
-/// A part that OSS has, and what it would prove it to be ours.
-pub(super) struct Claim {
-    pub(super) piece: PartRange,
-    /// Without quotes.
-    pub(super) etag: Box<str>,
-    pub(super) proof: Proof,
+/// Returns the candidates that equal the file.
+pub(super) fn verify_parts(job: &Job<'_>, candidates: &Candidates) -> Result<UploadedParts, Stop> {
+    let mut verified = UploadedParts::default();
+    let mut ranges = candidates.values().map(|candidate| candidate.range);
+    job.pool().run(
+        &mut ranges,
+        &|range, _| verify_part(job, &candidates[&range.number]),
+        &mut |event| {
+            if let WorkerEvent::Done(Done::Part(part)) = event {
+                verified.insert(part);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(verified)
 }
 
-pub(super) enum Proof {
-    Crc64(u64),
-    /// The ETag is the MD5, unless the part is encrypted; then nothing is proven.
-    Md5,
+/// Reads the whole file and returns its CRC-64.
+pub(super) fn file_crc64(job: &Job<'_>) -> Result<u64, Stop> {
+    let mut parts = UploadedParts::default();
+    let ranges: Vec<PartRange> = job.plan.ranges().collect();
+    job.pool().run(
+        &mut ranges.into_iter(),
+        &|range, _| {
+            let (crc64, _) = job.digest(range, false)?;
+            Ok(Done::Part(UploadedPart {
+                number: range.number,
+                size: range.size,
+                etag: Box::default(),
+                crc64,
+            }))
+        },
+        &mut |event| {
+            if let WorkerEvent::Done(Done::Part(part)) = event {
+                parts.insert(part);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(parts.crc64())
 }
 
-/// By number.
-pub(super) type Claims = BTreeMap<u32, Claim>;
-
-/// Recorded parts are claimed by the CRC-64 that they had.
-pub(super) fn claims(parts: &UploadedParts, plan: &Plan) -> Claims {
-    let mut claims = Claims::new();
-    for part in parts.iter() {
-        if let Some(piece) = plan.range_of(part.number) {
-            let proof = Proof::Crc64(part.crc64);
-            claims.insert(piece.number, Claim { piece, etag: part.etag.clone(), proof });
-        }
-    }
-    claims
+/// Returns whether all of `parts` equal the file.
+pub(super) fn all_hold(job: &Job<'_>, parts: &UploadedParts) -> Result<bool, Stop> {
+    let verified = verify_parts(job, &candidates(parts, &job.plan))?;
+    Ok(verified.len() == parts.len())
 }
 
-impl Context<'_> {
-    /// Reads the claimed pieces, by as many threads as send parts; gives those that are proven.
-    pub(super) fn proven(&self, claims: &Claims) -> Result<UploadedParts, Stop> {
-        let mut parts = UploadedParts::default();
-        workers::run(
-            &mut claims.values().map(|claim| claim.piece),
-            self.settings.routines,
-            &self.line.switch(),
-            &|piece, _| self.prove(&claims[&piece.number]),
-            &mut |news| {
-                if let News::Done(Some(part)) = news {
-                    parts.insert(part);
-                }
-                Ok(())
-            },
-        )?;
-        Ok(parts)
-    }
-
-    /// Runs on a worker.
-    fn prove(&self, claim: &Claim) -> Result<Option<UploadedPart>, Stop> {
-        let with_md5 = matches!(claim.proof, Proof::Md5);
-        let (crc64, md5) = self.source.digest(claim.piece, with_md5, &self.line)?;
-        let proven = match (&claim.proof, md5) {
-            (Proof::Crc64(wanted), _) => *wanted == crc64,
-            (Proof::Md5, Some(md5)) => md5.matches_etag(&claim.etag),
-            (Proof::Md5, None) => false,
-        };
-        Ok(proven.then(|| UploadedPart { number: claim.piece.number, size: claim.piece.size, etag: claim.etag.clone(), crc64 }))
-    }
+fn verify_part(job: &Job<'_>, candidate: &Candidate) -> Result<Done, PartStop> {
+    let needs_md5 = candidate.expected == Expected::Md5Etag;
+    let (crc64, md5) = job.digest(candidate.range, needs_md5)?;
+    let is_equal = match candidate.expected {
+        Expected::Crc64(expected) => expected == crc64,
+        Expected::Md5Etag => md5.is_some_and(|md5| md5.matches_etag(&candidate.etag)),
+    };
+    Ok(match is_equal {
+        true => Done::Part(UploadedPart {
+            number: candidate.range.number,
+            size: candidate.range.size,
+            etag: candidate.etag.clone(),
+            crc64,
+        }),
+        false => Done::Rejected,
+    })
 }

@@ -1,181 +1,249 @@
-//! The threads of a call: fed by one channel, heard through another, stopped by draining the first.
+//! A scoped worker pool. Part ranges go in through one bounded channel, events come out of
+//! another.
+//!
+//! The calling thread owns both ends: it feeds the queue and handles the events. To stop the pool
+//! it drains the queue; workers end when the queue is empty and its sender is gone. A worker whose
+//! task panics drains the queue as well, and its panic reaches the calling thread as an event.
 
-use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::Stop;
-use crate::Error;
-use crate::client::{Switch, Ticker};
-use crate::part::{UploadedPart, PartRange};
+use super::stop::{PartStop, Stop};
+use crate::client::{AbortHandle, AbortReason, Clock, Interval};
+use crate::part::{PartRange, UploadedPart};
+use crate::protocol::complete::ObjectInfo;
 
-/// Pieces that wait, and results that are not heard yet, for each thread.
-const AHEAD: usize = 2;
-/// Between two looks at what moves: ten a second.
+/// Part ranges that wait, and events that are not handled yet, for each worker.
+const QUEUE_DEPTH_PER_WORKER: usize = 2;
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may go on after another one has failed for good: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
 
-/// What a worker does with a piece: its part, if there is one now. What it is given last is called before each retry.
-pub(super) type Work<'a> = dyn Fn(PartRange, &dyn Fn()) -> Result<Option<UploadedPart>, Stop> + Sync + 'a;
+/// Uploads or verifies one part range.
+///
+/// The second argument must be called before each retry.
+pub(super) type PartTask<'a> =
+    dyn Fn(PartRange, &mut dyn FnMut()) -> Result<Done, PartStop> + Sync + 'a;
 
-/// What the calling thread hears while the workers work.
-pub(super) enum News {
-    Done(Option<UploadedPart>),
-    /// A request failed and is tried again.
+/// What a worker has done with a part range.
+pub(super) enum Done {
+    Part(UploadedPart),
+    /// The whole file, in one request.
+    Object(Box<ObjectInfo>),
+    /// The part that was verified does not equal the file.
+    Rejected,
+}
+
+/// What the event handler on the calling thread receives.
+pub(super) enum WorkerEvent {
+    Done(Done),
     Retrying,
-    /// A tenth of a second has passed; how many have by now.
+    /// Sent every 100 ms, with the number of ticks so far.
     Tick(u32),
 }
 
-enum Message {
-    Done(Result<Option<UploadedPart>, Stop>),
+enum WorkerMessage {
+    Done(Done),
+    Stopped(Stop),
     Retrying,
 }
 
-/// Runs `work` on each piece, on up to `routines` threads. `hear` runs on the calling thread; its error stops
-/// the workers, as the error of a piece does. The first error is returned, when all threads have ended.
-pub(super) fn run(
-    pieces: &mut dyn ExactSizeIterator<Item = PartRange>,
-    routines: usize,
-    switch: &Switch,
-    work: &Work<'_>,
-    hear: &mut dyn FnMut(News) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let routines = routines.min(pieces.len());
-    let (put, queue) = bounded(routines * AHEAD);
-    let (tell, news) = bounded(routines * AHEAD);
-    let result = thread::scope(|scope| {
-        // Moved in here, so that a panic on this thread ends the workers before it goes on.
-        let (mut feed, news): (Feed, Receiver<Message>) = (Feed { put: Some(put), pieces }, news);
-        (0..routines * AHEAD).for_each(|_| feed.one());
-        let queue = &queue;
-        let mut threads = Vec::with_capacity(routines);
-        for index in 0..routines {
-            let tell = tell.clone();
-            let worker = move || run_worker(queue, &tell, switch, work);
-            match thread::Builder::new().name("oss-upload".into()).spawn_scoped(scope, worker) {
-                Ok(thread) => threads.push(thread),
-                Err(error) if index == 0 => return Err(Stop::Error(no_thread(&error))),
-                Err(error) => {
-                    log::warn!("{index} threads instead of {routines}: {error}");
-                    break;
+pub(super) struct Pool<'a> {
+    pub(super) routines: usize,
+    pub(super) abort: &'a AbortHandle,
+    pub(super) clock: &'a dyn Clock,
+}
+
+impl Pool<'_> {
+    /// Runs `task` on each part range, on up to `routines` threads, and `on_event` on the calling
+    /// thread. Returns the first error of either, when all threads have ended.
+    pub(super) fn run(
+        &self,
+        ranges: &mut dyn ExactSizeIterator<Item = PartRange>,
+        task: &PartTask<'_>,
+        on_event: &mut dyn FnMut(WorkerEvent) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let routines = self.routines.min(ranges.len());
+        let capacity = routines * QUEUE_DEPTH_PER_WORKER;
+        let (jobs_tx, queue) = bounded(capacity);
+        let (events_tx, events) = bounded(capacity);
+        let result = thread::scope(|scope| {
+            // Moved in here, so that a panic on this thread ends the workers first.
+            let events = events;
+            let mut feed = JobQueue {
+                jobs_tx: Some(jobs_tx),
+                ranges,
+            };
+            let queue = &queue;
+            let mut threads = Vec::with_capacity(routines);
+            for index in 0..routines {
+                let events_tx = events_tx.clone();
+                let worker = move || self.run_worker(queue, &events_tx, task);
+                let builder = thread::Builder::new().name("oss-upload".into());
+                match builder.spawn_scoped(scope, worker) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        log::warn!("{index} threads instead of {routines}: {error}");
+                        break;
+                    }
                 }
             }
-        }
-        drop(tell);
-        let _guard = OnPanic(|| switch.cut());
-        let result = listen(&news, feed, queue, switch, hear);
-        // The scope waits for the closures; this waits until the threads are gone.
-        for thread in threads {
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
+            drop(events_tx);
+            let _guard = AbortOnPanic(self.abort);
+            if threads.is_empty() {
+                return run_on_this_thread(feed.ranges, task, on_event);
+            }
+            (0..capacity).for_each(|_| feed.push_next());
+            let result = self.event_loop(&events, feed, queue, on_event);
+            // The scope waits for the closures; this waits until the threads are gone.
+            for thread in threads {
+                // A worker catches the panics of its tasks.
+                let _ = thread.join();
+            }
+            result
+        });
+        self.abort.resume();
         result
-    });
-    switch.reopen();
-    result
-}
-
-fn run_worker(queue: &Receiver<PartRange>, tell: &Sender<Message>, switch: &Switch, work: &Work<'_>) {
-    let retrying = || {
-        let _ = tell.send(Message::Retrying);
-    };
-    let _guard = OnPanic(|| {
-        halt(queue, switch);
-        // The others have as long as after any failure. The panic goes on when this thread is joined.
-        let _ = tell.send(Message::Done(Err(Stop::Drained)));
-    });
-    for piece in queue {
-        let result = work(piece, &retrying);
-        match &result {
-            Ok(_) => {}
-            // Another worker has failed, and says so itself.
-            Err(Stop::Drained) => return,
-            Err(_) => halt(queue, switch),
-        }
-        if tell.send(Message::Done(result)).is_err() {
-            return;
-        }
     }
-}
 
-/// A caller's own code may panic on any thread: then the others must not go on as if nothing had happened.
-struct OnPanic<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnPanic<F> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0();
-        }
-    }
-}
-
-/// What the workers are given: a few pieces ahead, then one for each that is done.
-struct Feed<'a> {
-    /// Hung up when there are no more.
-    put: Option<Sender<PartRange>>,
-    pieces: &'a mut dyn ExactSizeIterator<Item = PartRange>,
-}
-
-impl Feed<'_> {
-    fn one(&mut self) {
-        match (&self.put, self.pieces.next()) {
-            (Some(put), Some(piece)) => put.send(piece).expect("this thread holds the receiver"),
-            _ => self.put = None,
-        }
-    }
-}
-
-/// No further job begins, and no further attempt of one.
-fn halt(queue: &Receiver<PartRange>, switch: &Switch) {
-    while queue.try_recv().is_ok() {}
-    switch.drain();
-}
-
-/// Until the last worker has hung up.
-fn listen(
-    news: &Receiver<Message>,
-    mut feed: Feed<'_>,
-    queue: &Receiver<PartRange>,
-    switch: &Switch,
-    hear: &mut dyn FnMut(News) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let (mut ticker, mut ticks) = (Ticker::new(TICK), 0);
-    let (mut first_error, mut failed_at) = (None, 0);
-    loop {
-        let result = if ticker.ticks() {
-            ticks += 1;
-            if first_error.is_some() && ticks - failed_at >= TICKS_AFTER_FAILURE {
-                switch.cut();
+    fn run_worker(
+        &self,
+        queue: &Receiver<PartRange>,
+        events_tx: &Sender<WorkerMessage>,
+        task: &PartTask<'_>,
+    ) {
+        for range in queue {
+            let mut on_retry = || {
+                let _ = events_tx.send(WorkerMessage::Retrying);
+            };
+            let result = catch_unwind(AssertUnwindSafe(|| task(range, &mut on_retry)));
+            let message = match result {
+                Ok(Ok(done)) => WorkerMessage::Done(done),
+                // Whoever stopped the others reports why.
+                Ok(Err(PartStop::Drained)) => return,
+                Ok(Err(PartStop::Stopped(stop))) => WorkerMessage::Stopped(stop),
+                Err(panic) => WorkerMessage::Stopped(Stop::Panicked(panic)),
+            };
+            if let WorkerMessage::Stopped(_) = message {
+                self.drain(queue);
             }
-            hear(News::Tick(ticks))
-        } else {
-            match news.recv_deadline(ticker.deadline()) {
-                Ok(Message::Done(Ok(done))) => {
-                    feed.one();
-                    hear(News::Done(done))
+            if events_tx.send(message).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Handles events until the last worker has ended.
+    fn event_loop(
+        &self,
+        events: &Receiver<WorkerMessage>,
+        mut feed: JobQueue<'_>,
+        queue: &Receiver<PartRange>,
+        on_event: &mut dyn FnMut(WorkerEvent) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let mut interval = Interval::new(TICK, self.clock.instant());
+        let mut ticks = 0;
+        let mut failure: Option<(Stop, u32)> = None;
+        loop {
+            let now = self.clock.instant();
+            let result = if interval.tick(now) {
+                ticks += 1;
+                let failed_at = failure.as_ref().map(|(_, ticks)| *ticks);
+                if failed_at.is_some_and(|failed_at| ticks - failed_at >= TICKS_AFTER_FAILURE) {
+                    self.abort.disconnect();
                 }
-                Ok(Message::Done(Err(stop))) => Err(stop),
-                Ok(Message::Retrying) => hear(News::Retrying),
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return first_error.map_or(Ok(()), Err),
+                on_event(WorkerEvent::Tick(ticks))
+            } else {
+                let timeout = self.clock.wait(interval.remaining(now));
+                match events.recv_timeout(timeout) {
+                    Ok(WorkerMessage::Done(done)) => {
+                        feed.push_next();
+                        on_event(WorkerEvent::Done(done))
+                    }
+                    Ok(WorkerMessage::Stopped(stop)) => Err(stop),
+                    Ok(WorkerMessage::Retrying) => on_event(WorkerEvent::Retrying),
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return failure.map_or(Ok(()), |(stop, _)| Err(stop));
+                    }
+                }
+            };
+            if let Err(stop) = result
+                && failure.is_none()
+            {
+                feed.jobs_tx = None;
+                self.drain(queue);
+                failure = Some((stop, ticks));
+            }
+        }
+    }
+
+    /// Starts no further part and no further attempt; requests in flight may finish.
+    fn drain(&self, queue: &Receiver<PartRange>) {
+        while queue.try_recv().is_ok() {}
+        self.abort.drain();
+    }
+}
+
+/// Does the work of the pool where the system gives it no thread.
+fn run_on_this_thread(
+    ranges: &mut dyn ExactSizeIterator<Item = PartRange>,
+    task: &PartTask<'_>,
+    on_event: &mut dyn FnMut(WorkerEvent) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    for range in ranges {
+        let mut retries = Ok(());
+        let mut on_retry = || {
+            if retries.is_ok() {
+                retries = on_event(WorkerEvent::Retrying);
             }
         };
-        let Err(stop) = result else { continue };
-        if matches!(stop, Stop::Panicked) {
-            switch.cut();
+        let result = task(range, &mut on_retry);
+        retries?;
+        match result {
+            Ok(done) => on_event(WorkerEvent::Done(done))?,
+            Err(PartStop::Stopped(stop)) => return Err(stop),
+            Err(PartStop::Drained) => {
+                return Err(Stop::Cancelled {
+                    object_may_exist: false,
+                });
+            }
         }
-        if first_error.is_none() {
-            feed.put = None;
-            halt(queue, switch);
-            (first_error, failed_at) = (Some(stop), ticks);
+    }
+    Ok(())
+}
+
+/// The sending end of the queue: a few part ranges ahead, then one for each that is done.
+struct JobQueue<'a> {
+    /// `None` when there are no more.
+    jobs_tx: Option<Sender<PartRange>>,
+    ranges: &'a mut dyn ExactSizeIterator<Item = PartRange>,
+}
+
+impl JobQueue<'_> {
+    fn push_next(&mut self) {
+        let Some(jobs_tx) = &self.jobs_tx else {
+            return;
+        };
+        let is_queued = match self.ranges.next() {
+            Some(range) => jobs_tx.send(range).is_ok(),
+            None => false,
+        };
+        if !is_queued {
+            self.jobs_tx = None;
         }
     }
 }
 
-fn no_thread(error: &io::Error) -> Error {
-    Error::option("routines", format!("the system gives no thread: {error}"))
+struct AbortOnPanic<'a>(&'a AbortHandle);
+
+impl Drop for AbortOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort(AbortReason::Panicked);
+        }
+    }
 }

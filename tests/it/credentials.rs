@@ -193,8 +193,8 @@ fn a_key_that_no_header_can_hold_is_refused_by_name() {
     let house = House::new();
     let path = house.file("f", 1);
     for (credentials, name) in [
-        (Credentials::new("ak\n", SECRET), "AccessKey ID"),
-        (Credentials::new("", SECRET), "AccessKey ID"),
+        (Credentials::new("ak\n", SECRET), "AccessKey id"),
+        (Credentials::new("", SECRET), "AccessKey id"),
         (Credentials::new("ak", format!("{SECRET}\r\n")), "AccessKey secret"),
         (Credentials::new("ak", ""), "AccessKey secret"),
         (Credentials::new("ak", SECRET).with_security_token(format!("{TOKEN}\n")), "security token"),
@@ -279,7 +279,7 @@ fn a_client_from_the_environment() {
             vec![endpoint, region, id, ("OSS_ACCESS_KEY_SECRET", "")],
             "client: no credentials: OSS_ACCESS_KEY_SECRET",
         ),
-        (vec![endpoint, region, id, ("OSS_ACCESS_KEY_SECRET", &line_end)], "secret ends with whitespace"),
+        (vec![endpoint, region, id, ("OSS_ACCESS_KEY_SECRET", &line_end)], "secret has a space, a line end"),
         (vec![endpoint, id, secret], "client: invalid region: "),
         (vec![oss, id, secret, ("OSS_SESSION_TOKEN", ""), ("OSS_REGION", "")], "client: Client"),
         (vec![oss, id, secret, token, region], "client: Client"),

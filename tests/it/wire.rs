@@ -77,7 +77,7 @@ fn an_address_and_localhost_have_the_bucket_in_the_path() {
     let path = house.file("f", 1);
     for host in ["127.0.0.1", "localhost"] {
         let authority = format!("{host}:{}", house.server.address().port());
-        let client = Client::builder(&format!("http://{authority}/"))
+        let client = Client::builder(&format!("http://{authority}/ignored?query"))
             .credentials(Credentials::new("ak", "sk"))
             .region("oss-cn-hangzhou")
             .no_proxy();

@@ -12,7 +12,7 @@ use ureq::{Agent, AsSendBody, SendBody, Timeout};
 pub(crate) use proxy::ProxyChoice;
 
 use crate::time;
-use crate::error::is_final;
+use crate::error::{FailureKind, TransportFailure};
 use crate::protocol::request::{Header, Method, Response};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "native-tls"));
 
 /// A signed request, ready for the wire.
-pub(crate) struct Wire<'a> {
+pub(crate) struct HttpRequest<'a> {
     pub(crate) method: Method,
     pub(crate) url: &'a str,
     pub(crate) headers: &'a [Header],
@@ -45,23 +45,24 @@ pub(crate) struct Wire<'a> {
     /// Ask before sending the body.
     pub(crate) expect_continue: bool,
     /// The longest that one write may block, and the longest wait for the answer.
-    pub(crate) patience: Duration,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     pub(crate) connect_timeout: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) struct TransportError {
     pub(crate) source: io::Error,
-    /// The request can't have reached the server.
-    pub(crate) never_sent: bool,
-    /// The same would happen again: a certificate that isn't trusted, a URL that can't be sent.
-    pub(crate) permanent: bool,
+    pub(crate) kind: FailureKind,
+    pub(crate) is_connect: bool,
+    pub(crate) was_reused: bool,
 }
 
 pub(crate) trait Transport: Send + Sync {
-    fn send(&self, wire: Wire<'_>) -> Result<Response, TransportError>;
+    fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError>;
     /// Breaks what is under way, on whichever thread, and refuses all that follows.
     fn shutdown(&self);
+    fn trim(&self);
 }
 
 #[derive(Clone, Debug)]
@@ -73,11 +74,11 @@ pub(crate) struct TransportConfig {
 }
 
 /// Settings that have been checked; makes transports.
-pub(crate) struct UreqFactory(Config);
+pub(crate) struct UreqConnector(Config);
 
-impl UreqFactory {
+impl UreqConnector {
     /// For the endpoint of that origin.
-    pub(crate) fn new(config: &TransportConfig, origin: &str) -> Result<UreqFactory> {
+    pub(crate) fn new(config: &TransportConfig, origin: &str) -> Result<UreqConnector> {
         let proxy = config.proxy.resolve(origin)?;
         let base = Config::builder()
             .http_status_as_error(false)
@@ -91,7 +92,7 @@ impl UreqFactory {
             .max_idle_connections(CONNECTIONS_MAX)
             .max_idle_connections_per_host(CONNECTIONS_MAX)
             .max_idle_age(IDLE_MAX);
-        Ok(UreqFactory(with_tls(base, config.root_certificates.as_deref())?.build()))
+        Ok(UreqConnector(with_tls(base, config.root_certificates.as_deref())?.build()))
     }
 
     pub(crate) fn transport(&self) -> UreqTransport {
@@ -152,14 +153,16 @@ fn with_tls(
 pub(crate) struct UreqTransport(Agent);
 
 impl Transport for UreqTransport {
-    fn send(&self, wire: Wire<'_>) -> Result<Response, TransportError> {
-        let (url, patience) = (wire.url, wire.patience);
-        self.exchange(wire).map_err(|error| failure(error, patience, || self.peer(url)))
+    fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError> {
+        let (url, patience) = (request.url, request.response_timeout);
+        self.exchange(request).map_err(|error| failure(error, patience, || self.peer(url)))
     }
 
     fn shutdown(&self) {
         self.0.clone().shutdown();
     }
+
+    fn trim(&self) {}
 }
 
 impl UreqTransport {
@@ -172,7 +175,7 @@ impl UreqTransport {
         uri.authority().map(|authority| authority.to_string()).unwrap_or_default()
     }
 
-    fn exchange(&self, wire: Wire<'_>) -> Result<Response, ureq::Error> {
+    fn exchange(&self, wire: HttpRequest<'_>) -> Result<Response, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(wire.method.name()).uri(wire.url);
         for (name, value) in wire.headers {
             let mut value = ureq::http::HeaderValue::from_str(value).map_err(ureq::http::Error::from)?;
@@ -183,7 +186,7 @@ impl UreqTransport {
             // A refusal in place of the 100 is seen when the connection ends with it.
             request = request.header("expect", "100-continue").header("connection", "close");
         }
-        let times = (wire.connect_timeout.min(TIMEOUT_MAX), wire.patience.min(TIMEOUT_MAX));
+        let times = (wire.connect_timeout.min(TIMEOUT_MAX), wire.response_timeout.min(TIMEOUT_MAX));
         match wire.method {
             Method::Put | Method::Post => {
                 let body = &mut { wire.body };
@@ -245,7 +248,7 @@ fn failure(error: ureq::Error, patience: Duration, peer: impl Fn() -> String) ->
         _ => false,
     };
     let permanent = match &error {
-        ureq::Error::Io(error) => is_final(error),
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
         ureq::Error::Timeout(_)
         | ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
@@ -260,7 +263,8 @@ fn failure(error: ureq::Error, patience: Duration, peer: impl Fn() -> String) ->
         true => io::Error::new(source.kind(), format!("{}: {source}", peer())),
         false => source,
     };
-    TransportError { source, never_sent, permanent }
+    let kind = if permanent { FailureKind::CertificateUntrusted } else if never_sent { FailureKind::ConnectionRefused } else { FailureKind::ConnectionClosed };
+    TransportError { source: io::Error::new(source.kind(), TransportFailure::new(kind, source.to_string())), kind, is_connect: never_sent, was_reused: false }
 }
 
 /// The resolver has no kind of its own in `std`: on Unix its words, on Windows its codes tell.

@@ -8,8 +8,8 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::FIRST_LINE;
-use super::options::CheckpointStore;
+use super::format::FIRST_LINE;
+use super::CheckpointStore;
 use crate::{Error, Result};
 
 /// Larger than the record of 10,000 parts ever gets: bytes.
@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const TRIES_MAX: usize = 100;
 
 #[derive(Debug)]
-pub(super) struct CheckpointFile {
+pub(in crate::upload) struct CheckpointFile {
     path: PathBuf,
     /// What the path names now. Its lock is held as long as it is open.
     held: File,
@@ -28,7 +28,7 @@ pub(super) struct CheckpointFile {
 
 impl CheckpointFile {
     /// Makes the file if it is missing, and locks it.
-    pub(super) fn open(path: &Path) -> Result<CheckpointFile> {
+    pub(in crate::upload) fn open(path: &Path) -> Result<CheckpointFile> {
         let mut last_error = None;
         for _ in 0..TRIES_MAX {
             let (held, empty) = match open_or_create(path)? {
@@ -69,7 +69,7 @@ impl CheckpointFile {
 
     /// What a crash between writing and renaming left.
     fn remove_orphan(&self) -> Result<()> {
-        let path = temporary(&self.path);
+        let path = temp_path(&self.path);
         let metadata = match std::fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -181,7 +181,7 @@ fn has_no_locks(error: &io::Error) -> bool {
 }
 
 /// Where the next record is written before it takes the place of the last one.
-pub(super) fn temporary(path: &Path) -> PathBuf {
+pub(in crate::upload) fn temp_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".tmp");
     name.into()

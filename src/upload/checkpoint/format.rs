@@ -25,25 +25,25 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::progress::RestartReason;
-use super::source::{Fingerprint, Identity};
+use crate::upload::progress::RestartReason;
+use crate::upload::source::{Fingerprint, Identity};
 use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
+use crate::names::is_bucket_name;
 use crate::md5_digest::Md5Digest;
-use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 
 /// Tells our checkpoints, of this version, from everything else.
-pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
+pub(in crate::upload) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
 
 /// What an upload is of. Where any of it differs, the parts are another upload's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) endpoint: String,
-    pub(super) bucket: String,
-    pub(super) key: String,
+pub(in crate::upload) struct UploadIdentity {
+    pub(in crate::upload) endpoint: String,
+    pub(in crate::upload) bucket: String,
+    pub(in crate::upload) key: String,
     /// Absolute, percent-encoded byte by byte since it need not be UTF-8; empty for an open file.
     path: String,
-    pub(super) print: Fingerprint,
+    pub(in crate::upload) fingerprint: Fingerprint,
     /// Bytes.
     part_size: u64,
     /// MD5 of what Initiate is given, in hex.
@@ -51,45 +51,45 @@ pub(super) struct Subject {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) subject: Subject,
-    pub(super) upload_id: String,
+pub(in crate::upload) struct CheckpointState {
+    pub(in crate::upload) identity: UploadIdentity,
+    pub(in crate::upload) upload_id: String,
     /// By the server's clock, in whole seconds.
-    pub(super) initiated: SystemTime,
+    pub(in crate::upload) initiated: SystemTime,
     /// Acknowledged parts by number.
-    pub(super) parts: UploadedParts,
+    pub(in crate::upload) parts: UploadedParts,
     /// Complete is about to be sent, or was; the CRC-64 that the object is to have.
-    pub(super) completing: Option<u64>,
+    pub(in crate::upload) completing: Option<u64>,
 }
 
-impl Subject {
-    pub(super) fn new(
+impl UploadIdentity {
+    pub(in crate::upload) fn new(
         endpoint: String,
         bucket: &str,
         key: &str,
         path: &Path,
-        print: Fingerprint,
+        fingerprint: Fingerprint,
         part_size: u64,
         headers: &str,
-    ) -> Subject {
-        Subject {
+    ) -> UploadIdentity {
+        UploadIdentity {
             endpoint,
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             path: percent_encode_bytes(path.as_os_str().as_encoded_bytes()),
-            print,
+            fingerprint,
             part_size,
             headers: Md5Digest::of(headers).to_string(),
         }
     }
 
     /// Why an upload of `recorded` can't be carried on as one of `self`.
-    pub(super) fn difference(&self, recorded: &Subject) -> Option<RestartReason> {
+    pub(in crate::upload) fn mismatch(&self, recorded: &UploadIdentity) -> Option<RestartReason> {
         let (now, then) = (self, recorded);
         if (&now.endpoint, &now.bucket, &now.key) != (&then.endpoint, &then.bucket, &then.key) {
             return Some(RestartReason::TargetChanged);
         }
-        let source = |subject: &Subject| (subject.path.clone(), subject.print.size, subject.print.mtime);
+        let source = |identity: &UploadIdentity| (identity.path.clone(), identity.fingerprint.size, identity.fingerprint.mtime);
         if source(now) != source(then) {
             return Some(RestartReason::SourceChanged);
         }
@@ -101,34 +101,34 @@ impl Subject {
 
     /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell. So it is wherever the
     /// system gives files no identity (Windows).
-    pub(super) fn is_doubtful(&self, recorded: &Subject) -> bool {
-        self.print.identity.is_none() || self.print.identity != recorded.print.identity
+    pub(in crate::upload) fn needs_verification(&self, recorded: &UploadIdentity) -> bool {
+        self.fingerprint.identity.is_none() || self.fingerprint.identity != recorded.fingerprint.identity
     }
 }
 
-impl Record {
-    pub(super) fn text(&self) -> String {
-        let (subject, print) = (&self.subject, &self.subject.print);
+impl CheckpointState {
+    pub(in crate::upload) fn to_text(&self) -> String {
+        let (identity, fingerprint) = (&self.identity, &self.identity.fingerprint);
         let mut text = String::with_capacity(1024 + self.parts.len() * 80);
         text.push_str(FIRST_LINE);
         let mut line = |name: &str, value: &str| {
             writeln!(text, "{name} {value}").expect("a String takes all");
         };
-        line("endpoint", &percent_encode(&subject.endpoint));
-        line("bucket", &percent_encode(&subject.bucket));
-        line("key", &percent_encode(&subject.key));
-        line("path", &subject.path);
-        line("size", &print.size.to_string());
-        line("mtime", &print.mtime.to_string());
+        line("endpoint", &percent_encode(&identity.endpoint));
+        line("bucket", &percent_encode(&identity.bucket));
+        line("key", &percent_encode(&identity.key));
+        line("path", &identity.path);
+        line("size", &fingerprint.size.to_string());
+        line("mtime", &fingerprint.mtime.to_string());
         line(
             "identity",
-            &match print.identity {
+            &match fingerprint.identity {
                 Some(Identity { ctime, device, inode }) => format!("{ctime} {device} {inode}"),
                 None => "-".to_owned(),
             },
         );
-        line("part-size", &subject.part_size.to_string());
-        line("headers", &subject.headers);
+        line("part-size", &identity.part_size.to_string());
+        line("headers", &identity.headers);
         line("upload-id", &percent_encode(&self.upload_id));
         line("initiated", &seconds(self.initiated).to_string());
         for part in self.parts.iter() {
@@ -143,20 +143,20 @@ impl Record {
     }
 
     /// `None` where any byte is not as it was written.
-    pub(super) fn parse(text: &str) -> Option<Record> {
+    pub(in crate::upload) fn from_text(text: &str) -> Option<CheckpointState> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
         if sum.strip_prefix("md5 ")? != Md5Digest::of(body).to_string() {
             return None;
         }
         let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());
-        let subject = Subject {
+        let identity = UploadIdentity {
             endpoint: percent_decode(lines.value("endpoint")?)?,
             // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
             bucket: percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
-            key: percent_decode(lines.value("key")?).filter(|key| check_key(key).is_ok())?,
+            key: percent_decode(lines.value("key")?)?,
             path: lines.value("path")?.to_owned(),
-            print: Fingerprint {
+            fingerprint: Fingerprint {
                 size: lines.number("size")?,
                 mtime: lines.number("mtime")?,
                 identity: identity(lines.value("identity")?)?,
@@ -164,12 +164,13 @@ impl Record {
             part_size: lines.number("part-size")?,
             headers: lines.value("headers")?.to_owned(),
         };
-        let upload_id = percent_decode(lines.value("upload-id")?).filter(|id| is_upload_id(id))?;
+        let visible = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let upload_id = percent_decode(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
         let mut parts = UploadedParts::default();
         while let Some(part) = lines.value("part") {
-            let part = parse_part(part, subject.print.size, subject.part_size)?;
+            let part = parse_part(part, identity.fingerprint.size, identity.part_size)?;
             // A part beyond the end of the file is not a part of it.
             if part.size > 0 {
                 parts.insert(part);
@@ -179,7 +180,7 @@ impl Record {
             Some(crc64) => Some(crc64.parse().ok()?),
             None => None,
         };
-        lines.0.next().is_none().then_some(Record { subject, upload_id, initiated, parts, completing })
+        lines.0.next().is_none().then_some(CheckpointState { identity, upload_id, initiated, parts, completing })
     }
 }
 
@@ -232,8 +233,8 @@ fn seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
-    fn record(parts: u32, completing: Option<u64>) -> Record {
-        let print = Fingerprint {
+    fn record(parts: u32, completing: Option<u64>) -> CheckpointState {
+        let fingerprint = Fingerprint {
             size: 1_024_000_000,
             mtime: -5,
             identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
@@ -245,13 +246,13 @@ mod tests {
             etag: format!("E\"{number} %").into(),
             crc64: u64::MAX - u64::from(number),
         };
-        Record {
-            subject: Subject::new(
+        CheckpointState {
+            identity: UploadIdentity::new(
                 "http://[::1]:9000".into(),
                 "my-bucket",
                 "k\n/% +",
                 path,
-                print,
+                fingerprint,
                 102_400,
                 "headers",
             ),
@@ -265,73 +266,73 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for record in [record(0, None), record(3, None), record(10_000, Some(0))] {
-            assert_eq!(Record::parse(&record.text()).as_ref(), Some(&record));
+            assert_eq!(CheckpointState::from_text(&record.to_text()).as_ref(), Some(&record));
         }
         let mut without = record(1, None);
-        without.subject.print.identity = None;
-        assert_eq!(Record::parse(&without.text()), Some(without));
+        without.identity.fingerprint.identity = None;
+        assert_eq!(CheckpointState::from_text(&without.to_text()), Some(without));
     }
 
     #[test]
     fn no_damage_goes_unnoticed() {
-        let text = record(3, Some(7)).text();
+        let text = record(3, Some(7)).to_text();
         for end in 0..text.len() {
-            assert_eq!(Record::parse(&text[..end]), None, "cut at {end}");
+            assert_eq!(CheckpointState::from_text(&text[..end]), None, "cut at {end}");
         }
         for at in 0..text.len() {
             for flip in [1, 0x20, 0x10] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= flip;
                 if let Ok(damaged) = String::from_utf8(bytes) {
-                    assert_eq!(Record::parse(&damaged), None, "byte {at} of {damaged:?}");
+                    assert_eq!(CheckpointState::from_text(&damaged), None, "byte {at} of {damaged:?}");
                 }
             }
         }
-        assert_eq!(Record::parse(&format!("{text}\n")), None);
-        assert_eq!(Record::parse(&text.replace('\n', "\r\n")), None);
+        assert_eq!(CheckpointState::from_text(&format!("{text}\n")), None);
+        assert_eq!(CheckpointState::from_text(&text.replace('\n', "\r\n")), None);
     }
 
     #[test]
     fn a_record_can_not_name_a_host() {
         for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
             let mut hostile = record(1, None);
-            hostile.subject.bucket = bucket.into();
-            assert_eq!(Record::parse(&hostile.text()), None, "{bucket}");
+            hostile.identity.bucket = bucket.into();
+            assert_eq!(CheckpointState::from_text(&hostile.to_text()), None, "{bucket}");
         }
     }
 
     #[test]
     fn what_differs_is_named() {
-        let then = record(1, None).subject;
-        assert_eq!(then.difference(&then), None);
-        let differs = |change: fn(&mut Subject)| {
+        let then = record(1, None).identity;
+        assert_eq!(then.mismatch(&then), None);
+        let differs = |change: fn(&mut UploadIdentity)| {
             let mut now = then.clone();
             change(&mut now);
-            now.difference(&then)
+            now.mismatch(&then)
         };
         assert_eq!(differs(|now| now.endpoint.push('x')), Some(RestartReason::TargetChanged));
         assert_eq!(differs(|now| now.bucket.push('x')), Some(RestartReason::TargetChanged));
         assert_eq!(differs(|now| now.key.push('x')), Some(RestartReason::TargetChanged));
         assert_eq!(differs(|now| now.path.push('x')), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.print.size += 1), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.print.mtime += 1), Some(RestartReason::SourceChanged));
+        assert_eq!(differs(|now| now.fingerprint.size += 1), Some(RestartReason::SourceChanged));
+        assert_eq!(differs(|now| now.fingerprint.mtime += 1), Some(RestartReason::SourceChanged));
         assert_eq!(differs(|now| now.part_size += 1), Some(RestartReason::PartSizeChanged));
         assert_eq!(differs(|now| now.headers.push('x')), Some(RestartReason::OptionsChanged));
     }
 
     #[test]
     fn what_looks_the_same_may_be_doubtful() {
-        let then = record(1, None).subject;
-        assert!(!then.is_doubtful(&then));
+        let then = record(1, None).identity;
+        assert!(!then.needs_verification(&then));
         let mut now = then.clone();
-        now.print.identity =
-            now.print.identity.map(|identity| Identity { ctime: identity.ctime + 1, ..identity });
-        assert_eq!(now.difference(&then), None);
-        assert!(now.is_doubtful(&then));
+        now.fingerprint.identity =
+            now.fingerprint.identity.map(|identity| Identity { ctime: identity.ctime + 1, ..identity });
+        assert_eq!(now.mismatch(&then), None);
+        assert!(now.needs_verification(&then));
         let mut open = then.clone();
         open.path.clear();
-        assert!(!open.is_doubtful(&open));
-        open.print.identity = None;
-        assert!(open.is_doubtful(&open.clone()));
+        assert!(!open.needs_verification(&open));
+        open.fingerprint.identity = None;
+        assert!(open.needs_verification(&open.clone()));
     }
 }

@@ -1,0 +1,339 @@
+//! What is left behind when a call ends: a pure decision, and the few requests that carry it out.
+
+use super::checkpoint::{Checkpoint, CheckpointState};
+use super::job::Job;
+use super::state::{MultipartState, Origin};
+use super::stop::Stop;
+use crate::client::{CallError, CleanupBudget, Dispatcher, TextBody};
+use crate::error::ErrorCode;
+use crate::protocol::abort::AbortMultipartUpload;
+
+/// The uploads that a call knows of.
+#[derive(Default)]
+pub(super) struct Uploads {
+    /// What an earlier call left, and what this one replaces.
+    pub(super) superseded: Option<CheckpointState>,
+    /// What this call works on.
+    pub(super) active: Option<MultipartState>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The object exists, whatever else is wrong.
+    ObjectCreated,
+    Failed,
+    Cancelled,
+}
+
+/// What the decision depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Facts {
+    outcome: Outcome,
+    /// The upload that this call worked on, if it had one.
+    active: Option<ActiveFacts>,
+    /// An earlier upload has not been replaced yet.
+    has_superseded: bool,
+    checkpoint_is_enabled: bool,
+    adopt_unfinished: bool,
+    /// Cancelling deletes what could be resumed.
+    delete_on_cancel: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ActiveFacts {
+    is_new: bool,
+    /// The checkpoint names this upload, so another call can resume it.
+    is_saved: bool,
+}
+
+/// What to do with the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Local {
+    Keep,
+    /// Write what has not been written yet.
+    Flush,
+    Remove,
+}
+
+/// What to do with an upload on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remote {
+    Keep,
+    Abort(CleanupBudget),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cleanup {
+    checkpoint: Local,
+    active: Remote,
+    superseded: Remote,
+}
+
+fn decide(facts: &Facts) -> Cleanup {
+    let keep = Cleanup {
+        checkpoint: Local::Keep,
+        active: Remote::Keep,
+        superseded: Remote::Keep,
+    };
+    let is_cancelled = facts.outcome == Outcome::Cancelled;
+    let deletes = is_cancelled && facts.delete_on_cancel;
+    match (facts.outcome, facts.active) {
+        (Outcome::ObjectCreated, _) => Cleanup {
+            checkpoint: Local::Remove,
+            ..keep
+        },
+        (_, None) if deletes => Cleanup {
+            checkpoint: Local::Remove,
+            superseded: match facts.has_superseded {
+                true => Remote::Abort(CleanupBudget::CANCELLED),
+                false => Remote::Keep,
+            },
+            ..keep
+        },
+        (_, None) => keep,
+        (_, Some(active)) => {
+            let is_findable = match is_cancelled {
+                true => facts.checkpoint_is_enabled,
+                false => active.is_saved,
+            };
+            if (is_findable || facts.adopt_unfinished) && !deletes {
+                return Cleanup {
+                    checkpoint: Local::Flush,
+                    ..keep
+                };
+            }
+            let is_others = facts.adopt_unfinished && !active.is_new;
+            Cleanup {
+                // A checkpoint that names another upload stays for the next call to look at.
+                checkpoint: match active.is_saved || deletes {
+                    true => Local::Remove,
+                    false => Local::Keep,
+                },
+                active: match is_cancelled {
+                    true if is_others => Remote::Keep,
+                    true => Remote::Abort(CleanupBudget::CANCELLED),
+                    false => Remote::Abort(CleanupBudget::FAILED),
+                },
+                superseded: Remote::Keep,
+            }
+        }
+    }
+}
+
+/// Cleans up after a call that ended with `stop`, or successfully without one.
+pub(super) fn clean_up(
+    job: &Job<'_>,
+    checkpoint: &mut Checkpoint<'_>,
+    uploads: &Uploads,
+    stop: Option<&Stop>,
+) {
+    let active = uploads.active.as_ref();
+    let cleanup = decide(&Facts {
+        outcome: match stop {
+            None | Some(Stop::ObjectCreated(_)) => Outcome::ObjectCreated,
+            Some(Stop::Cancelled { .. }) => Outcome::Cancelled,
+            Some(Stop::Failed(_) | Stop::Restart(..) | Stop::Panicked(_)) => Outcome::Failed,
+        },
+        active: active.map(|upload| ActiveFacts {
+            is_new: upload.origin == Origin::New,
+            is_saved: checkpoint.has_saved(upload.upload_id()),
+        }),
+        has_superseded: uploads.superseded.is_some(),
+        checkpoint_is_enabled: checkpoint.is_enabled(),
+        adopt_unfinished: job.config.adopt_unfinished,
+        delete_on_cancel: job.config.deletes_on_cancel(),
+    });
+    if let (Remote::Abort(budget), Some(upload)) = (cleanup.active, active) {
+        abort(job, &upload.checkpoint, budget);
+    }
+    if let (Remote::Abort(budget), Some(upload)) = (cleanup.superseded, &uploads.superseded) {
+        abort(job, upload, budget);
+    }
+    match (cleanup.checkpoint, active) {
+        (Local::Flush, Some(upload)) => {
+            if let Err(error) = checkpoint.flush(&upload.checkpoint) {
+                log::warn!("cannot update the checkpoint; the last parts may be sent again: {error}");
+            }
+        }
+        (Local::Remove, _) => checkpoint.remove(),
+        (Local::Keep | Local::Flush, _) => {}
+    }
+}
+
+/// Aborts an upload, best effort: what OSS goes on storing is billed, but is no reason to fail.
+///
+/// Only an upload of this client's own endpoint is aborted: a file never decides who receives a
+/// signed request. Returns whether the upload is gone.
+pub(super) fn abort(job: &Job<'_>, upload: &CheckpointState, budget: CleanupBudget) -> bool {
+    let identity = &upload.identity;
+    if identity.endpoint != job.target.client.endpoint() {
+        return false;
+    }
+    let dispatcher = job.dispatcher.for_cleanup(budget);
+    let is_gone = match budget {
+        CleanupBudget::CANCELLED => send_abort(job, upload, &dispatcher),
+        _ => {
+            let _registration = job.cancel_with(&dispatcher);
+            send_abort(job, upload, &dispatcher)
+        }
+    };
+    match is_gone {
+        // A cancel that comes meanwhile leaves one short attempt.
+        None => send_abort(job, upload, &job.dispatcher.for_cleanup(CleanupBudget::CANCELLED)),
+        is_gone => is_gone,
+    }
+    .unwrap_or(false)
+}
+
+/// Returns whether the upload is gone, or `None` if the request was cancelled.
+fn send_abort(job: &Job<'_>, upload: &CheckpointState, dispatcher: &Dispatcher) -> Option<bool> {
+    let action = AbortMultipartUpload {
+        bucket: &upload.identity.bucket,
+        key: &upload.identity.key,
+        upload_id: &upload.upload_id,
+        headers: job.config.headers.common(),
+    };
+    match dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
+        Ok(()) => Some(true),
+        Err(CallError::Failed { error, .. }) if error.code() == Some(ErrorCode::NoSuchUpload) => {
+            Some(true)
+        }
+        Err(CallError::Failed { error, .. }) => {
+            let id = &upload.upload_id;
+            log::warn!("cannot abort the upload {id}; its parts stay on the server: {error}");
+            Some(false)
+        }
+        Err(CallError::Drained | CallError::Aborted { .. }) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Remote = Remote::Keep;
+    const ABORT: Remote = Remote::Abort(CleanupBudget::FAILED);
+    const ABORT_SHORTLY: Remote = Remote::Abort(CleanupBudget::CANCELLED);
+
+    const NEW: Option<ActiveFacts> = active(true, false);
+    const NEW_SAVED: Option<ActiveFacts> = active(true, true);
+    const RESUMED: Option<ActiveFacts> = active(false, true);
+    const FOUND: Option<ActiveFacts> = active(false, false);
+
+    const fn active(is_new: bool, is_saved: bool) -> Option<ActiveFacts> {
+        Some(ActiveFacts { is_new, is_saved })
+    }
+
+    /// A call without checkpoint and adoption that deletes when it is cancelled.
+    const PLAIN: Facts = Facts {
+        outcome: Outcome::Failed,
+        active: None,
+        has_superseded: false,
+        checkpoint_is_enabled: false,
+        adopt_unfinished: false,
+        delete_on_cancel: true,
+    };
+    const WITH_CHECKPOINT: Facts = Facts {
+        checkpoint_is_enabled: true,
+        ..PLAIN
+    };
+    const ADOPTING: Facts = Facts {
+        adopt_unfinished: true,
+        ..PLAIN
+    };
+
+    #[test]
+    fn cleanup_after_success_removes_the_checkpoint_and_aborts_nothing() {
+        for active in [None, NEW, NEW_SAVED, RESUMED, FOUND] {
+            for facts in [PLAIN, WITH_CHECKPOINT, ADOPTING] {
+                let cleanup = decide(&Facts {
+                    outcome: Outcome::ObjectCreated,
+                    active,
+                    ..facts
+                });
+                assert_eq!(cleanup.checkpoint, Local::Remove);
+                assert_eq!((cleanup.active, cleanup.superseded), (KEEP, KEEP));
+            }
+        }
+    }
+
+    #[test]
+    fn cleanup_after_a_failure_keeps_what_can_be_resumed() {
+        let table = [
+            // options, upload of this call, checkpoint, upload on the server
+            (PLAIN, None, Local::Keep, KEEP),
+            (PLAIN, NEW, Local::Keep, ABORT),
+            (WITH_CHECKPOINT, None, Local::Keep, KEEP),
+            // Initiated, but the checkpoint could not be written.
+            (WITH_CHECKPOINT, NEW, Local::Keep, ABORT),
+            (WITH_CHECKPOINT, NEW_SAVED, Local::Flush, KEEP),
+            (WITH_CHECKPOINT, RESUMED, Local::Flush, KEEP),
+            (ADOPTING, NEW, Local::Flush, KEEP),
+            (ADOPTING, FOUND, Local::Flush, KEEP),
+        ];
+        for (number, (facts, active, checkpoint, remote)) in table.into_iter().enumerate() {
+            let cleanup = decide(&Facts { active, ..facts });
+            let expected = (checkpoint, remote, KEEP);
+            let decided = (cleanup.checkpoint, cleanup.active, cleanup.superseded);
+            assert_eq!(decided, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn cleanup_after_a_cancel_deletes_unless_it_may_be_resumed() {
+        let table = [
+            // options, delete_upload_on_cancelling, upload, checkpoint, upload on the server
+            (PLAIN, true, NEW, Local::Remove, ABORT_SHORTLY),
+            // Nobody could resume it.
+            (PLAIN, false, NEW, Local::Keep, ABORT_SHORTLY),
+            (WITH_CHECKPOINT, true, NEW_SAVED, Local::Remove, ABORT_SHORTLY),
+            (WITH_CHECKPOINT, false, NEW_SAVED, Local::Flush, KEEP),
+            (WITH_CHECKPOINT, true, RESUMED, Local::Remove, ABORT_SHORTLY),
+            (WITH_CHECKPOINT, false, RESUMED, Local::Flush, KEEP),
+            (WITH_CHECKPOINT, true, None, Local::Remove, KEEP),
+            (WITH_CHECKPOINT, false, None, Local::Keep, KEEP),
+            (ADOPTING, true, NEW, Local::Remove, ABORT_SHORTLY),
+            (ADOPTING, false, NEW, Local::Flush, KEEP),
+            // Another machine may be using it.
+            (ADOPTING, true, FOUND, Local::Remove, KEEP),
+            (ADOPTING, false, FOUND, Local::Flush, KEEP),
+        ];
+        for (number, row) in table.into_iter().enumerate() {
+            let (facts, delete_on_cancel, active, checkpoint, remote) = row;
+            let cleanup = decide(&Facts {
+                outcome: Outcome::Cancelled,
+                delete_on_cancel,
+                active,
+                ..facts
+            });
+            let expected = (checkpoint, remote, KEEP);
+            let decided = (cleanup.checkpoint, cleanup.active, cleanup.superseded);
+            assert_eq!(decided, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn cleanup_of_a_superseded_upload_is_left_to_the_next_call_unless_cancelled() {
+        let superseded = Facts {
+            has_superseded: true,
+            ..WITH_CHECKPOINT
+        };
+        let cancelled = Facts {
+            outcome: Outcome::Cancelled,
+            ..superseded
+        };
+        let keeping = Facts {
+            delete_on_cancel: false,
+            ..cancelled
+        };
+        for (facts, checkpoint, remote) in [
+            (superseded, Local::Keep, KEEP),
+            (cancelled, Local::Remove, ABORT_SHORTLY),
+            (keeping, Local::Keep, KEEP),
+        ] {
+            let cleanup = decide(&facts);
+            assert_eq!((cleanup.checkpoint, cleanup.superseded), (checkpoint, remote));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use super::checkpoint::UploadIdentity;
+use super::config::UploadConfig;
+use super::part_body::ByteCounters;
+use super::plan::Plan;
+use super::source::Source;
+use super::state::MultipartState;
+use super::workers::Pool;
+use crate::cancel::Registration;
+use crate::client::{AbortReason, Client, Dispatcher, RateLimiter};
+use crate::md5_digest::Md5Digest;
+use crate::part::PartRange;
+use crate::protocol::complete::ObjectInfo;
+use crate::{Result, Uploaded};
+
+/// Where the object is stored.
+pub(crate) struct Target<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+}
+
+/// What a call was asked to do. All of its threads share it, and nothing in it changes.
+pub(super) struct Job<'a> {
+    pub(super) target: &'a Target<'a>,
+    pub(super) source: Source,
+    pub(super) plan: Plan,
+    pub(super) config: UploadConfig,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) rate_limiter: Option<RateLimiter>,
+    pub(super) counters: ByteCounters,
+    _cancelling: Registration,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        target: &'a Target<'a>,
+        source: Source,
+        plan: Plan,
+        config: UploadConfig,
+    ) -> Job<'a> {
+        let dispatcher = target.client.dispatcher();
+        Job {
+            _cancelling: abort_on_cancel(&config, &dispatcher),
+            rate_limiter: config.bandwidth_limit.map(RateLimiter::new),
+            counters: ByteCounters::default(),
+            target,
+            source,
+            plan,
+            config,
+            dispatcher,
+        }
+    }
+
+    /// Lets the call's token abort another dispatcher, too.
+    pub(super) fn cancel_with(&self, dispatcher: &Dispatcher) -> Registration {
+        abort_on_cancel(&self.config, dispatcher)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.config.cancel.is_cancelled()
+    }
+
+    /// Describes what this call uploads, and where.
+    pub(super) fn identity(&self) -> UploadIdentity {
+        UploadIdentity::new(
+            self.target.client.endpoint().to_owned(),
+            self.target.bucket,
+            self.target.key,
+            self.source.path().unwrap_or(std::path::Path::new("")),
+            self.source.fingerprint,
+            self.plan.part_size,
+            &self.config.headers.fingerprint(self.config.sequential),
+        )
+    }
+
+    pub(super) fn pool(&self) -> Pool<'_> {
+        Pool {
+            routines: self.config.routines,
+            abort: self.dispatcher.abort_handle(),
+            clock: self.target.client.clock(),
+        }
+    }
+
+    /// Reads a part range and returns its CRC-64 and, if wanted, its MD5.
+    pub(super) fn digest(
+        &self,
+        range: PartRange,
+        with_md5: bool,
+    ) -> Result<(u64, Option<Md5Digest>)> {
+        self.source.digest(range, with_md5, self.dispatcher.abort_handle())
+    }
+
+    /// Describes the finished upload.
+    pub(super) fn uploaded(&self, object: ObjectInfo, upload: Option<&MultipartState>) -> Uploaded {
+        Uploaded {
+            key: self.target.key.to_owned(),
+            size: self.plan.size,
+            etag: object.etag,
+            crc64: object.crc64,
+            version_id: object.version_id,
+            location: object.location,
+            request_id: object.request_id,
+            upload_id: upload.map(|upload| upload.upload_id().to_owned()),
+            parts: self.plan.count() as usize,
+            parts_resumed: upload.map_or(0, |upload| upload.parts_resumed as usize),
+            bytes_sent: self.counters.sent(),
+            callback_body: object.callback_body,
+        }
+    }
+}
+
+fn abort_on_cancel(config: &UploadConfig, dispatcher: &Dispatcher) -> Registration {
+    let abort = dispatcher.abort_handle().clone();
+    config.cancel.on_cancel(move |_| abort.abort(AbortReason::Cancelled))
+}

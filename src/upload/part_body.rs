@@ -1,0 +1,173 @@
+//! A part range as a request body.
+
+use std::io::{self, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::job::Job;
+use crate::client::RequestBody;
+use crate::crc64::Digest;
+use crate::part::PartRange;
+use crate::protocol::request::Sent;
+use crate::{Error, Result};
+
+/// Reads a part range once per attempt, straight into the connection's buffer.
+pub(super) struct PartBody<'a> {
+    job: &'a Job<'a>,
+    range: PartRange,
+    position: u64,
+    crc64: Digest,
+    /// Check the source once more before the last bytes are sent: afterwards it is too late.
+    verify_source_before_end: bool,
+    error: Option<Error>,
+}
+
+/// Bytes handed to sockets, counted by all workers together.
+#[derive(Default)]
+pub(super) struct ByteCounters(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    /// Of parts that are not acknowledged yet.
+    in_flight: u64,
+    /// Of all bodies, including those that were sent again.
+    sent: u64,
+}
+
+impl ByteCounters {
+    pub(super) fn in_flight(&self) -> u64 {
+        self.counts().in_flight
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.counts().sent
+    }
+
+    fn add(&self, bytes: u64) {
+        let mut counts = self.counts();
+        counts.in_flight += bytes;
+        counts.sent += bytes;
+    }
+
+    fn arrived_or_lost(&self, bytes: u64) {
+        self.counts().in_flight -= bytes;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> PartBody<'a> {
+    pub(super) fn new(job: &'a Job<'a>, range: PartRange) -> PartBody<'a> {
+        PartBody {
+            job,
+            range,
+            position: 0,
+            crc64: Digest::new(),
+            verify_source_before_end: false,
+            error: None,
+        }
+    }
+
+    /// Creates the body of a PutObject.
+    pub(super) fn of_whole_object(job: &'a Job<'a>, range: PartRange) -> PartBody<'a> {
+        let mut body = PartBody::new(job, range);
+        body.verify_source_before_end = true;
+        body
+    }
+
+    /// Returns the CRC-64 of what was read in the last attempt.
+    pub(super) fn crc64(&self) -> u64 {
+        self.crc64.finish()
+    }
+
+    fn restart(&mut self) {
+        self.job.counters.arrived_or_lost(self.position);
+        self.position = 0;
+        self.crc64 = Digest::new();
+    }
+
+    fn read_chunk(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let source = &self.job.source;
+        let remaining = self.range.size - self.position;
+        let mut wanted = buffer.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        if let Some(limiter) = &self.job.rate_limiter {
+            wanted = wanted.min(limiter.chunk_size());
+        }
+        let offset = self.range.offset + self.position;
+        let read = source
+            .read_at(&mut buffer[..wanted], offset)
+            .map_err(|error| source.read_error(error))?;
+        if read == 0 && remaining > 0 {
+            return Err(source.changed_error());
+        }
+        if self.verify_source_before_end && read as u64 == remaining {
+            self.verify_source(&buffer[..read])?;
+        }
+        Ok(read)
+    }
+
+    /// Verifies that what was read, together with these last bytes, still is the file's content.
+    fn verify_source(&self, last: &[u8]) -> Result<()> {
+        self.job.source.ensure_unchanged(|| {
+            let mut crc64 = self.crc64.clone();
+            crc64.update(last);
+            Ok(self.job.digest(self.range, false)?.0 == crc64.finish())
+        })
+    }
+}
+
+impl Read for PartBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let dispatcher = &self.job.dispatcher;
+        if dispatcher.abort_handle().is_aborted() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "aborted"));
+        }
+        if self.position == self.range.size || buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = self.read_chunk(buffer).map_err(|error| {
+            self.error = Some(error);
+            io::Error::from(io::ErrorKind::UnexpectedEof)
+        })?;
+        if let Some(limiter) = &self.job.rate_limiter {
+            dispatcher.throttle(limiter, read)?;
+        }
+        self.crc64.update(&buffer[..read]);
+        self.position += read as u64;
+        self.job.counters.add(read as u64);
+        Ok(read)
+    }
+}
+
+impl RequestBody for PartBody<'_> {
+    fn len(&self) -> u64 {
+        self.range.size
+    }
+
+    fn rewind(&mut self) -> Result<&mut dyn Read> {
+        self.restart();
+        Ok(self)
+    }
+
+    fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.position
+    }
+
+    fn sent(&self) -> Sent {
+        Sent {
+            is_complete: self.position == self.range.size,
+            crc64: self.crc64(),
+        }
+    }
+}
+
+impl Drop for PartBody<'_> {
+    fn drop(&mut self) {
+        self.restart();
+    }
+}
