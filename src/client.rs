@@ -152,6 +152,7 @@ impl Client {
     }
 
     fn give_back(&self, transport: Arc<dyn Transport>) {
+        transport.trim();
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(transport);
     }
 }

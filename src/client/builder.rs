@@ -8,7 +8,7 @@ use crate::credentials::{Credentials, NoCredentials, ProvideCredentials};
 use crate::endpoint::{Endpoint, is_region};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
-use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, UreqFactory};
+use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, TransportFactory};
 use crate::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -205,7 +205,7 @@ impl ClientBuilder {
                 ),
             ));
         }
-        let factory = UreqFactory::new(&self.transport, &endpoint.origin())?;
+        let factory = TransportFactory::new(&self.transport, &endpoint.origin())?;
         let Some(credentials) = self.credentials else {
             return Err(Error::Credentials {
                 source: NoCredentials("none were given: ClientBuilder::credentials takes them".into()).into(),

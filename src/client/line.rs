@@ -10,12 +10,9 @@ use crate::protocol::failure::{self, Failure};
 use crate::protocol::request::{Request, Response};
 use crate::protocol::retry::{Verdict, retry_after, verdict};
 use crate::protocol::{Parsed, Untrusted};
-use crate::transport::{TransportError, Wire};
+use crate::error::{FailureKind, TransportFailure};
+use crate::transport::{HttpRequest, TransportError};
 
-/// How much of a body may still be in the socket's buffers when the last write returns: bytes.
-const BUFFERED_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// The slowest link that never fails: bytes per second.
-const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 /// The server may take minutes to put 10,000 parts together.
 const COMPLETE_PATIENCE: u32 = 5;
 /// Of a reason that quotes the answer.
@@ -79,6 +76,8 @@ struct Tries {
     /// Asking got no answer; some proxies do not understand it.
     asked_in_vain: bool,
     clock_fixed: bool,
+    /// An idle connection failed, and the request went out once more on a new one.
+    was_reused: bool,
     renewed: bool,
     used: Option<Credentials>,
     /// What the provider gave when it was asked for others.
@@ -148,16 +147,17 @@ impl Line {
         let signed = client.sign(request.clone(), &credentials);
         tries.used = Some(credentials);
         let url = client.shared.endpoint.url(&signed.bucket, &signed.encoded_key(), &signed.encoded_query());
-        let (length, patience) = (payload.length(), self.patience(request, payload.length()));
+        let (length, stall) = (payload.length(), client.shared.stall_timeout);
         let connect_timeout = client.shared.connect_timeout;
-        let wire = Wire {
+        let wire = HttpRequest {
             method: signed.method,
             url: &url,
             headers: &signed.headers,
             body: payload.open().map_err(Setback::Local)?,
             length,
             expect_continue: tries.expect_continue && length > 0,
-            patience,
+            stall_timeout: self.at_most(stall),
+            response_timeout: self.response_timeout(request),
             connect_timeout: self.at_most(connect_timeout),
         };
         let started = Instant::now();
@@ -229,7 +229,10 @@ impl Line {
         let at_once = Some(Wait { at_once: true, retry_after: None });
         match setback {
             Setback::Local(_) => None,
-            Setback::Transport(error) if error.permanent => None,
+            Setback::Transport(error) if error.kind.is_permanent() => None,
+            Setback::Transport(error) if error.was_reused && !std::mem::replace(&mut tries.was_reused, true) => {
+                at_once
+            }
             Setback::Transport(_) | Setback::Untrusted(..) => later(None),
             // Somebody on the way does not know how to be asked.
             Setback::Refused(_, failure) if failure.service.status == 417 && tries.asked_in_vain => at_once,
@@ -252,14 +255,11 @@ impl Line {
         tries.fresh.is_some()
     }
 
-    fn patience(&self, request: &Request, length: u64) -> Duration {
+    fn response_timeout(&self, request: &Request) -> Duration {
         let stall = self.client.shared.stall_timeout;
         self.at_most(match request.operation {
             "CompleteMultipartUpload" => stall.saturating_mul(COMPLETE_PATIENCE),
-            _ => {
-                let buffered = Duration::from_secs(length.min(BUFFERED_BYTES_MAX) / SLOWEST_BYTES_PER_SECOND);
-                stall.saturating_add(buffered)
-            }
+            _ => stall,
         })
     }
 
@@ -285,14 +285,14 @@ impl Tries {
     fn note(&mut self, setback: &Setback, body_was_read: bool) {
         match setback {
             Setback::Transport(error) => {
-                self.answer_lost |= !error.never_sent;
+                self.answer_lost |= !error.is_connect;
                 let cut_off = matches!(
                     error.source.kind(),
                     io::ErrorKind::ConnectionReset
                         | io::ErrorKind::BrokenPipe
                         | io::ErrorKind::ConnectionAborted
                 );
-                self.asked_in_vain |= self.expect_continue && !body_was_read && !error.never_sent;
+                self.asked_in_vain |= self.expect_continue && !body_was_read && !error.is_connect;
                 self.expect_continue =
                     (self.expect_continue || cut_off && body_was_read) && !self.asked_in_vain;
             }
@@ -343,6 +343,7 @@ impl Setback {
 }
 
 fn stopped() -> TransportError {
-    let source = io::Error::new(io::ErrorKind::ConnectionAborted, "stopped");
-    TransportError { source, never_sent: true, permanent: true }
+    let kind = FailureKind::Aborted;
+    let source = TransportFailure::new(kind, "stopped").into_io();
+    TransportError { source, kind, is_connect: true, was_reused: false }
 }

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use super::{Operation, ServiceError};
+use super::{FailureKind, Operation, ServiceError};
 
 const LOOK_AROUND: &str = "what answers may not be OSS: check the endpoint, and look for a proxy in between";
 const LOOK_AROUND_OR_AGAIN: &str = "run the same call again; if it says the same, what answers may not be OSS: check the endpoint, and look for a proxy";
-const UNTRUSTED: &str =
-    "trust its root with root_certificates_pem, or the system's roots with the feature platform-verifier";
 const NO_PLACE: &str = "put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)";
 
 /// What fails again if it is done again as it is has another advice.
@@ -71,45 +69,7 @@ fn access_denied(error: &ServiceError) -> &'static str {
 }
 
 pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static str {
-    let words = source.to_string();
-    let says = |some: &str| words.contains(some);
-    match source.kind() {
-        ErrorKind::ConnectionRefused => "nobody listens there: check the endpoint and the proxy",
-        ErrorKind::NotFound => "check the spelling of the endpoint, and the network",
-        ErrorKind::TimedOut if says("connection") => {
-            "look for a firewall or a missing proxy; an -internal endpoint is reached from inside Alibaba Cloud only"
-        }
-        _ if says("UnknownIssuer") => UNTRUSTED,
-        _ if says("not valid for name") => "use the name that the certificate is for",
-        _ if says("certificate") && (says("xpired") || says("not valid yet") || says("NotValidYet")) => {
-            "check this machine's clock; else the server's owner has to renew it"
-        }
-        _ if says("InvalidContentType") => {
-            "the port may speak plain http: check the endpoint's scheme and port"
-        }
-        _ if says("http parse fail") => {
-            "it may be no http that is spoken there: check the endpoint's scheme and port"
-        }
-        _ if says("CONNECT proxy") && says("responded 407") => {
-            "the proxy wants a password: proxy(\"http://user:password@host:port\")"
-        }
-        _ if says("CONNECT proxy") => {
-            "the proxy does not let it through: ask whoever runs it, or do without by no_proxy()"
-        }
-        _ if says("is larger than") || says("too large") => LOOK_AROUND,
-        _ if says("Peer disconnected") => {
-            "run the same call again; if it says the same, check the endpoint's scheme and port"
-        }
-        _ if is_final(source) => "what the server shows as its certificate can't be used: see to that first",
-        _ => again(operation),
-    }
-}
-
-/// Would it fail again until somebody has acted? Other damage that TLS reports may pass.
-pub(crate) fn is_final(source: &io::Error) -> bool {
-    let words = source.to_string();
-    let refused = words.contains("certificate") || words.contains("InvalidContentType");
-    source.kind() == ErrorKind::InvalidInput || source.kind() == ErrorKind::InvalidData && refused
+    FailureKind::of(source).hint().unwrap_or_else(|| again(operation))
 }
 
 pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {

@@ -1,11 +1,12 @@
 mod advice;
+mod transport_failure;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use advice::Then;
-pub(crate) use advice::is_final;
+pub(crate) use transport_failure::{FailureKind, TransportFailure};
 
 use crate::Uploaded;
 use crate::credentials::NoCredentials;
@@ -162,7 +163,7 @@ impl Error {
             Error::Service(service) => service.is_temporary(),
             // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<NoCredentials>(),
-            Error::Transport { source, .. } => !is_final(source),
+            Error::Transport { source, .. } => !FailureKind::of(source).is_permanent(),
             Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
             _ => true,
         }
