@@ -213,19 +213,19 @@ impl Exchange {
     pub(super) fn response_timeout(&self, waited: Duration, is_known: bool) -> Duration {
         let state = self.lock();
         let timeouts = &state.timeouts;
-        // On a slow line somebody in between may still be passing on what we think has arrived. It takes as long as
-        // the same number of bytes took before, but the whole stays within twice the timeout.
-        let allowance_max = timeouts.stall / 8 * 7;
+        // On a slow line somebody in between may still be passing on what we think has arrived. That takes as long as
+        // the same number of bytes took before.
         let buffered = state.bytes_sent.min(BUFFERED_BYTES_MAX);
         let taken = state.blocked + waited.min(state.blocked);
         let allowance = if is_known {
             taken.mul_f64(buffered as f64 / state.bytes_sent.max(1) as f64)
         } else if state.bytes_sent > BUFFERED_BYTES_MAX / 8 {
-            allowance_max
+            // Nothing can be said of the line; the whole stays within twice the timeout.
+            timeouts.stall / 8 * 7
         } else {
             Duration::ZERO
         };
-        timeouts.response + allowance.min(allowance_max)
+        timeouts.response + allowance
     }
 
     pub(super) fn write_stalled(&self) -> TransportFailure {

@@ -57,8 +57,8 @@ fn parse_entry(text: &str) -> Option<Entry> {
         return Some(Entry::Address(address, None));
     }
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port.parse::<u16>().ok()?)),
-        None => (text, None),
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse::<u16>().ok()?)),
+        _ => (text, None),
     };
     if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Some(Entry::Address(address, port));

@@ -97,8 +97,9 @@ impl Transport for ResponseStream {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        // ureq limits nothing but its wait for 100 Continue.
-        let wants_continue = !timeout.after.is_not_happening();
+        // ureq limits nothing but its wait for 100 Continue; the other limit is that of our last look.
+        let wants_continue =
+            !timeout.after.is_not_happening() && timeout.reason != Timeout::RecvResponse;
         self.exchange.await_response();
         loop {
             let is_open = self.inner.maybe_await_input(timeout)?;
