@@ -31,7 +31,9 @@ impl Socket {
     pub(super) fn new(stream: TcpStream, exchange: &Exchange) -> Result<Socket, TransportFailure> {
         // Both only improve matters; a system that has not got them is no reason to fail.
         let _ = stream.set_nodelay(true);
-        set_user_timeout(&stream, exchange.timeouts().quiet_max());
+        // Later than we do: when it is the system that gives up, nothing can be read any more.
+        let quiet_max = exchange.timeouts().quiet_max();
+        set_user_timeout(&stream, quiet_max.saturating_add(quiet_max / 4));
         let stream = Arc::new(stream);
         exchange.register(Arc::downgrade(&stream))?;
         Ok(Socket { stream, read_timeout: Mutex::default(), write_timeout: Mutex::default() })
@@ -73,8 +75,13 @@ impl Socket {
                         continue;
                     }
                     // Without TLS whatever waits to be read is a response, or the end.
-                    if !exchange.is_tls() && self.peek().is_ok() {
-                        return Err(wrap(exchange.write_stalled()));
+                    if !exchange.is_tls()
+                        && let Ok(waiting) = self.peek()
+                    {
+                        return Err(match waiting {
+                            0 => ErrorKind::ConnectionReset.into(),
+                            _ => wrap(exchange.write_stalled()),
+                        });
                     }
                     if watch.quiet(send_queue::unacknowledged_bytes(&self.stream)) >= quiet_max {
                         return Err(wrap(exchange.write_stalled()));

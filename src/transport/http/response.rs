@@ -72,11 +72,6 @@ impl ResponseStream {
             }
             _ => {
                 self.exchange.abandon_body(false);
-                if self.exchange.has_peer_closed() {
-                    let detail =
-                        format!("{} closed the connection in mid-request", self.exchange.peer());
-                    return Err(failed(TransportFailure::new(FailureKind::ConnectionReset, detail)));
-                }
                 Err(error)
             }
         }
