@@ -104,10 +104,6 @@ impl UploadedParts {
         crc64::combine(self.0.iter().map(|part| (part.crc64, part.size)))
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(&UploadedPart) -> bool) {
-        self.0.retain(keep);
-    }
-
     pub(crate) fn append(&mut self, others: UploadedParts) {
         others.0.into_iter().for_each(|part| self.insert(part));
     }

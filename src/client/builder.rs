@@ -8,7 +8,7 @@ use crate::credentials::{Credentials, InvalidCredentials, ProvideCredentials};
 use crate::endpoint::{Endpoint, is_region_id};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
-use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, UreqConnector};
+use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, TransportFactory};
 use crate::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,8 +208,8 @@ impl ClientBuilder {
     /// `user_agent`, `proxy`, `root_certificates_pem`. [`Error::Credentials`] if none were given.
     pub fn build(self) -> Result<Client> {
         self.build_with(Box::new(SystemClock), |config, origin| {
-            let connector = UreqConnector::new(config, origin)?;
-            Ok(Box::new(move || Arc::new(connector.transport())))
+            let factory = TransportFactory::new(config, origin)?;
+            Ok(Box::new(move || Arc::new(factory.transport())))
         })
     }
 

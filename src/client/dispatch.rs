@@ -383,7 +383,9 @@ impl RetryState {
                     && !error.was_reused
                     && matches!(
                         error.kind,
-                        FailureKind::ConnectionClosed | FailureKind::WriteStalled
+                        FailureKind::ConnectionClosed
+                            | FailureKind::ConnectionReset
+                            | FailureKind::WriteStalled
                     );
                 self.expect_continue =
                     (self.expect_continue || was_cut_off) && !self.expect_continue_failed;

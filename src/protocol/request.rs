@@ -52,6 +52,7 @@ pub(crate) struct Sent {
     pub(crate) crc64: u64,
 }
 
+#[cfg(test)]
 impl Sent {
     /// For a request without a body.
     pub(crate) const EMPTY: Sent = Sent {

@@ -398,7 +398,7 @@ fn nothing_tells_the_secret() {
     );
     for heard in [
         "DEBUG oss_upload",
-        "TRACE ureq",
+        "DEBUG ureq",
         "uploaded: Uploaded",
         "SignatureDoesNotMatch",
         "oss-upload checkpoint 1",

@@ -6,6 +6,7 @@ mod callback;
 mod cancel;
 mod checkpoint;
 mod coming_from;
+mod connections;
 mod cost;
 mod crash;
 mod credentials;

@@ -24,11 +24,12 @@ use crate::house::{House, PART, client, content};
 const SIZES: [u64; 3] = [0, 1, 2 * PART + 7];
 
 /// Whatever every request has.
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 11] = [
     "host",
     "connection",
     "accept",
     "user-agent",
+    "accept-encoding",
     "date",
     "authorization",
     "x-oss-date",

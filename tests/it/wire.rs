@@ -427,7 +427,7 @@ fn every_length_is_told_and_no_body_is_chunked() {
     for logged in house.server.requests() {
         assert_eq!(logged.header("transfer-encoding"), None, "{logged:?}");
         assert_eq!(logged.header("expect"), None, "{logged:?}");
-        assert_eq!(logged.header("accept-encoding"), None, "{logged:?}");
+        assert_eq!(logged.header("accept-encoding"), Some("identity"), "{logged:?}");
         let length = logged.header("content-length").map(|length| length.parse::<u64>().unwrap());
         match logged.method.as_str() {
             "PUT" | "POST" => assert_eq!(length, Some(logged.body_bytes), "{logged:?}"),
@@ -535,5 +535,5 @@ fn a_host_that_is_not_known_is_told_in_plain_words_and_was_never_asked() {
         .unwrap();
     let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
     assert!(matches!(error, Error::Transport { attempts: 2, .. }), "{error}");
-    assert!(error.to_string().contains(": the host name is not known"), "{error}");
+    assert!(error.to_string().contains("cannot look up examplebucket.oss-nowhere.invalid: "), "{error}");
 }

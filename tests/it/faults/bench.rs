@@ -126,7 +126,7 @@ impl Bench {
             .base_delay(Duration::from_millis(1))
             .max_delay(Duration::from_millis(20));
         let silent = matches!(fault, Stall | StallMidBody | StallBeforeAnswer | StallAfterApply);
-        let patience = Duration::from_millis(if silent { 500 } else { 10_000 });
+        let patience = Duration::from_millis(if silent { 1000 } else { 10_000 });
         let builder = client(&server).credentials(in_turns).retry(policy).stall_timeout(patience);
         let client = builder.build().unwrap();
         let mut house = House::with(server);

@@ -37,36 +37,38 @@ fn a_server_that_falls_silent() {
     }
     each(cases, |(fault, story, operation, forever)| {
         let rule = Rule::new(fault.clone()).on(operation);
-        // The last part is small, and small parts are not waited for as long as large ones.
         let rule = if operation == UploadPart { rule.part(3) } else { rule };
         let rule = if forever { rule.forever() } else { rule };
         let recorded = !matches!(story, Story::Put | Story::Adopted);
         let started = Instant::now();
         assert!(Bench::new(fault, story, recorded).strike(rule, forever), "no such request");
-        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     });
 }
 
-/// The time that a part of 100 KiB takes on the slowest link is granted on top.
+/// The size of a part does not delay it.
 #[test]
-fn silence_in_a_large_part_is_noticed_later() {
+fn stall_in_a_large_part_is_noticed_as_soon() {
     each([Stall, StallMidBody, StallBeforeAnswer, StallAfterApply], |fault| {
         let started = Instant::now();
         let rule = Rule::new(fault.clone()).on(UploadPart).part(1);
         assert!(Bench::new(fault, Story::Parts, true).strike(rule, false));
-        assert!((6..12).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 6, "{:?}", started.elapsed());
     });
 }
 
-/// Two seconds for a part, with a patience of half a second: bytes move, so nothing is wrong.
+/// Five seconds for a part, with a stall timeout of two: bytes move, so nothing is wrong.
 #[test]
-fn slow_is_not_dead() {
-    let house = impatient(LocalOss::start());
-    let path = house.file("f", PART + 7);
-    house.server.inject(Rule::new(Slow { bytes_per_second: 50 * 1024 }).on(UploadPart).part(1));
+fn stall_is_not_a_slow_line() {
+    let server = LocalOss::start();
+    let client = client(&server).stall_timeout(Duration::from_secs(2)).build().unwrap();
+    let mut house = House::with(server);
+    house.bucket = client.bucket("examplebucket").unwrap();
+    let path = house.file("f", 1024 * 1024 + 7);
+    house.server.inject(Rule::new(Slow { bytes_per_second: 200 * 1024 }).on(UploadPart).part(1));
     let started = Instant::now();
-    house.bucket.upload_file("o", &path, PART, []).unwrap();
-    assert!(started.elapsed() >= Duration::from_millis(1500), "{:?}", started.elapsed());
+    house.bucket.upload_file("o", &path, 1024 * 1024, []).unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(3), "{:?}", started.elapsed());
     house.assert_stored("o", &path);
     assert_eq!(house.parts_sent(), [1, 2]);
 }

@@ -1,0 +1,263 @@
+//! One request and its response on one connection: how far it has come, and how long it may take.
+
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::abort::AbortFlag;
+use super::socket;
+use crate::time;
+use crate::error::{FailureKind, TransportFailure};
+
+/// For timeouts that mean "never": what is longer overflows the clock.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// What a peer in between may have buffered though the server has not read it yet.
+const BUFFERED_BYTES_MAX: u64 = 256 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    connect: Duration,
+    stall: Duration,
+    response: Duration,
+}
+
+impl Timeouts {
+    pub(super) fn new(connect: Duration, stall: Duration, response: Duration) -> Timeouts {
+        let [connect, stall, response] =
+            [connect, stall, response].map(|timeout| timeout.min(TIMEOUT_MAX));
+        Timeouts { connect, stall, response }
+    }
+
+    /// How long nothing may move: half as long again as was asked for. A receiver with large segments opens its window
+    /// in steps, and a line that is just fast enough must not fail for it.
+    pub(super) fn quiet_max(&self) -> Duration {
+        (self.stall + self.stall / 2).min(TIMEOUT_MAX)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not begun, or making the connection. The request cannot have reached the server.
+    Connecting,
+    Sending,
+    AwaitingResponse,
+    Receiving,
+}
+
+/// Shared by the thread that runs the exchange and whoever aborts it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) abort: Arc<AbortFlag>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    timeouts: Timeouts,
+    phase: Phase,
+    connect_deadline: Instant,
+    /// Whom it connects to, for people.
+    peer: String,
+    is_tls: bool,
+    /// The connection was made for this exchange.
+    is_new: bool,
+    /// The server wants no more of the body.
+    is_body_abandoned: bool,
+    has_peer_closed: bool,
+    bytes_sent: u64,
+    /// How long writes have waited for the peer.
+    blocked: Duration,
+    socket: Weak<TcpStream>,
+}
+
+impl Exchange {
+    pub(super) fn new(abort: Arc<AbortFlag>) -> Exchange {
+        let state = State {
+            timeouts: Timeouts::new(TIMEOUT_MAX, TIMEOUT_MAX, TIMEOUT_MAX),
+            phase: Phase::Connecting,
+            connect_deadline: Instant::now(),
+            peer: String::new(),
+            is_tls: false,
+            is_new: false,
+            is_body_abandoned: false,
+            has_peer_closed: false,
+            bytes_sent: 0,
+            blocked: Duration::ZERO,
+            socket: Weak::new(),
+        };
+        Exchange { abort, state: Mutex::new(state) }
+    }
+
+    /// The next request on the same connection.
+    pub(super) fn begin(&self, timeouts: Timeouts, peer: String) {
+        let mut state = self.lock();
+        let is_connected = state.socket.strong_count() > 0;
+        state.phase = if is_connected { Phase::Sending } else { Phase::Connecting };
+        state.connect_deadline = Instant::now() + timeouts.connect;
+        state.timeouts = timeouts;
+        state.peer = peer;
+        state.is_new = false;
+        state.is_body_abandoned = false;
+        state.has_peer_closed = false;
+        state.bytes_sent = 0;
+        state.blocked = Duration::ZERO;
+    }
+
+    /// The connection that was kept, if any, is not used.
+    pub(super) fn begin_connect(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Connecting;
+        state.is_new = true;
+        state.is_tls = false;
+        state.has_peer_closed = false;
+    }
+
+    pub(super) fn connected(&self, is_tls: bool) {
+        let mut state = self.lock();
+        state.phase = Phase::Sending;
+        state.is_tls = is_tls;
+        state.bytes_sent = 0;
+        state.blocked = Duration::ZERO;
+    }
+
+    pub(super) fn register(&self, socket: Weak<TcpStream>) -> Result<(), TransportFailure> {
+        self.lock().socket = socket;
+        // An abort that came before it was registered has not reached it.
+        self.abort.check()
+    }
+
+    /// Interrupts the thread that runs the exchange, which then finds the abort flag set.
+    pub(super) fn interrupt(&self) {
+        let socket = self.lock().socket.upgrade();
+        if let Some(socket) = socket {
+            socket::reset(&socket);
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.lock().socket.strong_count() > 0
+    }
+
+    pub(super) fn await_response(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Sending {
+            state.phase = Phase::AwaitingResponse;
+        }
+    }
+
+    pub(super) fn send_body(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::AwaitingResponse {
+            state.phase = Phase::Sending;
+        }
+    }
+
+    pub(super) fn response_began(&self) {
+        self.lock().phase = Phase::Receiving;
+    }
+
+    pub(super) fn abandon_body(&self, is_abandoned: bool) {
+        self.lock().is_body_abandoned = is_abandoned;
+    }
+
+    pub(super) fn is_body_abandoned(&self) -> bool {
+        self.lock().is_body_abandoned
+    }
+
+    pub(super) fn peer_closed(&self) {
+        self.lock().has_peer_closed = true;
+    }
+
+    pub(super) fn has_peer_closed(&self) -> bool {
+        self.lock().has_peer_closed
+    }
+
+    pub(super) fn sent(&self, bytes: usize, blocked: Duration) {
+        let mut state = self.lock();
+        state.bytes_sent += bytes as u64;
+        state.blocked += blocked;
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.lock().timeouts
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.lock().is_tls
+    }
+
+    /// Returns true if an earlier exchange made the connection.
+    pub(super) fn is_reused(&self) -> bool {
+        let state = self.lock();
+        !state.is_new && state.phase != Phase::Connecting
+    }
+
+    pub(super) fn connect_deadline(&self) -> Instant {
+        self.lock().connect_deadline
+    }
+
+    pub(super) fn peer(&self) -> String {
+        self.lock().peer.clone()
+    }
+
+    pub(super) fn set_peer(&self, peer: String) {
+        self.lock().peer = peer;
+    }
+
+    /// How long to wait for the first byte of the response, once the peer has acknowledged all of the request.
+    /// `is_known` tells whether that is known, or assumed because the system does not say.
+    pub(super) fn response_timeout(&self, waited: Duration, is_known: bool) -> Duration {
+        let state = self.lock();
+        let timeouts = &state.timeouts;
+        // On a slow line somebody in between may still be passing on what we think has arrived. That takes as long as
+        // the same number of bytes took before.
+        let buffered = state.bytes_sent.min(BUFFERED_BYTES_MAX);
+        let taken = state.blocked + waited.min(state.blocked);
+        let allowance = if is_known {
+            taken.mul_f64(buffered as f64 / state.bytes_sent.max(1) as f64)
+        } else if state.bytes_sent > BUFFERED_BYTES_MAX / 8 {
+            // Nothing can be said of the line; the whole stays within twice the timeout.
+            timeouts.stall / 8 * 7
+        } else {
+            Duration::ZERO
+        };
+        timeouts.response + allowance
+    }
+
+    pub(super) fn write_stalled(&self) -> TransportFailure {
+        let state = self.lock();
+        let stall = in_words(state.timeouts.stall);
+        let detail = format!("{} took no data for {stall}", state.peer);
+        TransportFailure::new(FailureKind::WriteStalled, detail)
+    }
+
+    pub(super) fn no_response(&self) -> TransportFailure {
+        let state = self.lock();
+        let (is_begun, timeouts) = (state.phase == Phase::Receiving, &state.timeouts);
+        let detail = match is_begun {
+            true => {
+                format!("{} sent nothing more for {}", state.peer, in_words(timeouts.stall))
+            }
+            false => format!("no response from {} for {}", state.peer, in_words(timeouts.response)),
+        };
+        TransportFailure::new(FailureKind::NoResponse, detail)
+    }
+
+    pub(super) fn connect_timed_out(&self) -> TransportFailure {
+        let detail = format!("the connection to {} was not ready in time", self.lock().peer);
+        TransportFailure::new(FailureKind::ConnectTimedOut, detail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_words(duration: Duration) -> String {
+    let whole = Duration::from_secs(duration.as_secs());
+    time::humanize(if whole.is_zero() { duration } else { whole }).to_string()
+}

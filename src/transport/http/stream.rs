@@ -1,0 +1,59 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
+
+use super::super::exchange::Exchange;
+use super::super::socket::Socket;
+use super::{INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES};
+
+/// A socket as ureq wants to have it. How long it waits is the exchange's business, not ureq's.
+#[derive(Debug)]
+pub(super) struct SocketStream {
+    socket: Socket,
+    exchange: Arc<Exchange>,
+    buffers: LazyBuffers,
+}
+
+impl SocketStream {
+    pub(super) fn new(socket: Socket, exchange: Arc<Exchange>) -> SocketStream {
+        let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES);
+        SocketStream { socket, exchange, buffers }
+    }
+}
+
+impl Transport for SocketStream {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        // What is left of the body goes nowhere.
+        if !self.exchange.is_body_abandoned() {
+            let output = &self.buffers.output()[..amount];
+            self.socket.write_all(output, &self.exchange)?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        // Only the wait for 100 Continue, and our own look at what the server says, have a limit.
+        let at_most: Option<Duration> =
+            (!timeout.after.is_not_happening()).then_some(*timeout.after);
+        let buffer = self.buffers.input_append_buf();
+        let read = match self.socket.read(buffer, &self.exchange, at_most) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(ureq::Error::Timeout(timeout.reason));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        !self.exchange.is_body_abandoned() && self.socket.is_quiet()
+    }
+}
