@@ -36,7 +36,11 @@ impl Default for Settings {
             buckets: vec!["examplebucket".to_owned()],
             any_bucket: false,
             access_key_id: "ak".to_owned(),
-            credential: Credential { secret: "sk".to_owned(), token: None, expired: false },
+            credential: Credential {
+                secret: "sk".to_owned(),
+                token: None,
+                expired: false,
+            },
             region: "cn-hangzhou".to_owned(),
             allow_v1: true,
             versioning: false,
@@ -107,7 +111,7 @@ impl Builder {
         self
     }
 
-    /// Whether answers carry an `x-oss-version-id`. Defaults to no.
+    /// Whether responses carry an `x-oss-version-id`. Defaults to no.
     pub fn versioning(mut self, yes: bool) -> Builder {
         self.settings.versioning = yes;
         self
@@ -133,7 +137,7 @@ impl Builder {
         self
     }
 
-    /// Whether answers carry `x-oss-hash-crc64ecma`. Defaults to yes.
+    /// Whether responses carry `x-oss-hash-crc64ecma`. Defaults to yes.
     pub fn send_crc_header(mut self, yes: bool) -> Builder {
         self.settings.send_crc_header = yes;
         self
@@ -141,7 +145,9 @@ impl Builder {
 
     /// Makes a host, given with or without its port, stand for a bucket.
     pub fn cname(mut self, host: &str, bucket: &str) -> Builder {
-        self.settings.cnames.insert(host.to_ascii_lowercase(), bucket.to_owned());
+        self.settings
+            .cnames
+            .insert(host.to_ascii_lowercase(), bucket.to_owned());
         self
     }
 
@@ -156,6 +162,6 @@ impl Builder {
     /// # Errors
     /// When the address can't be bound or the directory can't be read.
     pub fn start(self) -> std::io::Result<LocalOss> {
-        LocalOss::launch(self.settings)
+        LocalOss::spawn(self.settings)
     }
 }

@@ -9,9 +9,9 @@ use crate::error::{OssError, Result};
 use crate::request::Head;
 use crate::text::{encode_component, from_base64};
 
-/// How long an application server may take to answer.
+/// How long an application server may take to response.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest answer of an application server that is passed on.
+/// The largest response of an application server that is passed on.
 const ANSWER_BYTES_MAX: u64 = 3 << 20;
 const URLS_MAX: usize = 5;
 
@@ -29,9 +29,14 @@ pub(crate) struct Callback {
 impl Callback {
     /// The callback that a request asks for in its headers or its query.
     pub(crate) fn of(head: &Head) -> Result<Option<Callback>> {
-        let given =
-            |header: &str, param: &str| head.header(header).or_else(|| head.param(param)).map(str::to_owned);
-        let Some(callback) = given("x-oss-callback", "callback") else { return Ok(None) };
+        let given = |header: &str, param: &str| {
+            head.header(header)
+                .or_else(|| head.param(param))
+                .map(str::to_owned)
+        };
+        let Some(callback) = given("x-oss-callback", "callback") else {
+            return Ok(None);
+        };
         let variables = given("x-oss-callback-var", "callback-var");
         Callback::decode(&callback, variables.as_deref()).map(Some)
     }
@@ -45,8 +50,14 @@ impl Callback {
             )
             .ec("0007-00000006")
         };
-        let fields = flat_object(callback).ok_or_else(|| invalid("it is not the Base64 of a JSON object"))?;
-        let text = |name: &str| fields.get(name).and_then(|value| value.get::<String>()).cloned();
+        let fields = flat_object(callback)
+            .ok_or_else(|| invalid("it is not the Base64 of a JSON object"))?;
+        let text = |name: &str| {
+            fields
+                .get(name)
+                .and_then(|value| value.get::<String>())
+                .cloned()
+        };
         let urls = text("callbackUrl").ok_or_else(|| invalid("callbackUrl is missing"))?;
         let urls: Vec<String> = urls.split(';').map(|url| url.trim().to_owned()).collect();
         let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
@@ -63,7 +74,11 @@ impl Callback {
         let variables = match variables {
             None => HashMap::new(),
             Some(variables) => read_variables(variables).ok_or_else(|| {
-                OssError::invalid_argument("callback-var", variables, "The callback variables are not valid.")
+                OssError::invalid_argument(
+                    "callback-var",
+                    variables,
+                    "The callback variables are not valid.",
+                )
             })?,
         };
         Ok(Callback {
@@ -80,7 +95,9 @@ impl Callback {
         let mut filled = String::new();
         let mut rest = self.body.as_str();
         while let Some((before, after)) = rest.split_once("${") {
-            let Some((name, tail)) = after.split_once('}') else { break };
+            let Some((name, tail)) = after.split_once('}') else {
+                break;
+            };
             filled.push_str(before);
             let value = self.variables.get(name).or_else(|| system.get(name));
             filled.push_str(&self.quote(value.map_or("", String::as_str)));
@@ -94,16 +111,21 @@ impl Callback {
         if !self.json {
             return encode_component(value);
         }
-        JsonValue::String(value.to_owned()).stringify().unwrap_or_default()
+        JsonValue::String(value.to_owned())
+            .stringify()
+            .unwrap_or_default()
     }
 
     /// Posts the callback; returns the JSON that was answered, or why there is none.
-    pub(crate) fn post(&self, system: &HashMap<&str, String>) -> std::result::Result<Vec<u8>, String> {
+    pub(crate) fn post(
+        &self,
+        system: &HashMap<&str, String>,
+    ) -> std::result::Result<Vec<u8>, String> {
         let body = self.fill(system);
         let mut failure = String::new();
         for url in &self.urls {
             match self.post_to(url, &body) {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(reason) => failure = reason,
             }
         }
@@ -120,7 +142,11 @@ impl Callback {
             .user_agent("aliyun-oss-callback")
             .build()
             .new_agent();
-        let content_type = if self.json { "application/json" } else { "application/x-www-form-urlencoded" };
+        let content_type = if self.json {
+            "application/json"
+        } else {
+            "application/x-www-form-urlencoded"
+        };
         let mut request = agent.post(url).header("content-type", content_type);
         if let Some(host) = &self.host {
             request = request.header("host", host);
@@ -132,10 +158,19 @@ impl Callback {
         if response.status() != 200 {
             return Err(format!("Error status : {}.", response.status().as_u16()));
         }
-        let answer = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let answer = answer.map_err(|error| format!("Could not read the answer: {error}"))?;
-        let is_json = std::str::from_utf8(&answer).is_ok_and(|text| text.parse::<JsonValue>().is_ok());
-        if is_json { Ok(answer) } else { Err("Response body is not valid json format.".to_owned()) }
+        let response = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_vec();
+        let response = response.map_err(|error| format!("Could not read the response: {error}"))?;
+        let is_json =
+            std::str::from_utf8(&response).is_ok_and(|text| text.parse::<JsonValue>().is_ok());
+        if is_json {
+            Ok(response)
+        } else {
+            Err("Response body is not valid json format.".to_owned())
+        }
     }
 }
 
@@ -169,8 +204,14 @@ mod tests {
     fn vectors_decode() {
         let variables = "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ==";
         let callback = Callback::decode(VECTOR, Some(variables)).expect("a good callback");
-        assert_eq!(callback.urls, ["http://app.server.com/callback?id=1&name=%E6%9D%AD%E5%B7%9E"]);
-        assert_eq!((callback.host.as_deref(), callback.body.as_str()), (Some("server.com"), "hello world"));
+        assert_eq!(
+            callback.urls,
+            ["http://app.server.com/callback?id=1&name=%E6%9D%AD%E5%B7%9E"]
+        );
+        assert_eq!(
+            (callback.host.as_deref(), callback.body.as_str()),
+            (Some("server.com"), "hello world")
+        );
         assert_eq!(callback.variables["x:var1"], "value1");
         assert_eq!(callback.variables["x:var2"], "value2");
         assert!(!callback.json);
@@ -195,7 +236,8 @@ mod tests {
             let json = format!(
                 r#"{{"callbackUrl":"http://x/","callbackBody":"{body}","callbackBodyType":"{kind}"}}"#
             );
-            let callback = Callback::decode(&base64(json), Some(&variables)).expect("a good callback");
+            let callback =
+                Callback::decode(&base64(json), Some(&variables)).expect("a good callback");
             assert_eq!(callback.fill(&system), filled);
         }
     }

@@ -1,4 +1,4 @@
-//! The error answers of the service.
+//! The error responses of the service.
 
 use crate::text::Xml;
 
@@ -16,11 +16,21 @@ pub(crate) type Result<T> = std::result::Result<T, OssError>;
 
 impl OssError {
     pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> OssError {
-        OssError { status, code: code.to_owned(), message: message.into(), ec: None, details: Vec::new() }
+        OssError {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+            ec: None,
+            details: Vec::new(),
+        }
     }
 
     /// A 400 `InvalidArgument` that names the argument.
-    pub(crate) fn invalid_argument(name: &str, value: &str, message: impl Into<String>) -> OssError {
+    pub(crate) fn invalid_argument(
+        name: &str,
+        value: &str,
+        message: impl Into<String>,
+    ) -> OssError {
         OssError::new(400, "InvalidArgument", message)
             .with("ArgumentName", name)
             .with("ArgumentValue", value.chars().take(256).collect::<String>())
@@ -29,7 +39,9 @@ impl OssError {
     pub(crate) fn no_such_upload(upload_id: &str) -> OssError {
         let message = "The specified upload does not exist. The upload ID may be invalid, \
                        or the upload may have been aborted or completed.";
-        OssError::new(404, "NoSuchUpload", message).ec("0017-00000244").with("UploadId", upload_id)
+        OssError::new(404, "NoSuchUpload", message)
+            .ec("0017-00000244")
+            .with("UploadId", upload_id)
     }
 
     pub(crate) fn no_such_key(key: &str) -> OssError {
@@ -39,7 +51,11 @@ impl OssError {
     }
 
     pub(crate) fn internal(cause: &std::io::Error) -> OssError {
-        OssError::new(500, "InternalError", format!("The store of the local server failed: {cause}"))
+        OssError::new(
+            500,
+            "InternalError",
+            format!("The store of the local server failed: {cause}"),
+        )
     }
 
     pub(crate) fn file_already_exists() -> OssError {

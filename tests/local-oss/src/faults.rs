@@ -13,32 +13,32 @@ pub enum Fault {
     Reset,
     /// The connection is reset after about half of the body was read.
     ResetMidBody,
-    /// The request is applied in full, then the connection is reset without an answer.
+    /// The request is applied in full, then the connection is reset without an response.
     ResetAfterApply,
-    /// The request is applied in full, then the connection is closed in order, without an answer.
+    /// The request is applied in full, then the connection is closed in order, without an response.
     CloseAfterApply,
     /// The body is read, the request is not applied, and the connection is closed.
-    CloseBeforeAnswer,
+    CloseBeforeResponse,
     /// The body is not read and nothing is answered until the client goes away.
     Stall,
     /// About half of the body is read, then silence.
     StallMidBody,
     /// The body is read, the request is not applied, then silence.
-    StallBeforeAnswer,
+    StallBeforeResponse,
     /// The request is applied, then silence.
     StallAfterApply,
-    /// The body is read at this rate, then the answer is normal.
+    /// The body is read at this rate, then the response is normal.
     Slow {
         /// The rate in bytes per second.
         bytes_per_second: u64,
     },
-    /// The answer is normal, but late.
+    /// The response is normal, but late.
     Delay(Duration),
     /// The body is read, then an error is answered; the request is not applied.
     Status {
         /// The HTTP status.
         status: u16,
-        /// The error code; empty for an answer without a body.
+        /// The error code; empty for an response without a body.
         code: String,
         /// The seconds of a `Retry-After` header.
         retry_after: Option<u64>,
@@ -52,7 +52,7 @@ pub enum Fault {
     },
     /// A client that sent `Expect: 100-continue` gets this error in place of the 100; any other client gets
     /// it as with [`Fault::EarlyStatus`].
-    RefuseAtHead {
+    StatusBeforeContinue {
         /// The HTTP status.
         status: u16,
         /// The error code.
@@ -65,23 +65,23 @@ pub enum Fault {
         /// The `Location` header.
         location: String,
     },
-    /// The request is applied; the answer ends before its `Content-Length` is reached.
-    TruncateAnswer,
-    /// The request is applied; the answer is well framed, but its XML stops in the middle.
+    /// The request is applied; the response ends before its `Content-Length` is reached.
+    TruncateResponse,
+    /// The request is applied; the response is well framed, but its XML stops in the middle.
     TruncateXml,
     /// The body is read, then a 200 with an HTML page is answered; the request is not applied.
     Html,
     /// The body is read, then a 200 with a body of so many bytes is answered; the request is not applied.
-    HugeAnswer(u64),
+    HugeResponse(u64),
     /// The body is read, then something is sent that is not HTTP; the request is not applied.
     InvalidHttp,
-    /// The request is applied; the answer lacks its ETag.
+    /// The request is applied; the response lacks its ETag.
     NoEtag,
-    /// The request is applied; the answer carries a wrong ETag.
+    /// The request is applied; the response carries a wrong ETag.
     WrongEtag,
-    /// The request is applied; the answer lacks its CRC-64.
+    /// The request is applied; the response lacks its CRC-64.
     NoCrc,
-    /// The request is applied; the answer carries a wrong CRC-64.
+    /// The request is applied; the response carries a wrong CRC-64.
     WrongCrc,
     /// One bit of the body is flipped before it is stored; ETag and CRC-64 describe the flipped bytes.
     CorruptBody,
@@ -140,7 +140,15 @@ pub enum Operation {
 impl Rule {
     /// A rule that strikes the next request, whatever it is.
     pub fn new(fault: Fault) -> Rule {
-        Rule { fault, operation: None, part: None, first: 1, times: 1, seen: 0, fired: 0 }
+        Rule {
+            fault,
+            operation: None,
+            part: None,
+            first: 1,
+            times: 1,
+            seen: 0,
+            fired: 0,
+        }
     }
 
     /// Strikes only requests of this operation.
@@ -173,8 +181,11 @@ impl Rule {
     }
 
     fn matches(&self, head: &Head) -> bool {
-        self.operation.is_none_or(|operation| operation == head.operation)
-            && self.part.is_none_or(|part| Some(part) == head.part_number())
+        self.operation
+            .is_none_or(|operation| operation == head.operation)
+            && self
+                .part
+                .is_none_or(|part| Some(part) == head.part_number())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A local stand-in for Alibaba Cloud OSS, for development without an account.
 #![forbid(unsafe_code)]
 
-mod stop;
+mod signals;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -68,7 +68,7 @@ fn run() -> Result<(), String> {
         print!("{HELP}");
         return Ok(());
     };
-    let mut stop = stop::Signals::listen().map_err(|error| format!("can't start: {error}"))?;
+    let mut stop = signals::Signals::listen().map_err(|error| format!("can't start: {error}"))?;
     let server = start(&arguments)?;
     for rule in &arguments.faults {
         server.inject(rule.clone());
@@ -108,8 +108,12 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             Arg::Long("bucket") => arguments.buckets.push(parser.value()?.string()?),
             Arg::Long("any-bucket") => arguments.any_bucket = true,
             Arg::Long("access-key-id") => arguments.access_key_id = parser.value()?.string()?,
-            Arg::Long("access-key-secret") => arguments.access_key_secret = parser.value()?.string()?,
-            Arg::Long("security-token") => arguments.security_token = Some(parser.value()?.string()?),
+            Arg::Long("access-key-secret") => {
+                arguments.access_key_secret = parser.value()?.string()?
+            }
+            Arg::Long("security-token") => {
+                arguments.security_token = Some(parser.value()?.string()?)
+            }
             Arg::Long("region") => arguments.region = parser.value()?.string()?,
             Arg::Long("no-v1") => arguments.allow_v1 = false,
             Arg::Long("fault") => arguments.faults.push(parsed(&mut parser, "fault")?),
@@ -123,13 +127,18 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
 
 fn parsed<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str) -> Result<T, lexopt::Error> {
     let text = parser.value()?.string()?;
-    text.parse().map_err(|error| format!("--{option} {text:?}: {error}").into())
+    text.parse()
+        .map_err(|error| format!("--{option} {text:?}: {error}").into())
 }
 
 fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     let host = &arguments.host;
     let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let host = if bare_ipv6 { format!("[{host}]") } else { host.clone() };
+    let host = if bare_ipv6 {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
     let address = format!("{host}:{}", arguments.port);
     let mut builder = LocalOss::builder()
         .address(&address)
@@ -157,8 +166,15 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
     let mut buckets = vec!["examplebucket"];
     buckets.extend(arguments.buckets.iter().map(String::as_str));
     buckets.extend(arguments.any_bucket.then_some("any other"));
-    let secret = if arguments.access_key_secret == "sk" { "sk" } else { given(true) };
-    let store = arguments.dir.as_ref().map_or("memory".to_owned(), |dir| dir.display().to_string());
+    let secret = if arguments.access_key_secret == "sk" {
+        "sk"
+    } else {
+        given(true)
+    };
+    let store = arguments
+        .dir
+        .as_ref()
+        .map_or("memory".to_owned(), |dir| dir.display().to_string());
     let mut text = String::new();
     for (name, value) in [
         ("endpoint", server.endpoint()),
@@ -166,8 +182,14 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
         ("buckets", buckets.join(", ")),
         ("access key ID", arguments.access_key_id.clone()),
         ("access key secret", secret.to_owned()),
-        ("security token", given(arguments.security_token.is_some()).to_owned()),
-        ("signatures", if arguments.allow_v1 { "V4, V1" } else { "V4" }.to_owned()),
+        (
+            "security token",
+            given(arguments.security_token.is_some()).to_owned(),
+        ),
+        (
+            "signatures",
+            if arguments.allow_v1 { "V4, V1" } else { "V4" }.to_owned(),
+        ),
         ("store", store),
     ] {
         text.push_str(&format!("{name:<19}{value}\n"));
@@ -184,7 +206,10 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
         export.push_str(" OSS_ACCESS_KEY_SECRET=sk");
     }
     // A reader that has gone away is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{text}{export}\nCtrl-C stops the server.");
+    let _ = writeln!(
+        std::io::stdout(),
+        "{text}{export}\nCtrl-C stops the server."
+    );
 }
 
 /// As a POSIX shell reads it.

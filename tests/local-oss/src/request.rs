@@ -41,7 +41,11 @@ impl Head {
             .collect();
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = parts
+            .headers
+            .get("host")
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
         let mut undecodable = false;
         let (bucket, raw_key) = address(host, &path, settings);
         let key = decode_or_mark(raw_key, &mut undecodable);
@@ -51,7 +55,8 @@ impl Head {
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 // In a query, unlike in a path, a bare plus stands for a space: Python's oss2 sends it so.
-                let mut decoded = |text: &str| decode_or_mark(&text.replace('+', " "), &mut undecodable);
+                let mut decoded =
+                    |text: &str| decode_or_mark(&text.replace('+', " "), &mut undecodable);
                 (decoded(name), decoded(value))
             })
             .collect();
@@ -79,7 +84,10 @@ impl Head {
 
     /// The first query parameter of this name; an empty text when it has no value.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str())
+        self.params
+            .iter()
+            .find(|(param, _)| param == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn part_number(&self) -> Option<u32> {
@@ -92,7 +100,8 @@ impl Head {
 
     /// Whether the client waits for a `100 Continue` before it sends the body.
     pub(crate) fn expects_continue(&self) -> bool {
-        self.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        self.header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
     }
 
     /// Whether the header says `true`; any value but `true` and `false` is an error.
@@ -101,16 +110,31 @@ impl Head {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(OssError::invalid_argument(name, value, "The value must be true or false.")),
+            Some(value) => Err(OssError::invalid_argument(
+                name,
+                value,
+                "The value must be true or false.",
+            )),
         }
     }
 
     /// A number in the query, within limits.
-    pub(crate) fn number(&self, name: &'static str, default: usize, limits: (usize, usize)) -> Result<usize> {
-        let Some(text) = self.param(name).filter(|text| !text.is_empty()) else { return Ok(default) };
+    pub(crate) fn number(
+        &self,
+        name: &'static str,
+        default: usize,
+        limits: (usize, usize),
+    ) -> Result<usize> {
+        let Some(text) = self.param(name).filter(|text| !text.is_empty()) else {
+            return Ok(default);
+        };
         match text.parse::<usize>() {
             Ok(number) if (limits.0..=limits.1).contains(&number) => Ok(number),
-            _ => Err(OssError::invalid_argument(name, text, format!("Argument {name} is out of range."))),
+            _ => Err(OssError::invalid_argument(
+                name,
+                text,
+                format!("Argument {name} is out of range."),
+            )),
         }
     }
 
@@ -138,11 +162,23 @@ impl Head {
         }
         if self.key.is_empty() {
             let list = self.method == "GET" && has("uploads");
-            return if list { Operation::ListMultipartUploads } else { Operation::Other };
+            return if list {
+                Operation::ListMultipartUploads
+            } else {
+                Operation::Other
+            };
         }
-        let foreign = ["acl", "tagging", "append", "symlink", "restore", "delete", "x-oss-process"]
-            .into_iter()
-            .any(has);
+        let foreign = [
+            "acl",
+            "tagging",
+            "append",
+            "symlink",
+            "restore",
+            "delete",
+            "x-oss-process",
+        ]
+        .into_iter()
+        .any(has);
         match self.method.as_str() {
             "POST" if has("uploads") => Operation::InitiateMultipartUpload,
             "POST" if has("uploadId") => Operation::CompleteMultipartUpload,
@@ -163,11 +199,17 @@ impl Head {
 fn address<'a>(host: &str, path: &'a str, settings: &Settings) -> (String, &'a str) {
     let path = path.strip_prefix('/').unwrap_or(path);
     let name = host_name(host);
-    let mapped = [host, name].into_iter().find_map(|host| settings.cnames.get(&host.to_ascii_lowercase()));
+    let mapped = [host, name]
+        .into_iter()
+        .find_map(|host| settings.cnames.get(&host.to_ascii_lowercase()));
     if let Some(bucket) = mapped {
         return (bucket.clone(), path);
     }
-    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    let literal = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>()
+        .is_ok();
     if literal || name.is_empty() || name.eq_ignore_ascii_case("localhost") {
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         return (decode(bucket).unwrap_or_default(), key);
@@ -196,10 +238,16 @@ mod tests {
     use super::*;
 
     fn head(method: &str, uri: &str, host: &str) -> Head {
-        let request = hyper::Request::builder().method(method).uri(uri).header("host", host).body(());
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("host", host)
+            .body(());
         let (parts, ()) = request.expect("a request").into_parts();
         let mut settings = Settings::default();
-        settings.cnames.insert("files.example.com".to_owned(), "mapped".to_owned());
+        settings
+            .cnames
+            .insert("files.example.com".to_owned(), "mapped".to_owned());
         Head::read(&parts, &settings)
     }
 
@@ -210,11 +258,25 @@ mod tests {
             ("/a/b%2Fc", "localhost:9000", "a", "b/c"),
             ("/a/", "[::1]:9000", "a", ""),
             ("/", "127.0.0.1", "", ""),
-            ("/b/c+%E4%B8%AD", "a.oss-cn-hangzhou.aliyuncs.com", "a", "b/c+\u{4e2d}"),
-            ("/b//c/../d", "files.example.com:8080", "mapped", "b//c/../d"),
+            (
+                "/b/c+%E4%B8%AD",
+                "a.oss-cn-hangzhou.aliyuncs.com",
+                "a",
+                "b/c+\u{4e2d}",
+            ),
+            (
+                "/b//c/../d",
+                "files.example.com:8080",
+                "mapped",
+                "b//c/../d",
+            ),
         ] {
             let head = head("GET", uri, host);
-            assert_eq!((head.bucket.as_str(), head.key.as_str()), (bucket, key), "{uri} at {host}");
+            assert_eq!(
+                (head.bucket.as_str(), head.key.as_str()),
+                (bucket, key),
+                "{uri} at {host}"
+            );
             head.check_target().expect("a good target");
         }
         assert!(head("GET", "/a//b", "127.0.0.1").check_target().is_err());
@@ -223,9 +285,16 @@ mod tests {
 
     #[test]
     fn queries() {
-        let head = head("GET", "/b/?prefix=a+b%20c%2Bd&list-type=2&uploads", "127.0.0.1");
+        let head = head(
+            "GET",
+            "/b/?prefix=a+b%20c%2Bd&list-type=2&uploads",
+            "127.0.0.1",
+        );
         assert_eq!(head.param("prefix"), Some("a b c+d"));
-        assert_eq!((head.param("uploads"), head.param("list-type")), (Some(""), Some("2")));
+        assert_eq!(
+            (head.param("uploads"), head.param("list-type")),
+            (Some(""), Some("2"))
+        );
     }
 
     #[test]
@@ -234,14 +303,22 @@ mod tests {
             ("POST", "/b/k?uploads", Operation::InitiateMultipartUpload),
             ("PUT", "/b/k?partNumber=1&uploadId=2", Operation::UploadPart),
             ("GET", "/b/k?uploadId=2&max-parts=1", Operation::ListParts),
-            ("POST", "/b/k?uploadId=2", Operation::CompleteMultipartUpload),
+            (
+                "POST",
+                "/b/k?uploadId=2",
+                Operation::CompleteMultipartUpload,
+            ),
             ("DELETE", "/b/k?uploadId=2", Operation::AbortMultipartUpload),
             ("GET", "/b/?uploads", Operation::ListMultipartUploads),
             ("GET", "/b/k?tagging", Operation::Other),
             ("HEAD", "/b/k", Operation::HeadObject),
             ("PUT", "/b/", Operation::Other),
         ] {
-            assert_eq!(head(method, uri, "127.0.0.1").operation, operation, "{method} {uri}");
+            assert_eq!(
+                head(method, uri, "127.0.0.1").operation,
+                operation,
+                "{method} {uri}"
+            );
         }
     }
 }

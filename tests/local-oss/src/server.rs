@@ -18,15 +18,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::answer::{Outcome, Payload};
 use crate::builder::{Builder, Settings};
-use crate::checksum::Sums;
+use crate::digest::Digests;
 use crate::exchange;
 use crate::faults::Rule;
-use crate::journal::Logged;
+use crate::request_log::RecordedRequest;
+use crate::response::{Outcome, ResponseBody};
 use crate::state::{Credential, Shared};
 use crate::store::{Attributes, NewObject, Object, StoredObject, Upload};
-use crate::stream::Wire;
+use crate::stream::SharedStream;
 
 /// How long callbacks that are under way may hold up the stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,9 +58,12 @@ impl LocalOss {
         Builder::default()
     }
 
-    pub(crate) fn launch(settings: Settings) -> io::Result<LocalOss> {
+    pub(crate) fn spawn(settings: Settings) -> io::Result<LocalOss> {
         let listener = std::net::TcpListener::bind(&settings.address).map_err(|error| {
-            io::Error::new(error.kind(), format!("can't listen on {}: {error}", settings.address))
+            io::Error::new(
+                error.kind(),
+                format!("can't listen on {}: {error}", settings.address),
+            )
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -73,8 +76,15 @@ impl LocalOss {
         let (stop, stopped) = oneshot::channel();
         let state = Arc::clone(&shared);
         let serve = move || serve_until(runtime, listener, &state, stopped);
-        let thread = std::thread::Builder::new().name("local-oss".to_owned()).spawn(serve)?;
-        Ok(LocalOss { shared, address, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("local-oss".to_owned())
+            .spawn(serve)?;
+        Ok(LocalOss {
+            shared,
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// The endpoint to give to a client: `http://127.0.0.1:PORT`.
@@ -103,13 +113,13 @@ impl LocalOss {
     }
 
     /// All requests in order of arrival.
-    pub fn requests(&self) -> Vec<Logged> {
-        self.shared.journal.entries()
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.request_log.entries()
     }
 
     /// Forgets all requests.
     pub fn clear_requests(&self) {
-        self.shared.journal.clear();
+        self.shared.request_log.clear();
     }
 
     /// How many connections were accepted so far.
@@ -127,24 +137,24 @@ impl LocalOss {
     /// # Panics
     /// When the bucket has no valid name or the directory can't be written.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) {
-        let done = self.seed(bucket, key, bytes);
+        let done = self.put_fixture(bucket, key, bytes);
         if let Err(error) = done {
             panic!("local-oss can't store {bucket}/{key}: {}", error.message);
         }
     }
 
-    fn seed(&self, bucket: &str, key: &str, bytes: &[u8]) -> crate::error::Result<()> {
+    fn put_fixture(&self, bucket: &str, key: &str, bytes: &[u8]) -> crate::error::Result<()> {
         let store = &self.shared.store;
         store.create_bucket(bucket)?;
-        let sums = Sums::of(bytes);
+        let digests = Digests::of(bytes);
         let staging = store.new_staging()?;
-        let mut sink = store.sink(&staging, Some(sums.size))?;
+        let mut sink = store.sink(&staging, Some(digests.size))?;
         sink.write(bytes)?;
         let (content, temporary) = sink.finish();
         let object = StoredObject {
-            size: sums.size,
-            etag: sums.etag(None),
-            crc64: sums.crc64,
+            size: digests.size,
+            etag: digests.etag(None),
+            crc64: digests.crc64,
             attributes: Attributes::default(),
             parts: 0,
             modified: SystemTime::now(),
@@ -152,7 +162,13 @@ impl LocalOss {
             content,
         };
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        store.store_object(NewObject { bucket, key, object, forbid_overwrite: false, staging })?;
+        store.store_object(NewObject {
+            bucket,
+            key,
+            object,
+            forbid_overwrite: false,
+            staging,
+        })?;
         temporary.keep();
         Ok(())
     }
@@ -169,7 +185,12 @@ impl LocalOss {
 
     /// The unfinished uploads, in order of initiation.
     pub fn uploads(&self) -> Vec<Upload> {
-        self.shared.store.uploads().iter().map(|upload| upload.snapshot()).collect()
+        self.shared
+            .store
+            .uploads()
+            .iter()
+            .map(|upload| upload.snapshot())
+            .collect()
     }
 
     /// Makes an upload vanish, as a lifecycle rule does.
@@ -190,7 +211,14 @@ impl LocalOss {
     /// Accepts further credentials.
     pub fn add_credentials(&self, id: &str, secret: &str, token: Option<&str>) {
         let (secret, token) = (secret.to_owned(), token.map(str::to_owned));
-        self.shared.add_credential(id, Credential { secret, token, expired: false });
+        self.shared.add_credential(
+            id,
+            Credential {
+                secret,
+                token,
+                expired: false,
+            },
+        );
     }
 
     /// Answers `SecurityTokenExpired` to these credentials from now on.
@@ -208,7 +236,7 @@ impl LocalOss {
         drop(self);
     }
 
-    /// Stops the server once the requests that are under way have their answers, or after `patience`.
+    /// Stops the server once the requests that are under way have their responses, or after `patience`.
     pub fn finish(mut self, patience: Duration) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(patience);
@@ -227,7 +255,10 @@ impl Drop for LocalOss {
 
 impl std::fmt::Debug for LocalOss {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("LocalOss").field("address", &self.address).finish_non_exhaustive()
+        formatter
+            .debug_struct("LocalOss")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -239,7 +270,11 @@ fn serve_until(
     stopped: oneshot::Receiver<Duration>,
 ) {
     let connections = Arc::new(GracefulShutdown::new());
-    let accepting = runtime.spawn(accept(listener, Arc::clone(shared), Arc::clone(&connections)));
+    let accepting = runtime.spawn(accept(
+        listener,
+        Arc::clone(shared),
+        Arc::clone(&connections),
+    ));
     if let Ok(patience) = runtime.block_on(stopped) {
         accepting.abort();
         let _ = runtime.block_on(async {
@@ -252,14 +287,25 @@ fn serve_until(
     runtime.shutdown_timeout(STOP_PATIENCE);
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, connections: Arc<GracefulShutdown>) {
-    let Ok(listener) = TcpListener::from_std(listener) else { return };
+async fn accept(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    connections: Arc<GracefulShutdown>,
+) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let watcher = connections.watcher();
-                tokio::spawn(serve_connection(stream, Arc::clone(&shared), number, watcher));
+                tokio::spawn(serve_connection(
+                    stream,
+                    Arc::clone(&shared),
+                    number,
+                    watcher,
+                ));
             }
             // For want of file descriptors, say: wait for some to come free.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -269,25 +315,28 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, connection
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream);
-    let io = TokioIo::new(wire.clone());
-    let service = service_fn(move |request| respond(Arc::clone(&shared), wire.clone(), number, request));
-    let _ = watcher.watch(http1::Builder::new().serve_connection(io, service)).await;
+    let stream = SharedStream::new(stream);
+    let io = TokioIo::new(stream.clone());
+    let service =
+        service_fn(move |request| respond(Arc::clone(&shared), stream.clone(), number, request));
+    let _ = watcher
+        .watch(http1::Builder::new().serve_connection(io, service))
+        .await;
 }
 
-/// The answer to a request; an error drops the connection.
+/// The response to a request; an error drops the connection.
 async fn respond(
     shared: Arc<Shared>,
-    wire: Wire,
+    stream: SharedStream,
     number: usize,
     request: Request<Incoming>,
-) -> io::Result<Response<Payload>> {
+) -> io::Result<Response<ResponseBody>> {
     // In a task of its own a request is carried out even if its client goes away.
-    let task = tokio::spawn(exchange::run(shared, wire.clone(), number, request));
+    let task = tokio::spawn(exchange::run(shared, stream.clone(), number, request));
     match task.await {
-        Ok(Outcome::Answer(answer)) => Ok(answer.into_response()),
+        Ok(Outcome::Respond(response)) => Ok(response.into_hyper()),
         Ok(Outcome::Reset) => {
-            wire.reset_on_close();
+            stream.reset_on_close();
             Err(io::ErrorKind::ConnectionReset.into())
         }
         Ok(Outcome::Close) | Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::builder::Settings;
 use crate::faults::Faults;
-use crate::journal::Journal;
+use crate::request_log::RequestLog;
 use crate::store::Store;
 use crate::text::shift;
 
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) faults: Faults,
-    pub(crate) journal: Journal,
+    pub(crate) request_log: RequestLog,
     pub(crate) connections: AtomicUsize,
     skew_seconds: AtomicI64,
     credentials: Mutex<HashMap<String, Credential>>,
@@ -32,12 +32,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(settings: Settings) -> std::io::Result<Shared> {
-        let credentials = HashMap::from([(settings.access_key_id.clone(), settings.credential.clone())]);
+        let credentials =
+            HashMap::from([(settings.access_key_id.clone(), settings.credential.clone())]);
         Ok(Shared {
             store: Store::open(&settings)?,
             settings,
             faults: Faults::default(),
-            journal: Journal::default(),
+            request_log: RequestLog::default(),
             connections: AtomicUsize::new(0),
             skew_seconds: AtomicI64::new(0),
             credentials: Mutex::new(credentials),
@@ -68,6 +69,8 @@ impl Shared {
     }
 
     fn credentials(&self) -> MutexGuard<'_, HashMap<String, Credential>> {
-        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,13 +11,15 @@ use tokio::net::TcpStream;
 
 /// A handle on a TCP stream; the stream closes when the last handle is dropped.
 #[derive(Clone)]
-pub(crate) struct Wire {
+pub(crate) struct SharedStream {
     stream: Arc<TcpStream>,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Wire {
-        Wire { stream: Arc::new(stream) }
+impl SharedStream {
+    pub(crate) fn new(stream: TcpStream) -> SharedStream {
+        SharedStream {
+            stream: Arc::new(stream),
+        }
     }
 
     /// Makes the coming close a reset.
@@ -26,10 +28,12 @@ impl Wire {
     }
 
     /// Waits until the client has gone away, without reading anything.
-    pub(crate) async fn gone(&self) {
+    pub(crate) async fn wait_for_disconnect(&self) {
         loop {
             match self.stream.ready(Interest::READABLE).await {
-                Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(ready) if !ready.is_read_closed() => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 _ => return,
             }
         }
@@ -49,7 +53,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for SharedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -69,8 +73,12 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+impl AsyncWrite for SharedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 

@@ -10,7 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Everything but the unreserved characters.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// The same, with `/` left alone.
 const PATH: &AsciiSet = &COMPONENT.remove(b'/');
 
@@ -26,7 +30,10 @@ pub(crate) fn encode_path(text: &str) -> String {
 
 /// Decodes `%XX`; `None` when the result is not UTF-8. A `+` stays a `+`.
 pub(crate) fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
@@ -38,10 +45,12 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn hex_upper(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02X}");
+            text
+        })
 }
 
 pub(crate) fn hex_lower(bytes: &[u8]) -> String {
@@ -50,14 +59,21 @@ pub(crate) fn hex_lower(bytes: &[u8]) -> String {
 
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    if text.len().is_multiple_of(2) { text.as_bytes().chunks(2).map(pair).collect() } else { None }
+    if text.len().is_multiple_of(2) {
+        text.as_bytes().chunks(2).map(pair).collect()
+    } else {
+        None
+    }
 }
 
 /// `count` upper-case hexadecimal digits that no other call returns, in this process or another.
 pub(crate) fn unique_hex(count: usize) -> String {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
     let mut text = format!("{:012X}", nanos as u64 >> 16);
     while text.len() < count {
         let mut hasher = RandomState::new().build_hasher();
@@ -71,7 +87,9 @@ pub(crate) fn unique_hex(count: usize) -> String {
 
 /// `2012-02-23T07:01:34.000Z`; the milliseconds are always zero, and some clients count on it.
 pub(crate) fn iso_date(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string().replace('Z', ".000Z")
+    humantime::format_rfc3339_seconds(time)
+        .to_string()
+        .replace('Z', ".000Z")
 }
 
 /// `Wed, 28 Dec 2022 10:27:41 GMT`
@@ -103,13 +121,19 @@ pub(crate) fn parse_compact_date(text: &str) -> Option<SystemTime> {
 /// `time` moved by `seconds`, which may be negative.
 pub(crate) fn shift(time: SystemTime, seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
-    let moved = if seconds < 0 { time.checked_sub(distance) } else { time.checked_add(distance) };
+    let moved = if seconds < 0 {
+        time.checked_sub(distance)
+    } else {
+        time.checked_add(distance)
+    };
     moved.unwrap_or(time)
 }
 
 /// Milliseconds since 1970, for records and headers.
 pub(crate) fn unix_millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
 }
 
 /// The inverse of [`unix_millis`].
@@ -125,7 +149,10 @@ pub(crate) struct Xml {
 
 impl Xml {
     pub(crate) fn document(root: &'static str) -> Xml {
-        Xml { text: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>"), root }
+        Xml {
+            text: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>"),
+            root,
+        }
     }
 
     /// A document of one element with a text.
@@ -181,23 +208,38 @@ mod tests {
     fn compact_dates() {
         let time = parse_compact_date("20231216T162057Z").expect("a date");
         assert_eq!(iso_date(time), "2023-12-16T16:20:57.000Z");
-        for wrong in ["", "20231216T162057", "20231216 162057Z", "20231316T162057Z", "2023121\u{e9}T162057Z"]
-        {
+        for wrong in [
+            "",
+            "20231216T162057",
+            "20231216 162057Z",
+            "20231316T162057Z",
+            "2023121\u{e9}T162057Z",
+        ] {
             assert_eq!(parse_compact_date(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn hexadecimals() {
-        assert_eq!(from_hex(&hex_lower(b"\x00a\xff")).as_deref(), Some(&b"\x00a\xff"[..]));
-        assert!(["1", "0g", "\u{e9}"].into_iter().all(|wrong| from_hex(wrong).is_none()));
+        assert_eq!(
+            from_hex(&hex_lower(b"\x00a\xff")).as_deref(),
+            Some(&b"\x00a\xff"[..])
+        );
+        assert!(
+            ["1", "0g", "\u{e9}"]
+                .into_iter()
+                .all(|wrong| from_hex(wrong).is_none())
+        );
     }
 
     #[test]
     fn xml_is_escaped() {
         let mut xml = Xml::document("A");
         xml.element("B", "<&\">\u{1}");
-        assert!(xml.finish().ends_with("<A><B>&lt;&amp;&quot;&gt;&#1;</B></A>"));
+        assert!(
+            xml.finish()
+                .ends_with("<A><B>&lt;&amp;&quot;&gt;&#1;</B></A>")
+        );
     }
 
     #[test]

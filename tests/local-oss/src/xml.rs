@@ -12,7 +12,9 @@ const DELETED_MAX: usize = 1000;
 /// Number and ETag of each part, in the order of a `CompleteMultipartUpload` document.
 pub(crate) fn parse_complete(document: &[u8]) -> Result<Vec<(u32, String)>> {
     let parts = elements(document, "CompleteMultipartUpload").and_then(|elements| parts(&elements));
-    parts.filter(|parts| !parts.is_empty()).ok_or_else(malformed)
+    parts
+        .filter(|parts| !parts.is_empty())
+        .ok_or_else(malformed)
 }
 
 fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
@@ -44,17 +46,24 @@ pub(crate) fn parse_delete(document: &[u8]) -> Result<DeleteList> {
             "Object" => {}
             "Quiet" if ["true", "false"].contains(&text.as_str()) => list.quiet = text == "true",
             "Object/VersionId" => {
-                return Err(OssError::new(501, "NotImplemented", "This local server has no versions."));
+                return Err(OssError::new(
+                    501,
+                    "NotImplemented",
+                    "This local server has no versions.",
+                ));
             }
             _ => return Err(malformed()),
         }
     }
-    if (1..=DELETED_MAX).contains(&list.keys.len()) { Ok(list) } else { Err(malformed()) }
+    if (1..=DELETED_MAX).contains(&list.keys.len()) {
+        Ok(list)
+    } else {
+        Err(malformed())
+    }
 }
 
 fn malformed() -> OssError {
-    let message =
-        "The XML you provided was not well-formed or did not validate against our published schema.";
+    let message = "The XML you provided was not well-formed or did not validate against our published schema.";
     OssError::new(400, "MalformedXML", message).ec("0042-00000205")
 }
 
@@ -82,7 +91,10 @@ fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
             Event::End(_) => {
                 match path.get(1..) {
                     Some([]) => complete = true,
-                    Some(below) => elements.push(Element { path: below.join("/"), text: text.clone() }),
+                    Some(below) => elements.push(Element {
+                        path: below.join("/"),
+                        text: text.clone(),
+                    }),
                     None => {}
                 }
                 path.pop();
@@ -110,7 +122,14 @@ mod tests {
             <Part><ETag>&#34;CD&quot;</ETag><PartNumber> 3 </PartNumber><Other>x</Other></Part>\
             <Part><PartNumber>4</PartNumber><ETag><![CDATA[EF]]></ETag></Part>\n</CompleteMultipartUpload>";
         let parts = parse_complete(document.as_bytes()).expect("a good list");
-        assert_eq!(parts, [(1, "\"AB\"".to_owned()), (3, "\"CD\"".to_owned()), (4, "EF".to_owned())]);
+        assert_eq!(
+            parts,
+            [
+                (1, "\"AB\"".to_owned()),
+                (3, "\"CD\"".to_owned()),
+                (4, "EF".to_owned())
+            ]
+        );
         for wrong in [
             "",
             "nothing",
@@ -129,7 +148,10 @@ mod tests {
         let document = "<?xml version=\"1.0\"?>\n<Delete>\n <Quiet>true</Quiet>\
             <Object><Key> a&amp;b&#10;</Key></Object>\n<Object><Key>c</Key></Object></Delete>";
         let list = parse_delete(document.as_bytes()).expect("a good list");
-        assert_eq!((list.keys, list.quiet), (vec![" a&b\n".to_owned(), "c".to_owned()], true));
+        assert_eq!(
+            (list.keys, list.quiet),
+            (vec![" a&b\n".to_owned(), "c".to_owned()], true)
+        );
         let many = "<Object><Key>a</Key></Object>".repeat(DELETED_MAX + 1);
         for wrong in [
             "<Delete></Delete>",

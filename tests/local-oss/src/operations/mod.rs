@@ -6,16 +6,16 @@ mod multipart;
 mod object;
 mod read;
 
-use crate::answer::Answer;
-use crate::checks::check_headers;
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
 use crate::faults::Operation;
+use crate::header_validation::check_headers;
+use crate::response::Response;
 use crate::signature;
 use crate::text::Xml;
 
 /// Checks a request and carries it out.
-pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
+pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Response> {
     let head = &exchange.head;
     signature::verify(head, &exchange.shared)?;
     head.check_target()?;
@@ -25,7 +25,7 @@ pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
     }
     if head.key.is_empty() && head.method == "PUT" && head.params.is_empty() {
         exchange.shared.store.create_bucket(&head.bucket)?;
-        return Ok(Answer::empty(200));
+        return Ok(Response::empty(200));
     }
     exchange.shared.store.check_bucket(&head.bucket)?;
     match head.operation {
@@ -43,15 +43,16 @@ pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
     }
 }
 
-async fn other(exchange: &mut Exchange) -> Result<Answer> {
+async fn other(exchange: &mut Exchange) -> Result<Response> {
     let head = &exchange.head;
     let has = |name| head.param(name).is_some();
     match (head.method.as_str(), head.key.is_empty()) {
         ("GET", false) if has("tagging") => read::tagging(exchange),
         ("GET", false) if has("acl") => read::acl(exchange),
-        ("GET", true) if has("location") => {
-            Ok(Answer::xml(200, Xml::text_document("LocationConstraint", &location(exchange))))
-        }
+        ("GET", true) if has("location") => Ok(Response::xml(
+            200,
+            Xml::text_document("LocationConstraint", &location(exchange)),
+        )),
         ("GET", true) if has("bucketInfo") => Ok(bucket_info(exchange)),
         ("GET" | "HEAD", true) => listing::objects(exchange),
         ("POST", true) if has("delete") => object::delete_many(exchange).await,
@@ -60,26 +61,33 @@ async fn other(exchange: &mut Exchange) -> Result<Answer> {
 }
 
 fn not_implemented() -> OssError {
-    OssError::new(501, "NotImplemented", "This local server does not know this request.")
+    OssError::new(
+        501,
+        "NotImplemented",
+        "This local server does not know this request.",
+    )
 }
 
 fn location(exchange: &Exchange) -> String {
     format!("oss-{}", exchange.shared.settings.region)
 }
 
-fn bucket_info(exchange: &Exchange) -> Answer {
+fn bucket_info(exchange: &Exchange) -> Response {
     let mut xml = Xml::document("BucketInfo");
     xml.open("Bucket");
     xml.element("Name", &exchange.head.bucket);
     xml.element("Location", &location(exchange));
     xml.element("StorageClass", "Standard");
-    xml.element("ExtranetEndpoint", exchange.head.header("host").unwrap_or_default());
+    xml.element(
+        "ExtranetEndpoint",
+        exchange.head.header("host").unwrap_or_default(),
+    );
     xml.close("Bucket");
-    Answer::xml(200, xml)
+    Response::xml(200, xml)
 }
 
 /// Requests that address no bucket: only the list of all buckets is known.
-fn service(exchange: &Exchange) -> Result<Answer> {
+fn service(exchange: &Exchange) -> Result<Response> {
     if exchange.head.method != "GET" {
         return Err(not_implemented());
     }
@@ -93,5 +101,5 @@ fn service(exchange: &Exchange) -> Result<Answer> {
         xml.close("Bucket");
     }
     xml.close("Buckets");
-    Ok(Answer::xml(200, xml))
+    Ok(Response::xml(200, xml))
 }

@@ -1,59 +1,80 @@
 //! Reading objects and what belongs to them.
 
-use crate::answer::{Answer, Payload};
-use crate::checks::parse_tagging;
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
+use crate::header_validation::parse_tagging;
+use crate::response::{Response, ResponseBody};
 use crate::store::StoredObject;
 use crate::text::{Xml, http_date};
 
 fn find(exchange: &Exchange) -> Result<StoredObject> {
     let (bucket, key) = (&exchange.head.bucket, &exchange.head.key);
-    exchange.shared.store.object(bucket, key).ok_or_else(|| OssError::no_such_key(key))
+    exchange
+        .shared
+        .store
+        .object(bucket, key)
+        .ok_or_else(|| OssError::no_such_key(key))
 }
 
-fn describe(object: &StoredObject, answer: &mut Answer) {
-    answer.set("content-type", "application/octet-stream");
+fn describe(object: &StoredObject, response: &mut Response) {
+    response.set("content-type", "application/octet-stream");
     for (name, value) in &object.attributes.headers {
-        answer.set(name, value);
+        response.set(name, value);
     }
-    answer.set("etag", &object.etag);
-    answer.set("last-modified", &http_date(object.modified));
-    answer.set("accept-ranges", "bytes");
-    answer.set("x-oss-hash-crc64ecma", &object.crc64.to_string());
-    answer.set("x-oss-object-type", if object.parts == 0 { "Normal" } else { "Multipart" });
-    answer.set("x-oss-storage-class", object.attributes.storage_class());
+    response.set("etag", &object.etag);
+    response.set("last-modified", &http_date(object.modified));
+    response.set("accept-ranges", "bytes");
+    response.set("x-oss-hash-crc64ecma", &object.crc64.to_string());
+    response.set(
+        "x-oss-object-type",
+        if object.parts == 0 {
+            "Normal"
+        } else {
+            "Multipart"
+        },
+    );
+    response.set("x-oss-storage-class", object.attributes.storage_class());
     if let Some(version) = &object.version {
-        answer.set("x-oss-version-id", version);
+        response.set("x-oss-version-id", version);
     }
     if let Some(tags) = object.attributes.tagging.as_deref().and_then(parse_tagging) {
-        answer.set("x-oss-tagging-count", &tags.len().to_string());
+        response.set("x-oss-tagging-count", &tags.len().to_string());
     }
 }
 
-pub(super) fn head(exchange: &Exchange) -> Result<Answer> {
+pub(super) fn head(exchange: &Exchange) -> Result<Response> {
     let object = find(exchange)?;
-    let mut answer = Answer::empty(200);
-    describe(&object, &mut answer);
-    answer.set("content-length", &object.size.to_string());
-    Ok(answer)
+    let mut response = Response::empty(200);
+    describe(&object, &mut response);
+    response.set("content-length", &object.size.to_string());
+    Ok(response)
 }
 
-pub(super) fn get(exchange: &Exchange) -> Result<Answer> {
+pub(super) fn get(exchange: &Exchange) -> Result<Response> {
     let object = find(exchange)?;
-    let range = exchange.head.header("range").and_then(|range| parse_range(range, object.size));
+    let range = exchange
+        .head
+        .header("range")
+        .and_then(|range| parse_range(range, object.size));
     let (start, length) = range.unwrap_or((0, object.size));
     let Some(source) = object.content.open(start, length)? else {
-        return Err(OssError::new(500, "InternalError", "This server discards the content of objects."));
+        return Err(OssError::new(
+            500,
+            "InternalError",
+            "This server discards the content of objects.",
+        ));
     };
-    let mut answer = Answer::empty(if range.is_some() { 206 } else { 200 });
-    describe(&object, &mut answer);
+    let mut response = Response::empty(if range.is_some() { 206 } else { 200 });
+    describe(&object, &mut response);
     if range.is_some() {
         let last = start + length - 1;
-        answer.set("content-range", &format!("bytes {start}-{last}/{}", object.size));
+        response.set(
+            "content-range",
+            &format!("bytes {start}-{last}/{}", object.size),
+        );
     }
-    answer.payload = Payload::from_source(source, length);
-    Ok(answer)
+    response.payload = ResponseBody::from_source(source, length);
+    Ok(response)
 }
 
 /// Start and length of a single range that lies within the object; any other one is as good as none.
@@ -61,16 +82,24 @@ fn parse_range(range: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let end = size.checked_sub(1)?;
     let (first, last) = match (first, last) {
-        ("", suffix) => (size.checked_sub(suffix.parse::<u64>().ok().filter(|count| *count > 0)?)?, end),
+        ("", suffix) => (
+            size.checked_sub(suffix.parse::<u64>().ok().filter(|count| *count > 0)?)?,
+            end,
+        ),
         (first, "") => (first.parse().ok()?, end),
         (first, last) => (first.parse().ok()?, last.parse().ok()?),
     };
     (first <= last && last <= end).then(|| (first, last - first + 1))
 }
 
-pub(super) fn tagging(exchange: &Exchange) -> Result<Answer> {
+pub(super) fn tagging(exchange: &Exchange) -> Result<Response> {
     let object = find(exchange)?;
-    let tags = object.attributes.tagging.as_deref().and_then(parse_tagging).unwrap_or_default();
+    let tags = object
+        .attributes
+        .tagging
+        .as_deref()
+        .and_then(parse_tagging)
+        .unwrap_or_default();
     let mut xml = Xml::document("Tagging");
     xml.open("TagSet");
     for (key, value) in tags {
@@ -80,17 +109,20 @@ pub(super) fn tagging(exchange: &Exchange) -> Result<Answer> {
         xml.close("Tag");
     }
     xml.close("TagSet");
-    Ok(Answer::xml(200, xml))
+    Ok(Response::xml(200, xml))
 }
 
-pub(super) fn acl(exchange: &Exchange) -> Result<Answer> {
+pub(super) fn acl(exchange: &Exchange) -> Result<Response> {
     let object = find(exchange)?;
     let mut xml = Xml::document("AccessControlPolicy");
     super::listing::owner(&mut xml);
     xml.open("AccessControlList");
-    xml.element("Grant", object.attributes.acl.as_deref().unwrap_or("default"));
+    xml.element(
+        "Grant",
+        object.attributes.acl.as_deref().unwrap_or("default"),
+    );
     xml.close("AccessControlList");
-    Ok(Answer::xml(200, xml))
+    Ok(Response::xml(200, xml))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::text::{http_date, iso_date};
 const SKEW_SECONDS_MAX: u64 = 900;
 
 /// What a request claims: its signer and the signature.
-struct Claim {
+struct Presented {
     access_key_id: String,
     signature: String,
     token: Option<String>,
@@ -25,11 +25,15 @@ struct Claim {
 /// Verifies the signature of a request.
 pub(crate) fn verify(head: &Head, shared: &Shared) -> Result<()> {
     match head.header("authorization") {
-        Some(value) if value.starts_with("OSS4-HMAC-SHA256") => v4::verify_header(head, value, shared),
-        Some(value) if value.starts_with("OSS ") => v1::verify_header(head, value, shared),
-        Some(value) => {
-            Err(OssError::invalid_argument("Authorization", value, "Unsupported authorization type."))
+        Some(value) if value.starts_with("OSS4-HMAC-SHA256") => {
+            v4::verify_header(head, value, shared)
         }
+        Some(value) if value.starts_with("OSS ") => v1::verify_header(head, value, shared),
+        Some(value) => Err(OssError::invalid_argument(
+            "Authorization",
+            value,
+            "Unsupported authorization type.",
+        )),
         None if head.param("x-oss-signature-version").is_some() => v4::verify_query(head, shared),
         None if head.param("Signature").is_some() => v1::verify_query(head, shared),
         None => {
@@ -40,7 +44,7 @@ pub(crate) fn verify(head: &Head, shared: &Shared) -> Result<()> {
 }
 
 /// Looks up the credential of a claim and checks the claim's token against it.
-fn credential(claim: &Claim, shared: &Shared) -> Result<Credential> {
+fn credential(claim: &Presented, shared: &Shared) -> Result<Credential> {
     let Some(credential) = shared.credential(&claim.access_key_id) else {
         let message = "The OSS Access Key Id you provided does not exist in our records.";
         return Err(OssError::new(403, "InvalidAccessKeyId", message)
@@ -57,14 +61,18 @@ fn credential(claim: &Claim, shared: &Shared) -> Result<Credential> {
     Ok(credential)
 }
 
-/// The answer to a request with a token that has expired.
+/// The response to a request with a token that has expired.
 pub(crate) fn token_expired() -> OssError {
-    OssError::new(403, "SecurityTokenExpired", "The security token you provided has expired.")
-        .ec("0002-00000069")
+    OssError::new(
+        403,
+        "SecurityTokenExpired",
+        "The security token you provided has expired.",
+    )
+    .ec("0002-00000069")
 }
 
 /// Compares the signature of a claim with the right one.
-fn compare(claim: &Claim, expected: &str, string_to_sign: &str) -> Result<()> {
+fn compare(claim: &Presented, expected: &str, string_to_sign: &str) -> Result<()> {
     if claim.signature == expected {
         return Ok(());
     }
@@ -79,7 +87,9 @@ fn compare(claim: &Claim, expected: &str, string_to_sign: &str) -> Result<()> {
 
 fn check_skew(signed_at: SystemTime, shared: &Shared) -> Result<()> {
     let now = shared.now();
-    let distance = now.duration_since(signed_at).unwrap_or_else(|error| error.duration());
+    let distance = now
+        .duration_since(signed_at)
+        .unwrap_or_else(|error| error.duration());
     if distance.as_secs() <= SKEW_SECONDS_MAX {
         return Ok(());
     }
@@ -100,7 +110,8 @@ fn url_expired(shared: &Shared, expires: SystemTime) -> OssError {
 
 /// All headers that `wanted` accepts, as `name:value` lines in order of name; repeated ones are joined.
 fn canonical_headers(headers: &[(String, Vec<u8>)], wanted: impl Fn(&str) -> bool) -> Vec<u8> {
-    let mut chosen: Vec<&(String, Vec<u8>)> = headers.iter().filter(|(name, _)| wanted(name)).collect();
+    let mut chosen: Vec<&(String, Vec<u8>)> =
+        headers.iter().filter(|(name, _)| wanted(name)).collect();
     chosen.sort_by(|left, right| left.0.cmp(&right.0));
     let mut lines: Vec<u8> = Vec::new();
     let mut previous: Option<&str> = None;
@@ -126,7 +137,8 @@ fn hmac_sha1(key: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 fn hmac_sha256(key: &[u8], data: &[u8]) -> Vec<u8> {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(data);
     mac.finalize().into_bytes().to_vec()
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Claim, canonical_headers, check_skew, compare, credential, hmac_sha1, shown, url_expired};
+use super::{
+    Presented, canonical_headers, check_skew, compare, credential, hmac_sha1, shown, url_expired,
+};
 use crate::error::{OssError, Result};
 use crate::request::Head;
 use crate::state::Shared;
@@ -20,18 +22,29 @@ const SUB_RESOURCES: &str = "accessPoint acl append asyncFetch bucketInfo callba
 
 pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -> Result<()> {
     check_allowed(shared)?;
-    let malformed =
-        || OssError::invalid_argument("Authorization", authorization, "Authorization header is malformed.");
+    let malformed = || {
+        OssError::invalid_argument(
+            "Authorization",
+            authorization,
+            "Authorization header is malformed.",
+        )
+    };
     let fields = authorization.strip_prefix("OSS ").unwrap_or_default();
     let (access_key_id, signature) = fields.split_once(':').ok_or_else(malformed)?;
-    let claim = Claim {
+    let claim = Presented {
         access_key_id: access_key_id.to_owned(),
         signature: signature.to_owned(),
         token: head.header("x-oss-security-token").map(str::to_owned),
     };
     let credential = credential(&claim, shared)?;
     let date = head.header("date").or_else(|| head.header("x-oss-date"));
-    let missing = || OssError::new(403, "AccessDenied", "OSS authentication requires a valid Date.");
+    let missing = || {
+        OssError::new(
+            403,
+            "AccessDenied",
+            "OSS authentication requires a valid Date.",
+        )
+    };
     let date = date.ok_or_else(missing)?;
     let signed_at = head.header("x-oss-date").unwrap_or(date);
     check_skew(parse_http_date(signed_at).ok_or_else(missing)?, shared)?;
@@ -48,10 +61,11 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
 pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
     check_allowed(shared)?;
     let param = |name: &str| {
-        let missing = || OssError::invalid_argument(name, "", "A parameter of the signed URL is missing.");
+        let missing =
+            || OssError::invalid_argument(name, "", "A parameter of the signed URL is missing.");
         head.param(name).ok_or_else(missing)
     };
-    let claim = Claim {
+    let claim = Presented {
         access_key_id: param("OSSAccessKeyId")?.to_owned(),
         signature: param("Signature")?.to_owned(),
         token: head.param("security-token").map(str::to_owned),
@@ -59,8 +73,8 @@ pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
     let credential = credential(&claim, shared)?;
     let expires = param("Expires")?;
     let seconds = expires.parse::<u32>();
-    let seconds =
-        seconds.map_err(|_| OssError::invalid_argument("Expires", expires, "Expires is not a time."))?;
+    let seconds = seconds
+        .map_err(|_| OssError::invalid_argument("Expires", expires, "Expires is not a time."))?;
     let time = UNIX_EPOCH + Duration::from_secs(seconds.into());
     if shared.now() > time {
         return Err(url_expired(shared, time));
@@ -82,24 +96,40 @@ fn sign(secret: &str, string_to_sign: &[u8]) -> String {
     base64(hmac_sha1(secret.as_bytes(), string_to_sign))
 }
 
-fn string_to_sign(method: &str, date: &str, headers: &[(String, Vec<u8>)], resource: &str) -> Vec<u8> {
+fn string_to_sign(
+    method: &str,
+    date: &str,
+    headers: &[(String, Vec<u8>)],
+    resource: &str,
+) -> Vec<u8> {
     let header = |wanted: &str| {
         let found = headers.iter().find(|(name, _)| name == wanted);
         found.map_or(&[][..], |(_, value)| value.as_slice())
     };
     let mut text = Vec::new();
-    for line in [method.as_bytes(), header("content-md5"), header("content-type"), date.as_bytes()] {
+    for line in [
+        method.as_bytes(),
+        header("content-md5"),
+        header("content-type"),
+        date.as_bytes(),
+    ] {
         text.extend_from_slice(line);
         text.push(b'\n');
     }
-    text.extend(canonical_headers(headers, |name| name.starts_with("x-oss-")));
+    text.extend(canonical_headers(headers, |name| {
+        name.starts_with("x-oss-")
+    }));
     text.extend_from_slice(resource.as_bytes());
     text
 }
 
 /// `/bucket/key?sub&resources`, nothing of it encoded.
 fn resource(bucket: &str, key: &str, params: &[(String, String)]) -> String {
-    let mut resource = if bucket.is_empty() { "/".to_owned() } else { format!("/{bucket}/{key}") };
+    let mut resource = if bucket.is_empty() {
+        "/".to_owned()
+    } else {
+        format!("/{bucket}/{key}")
+    };
     let mut signed: Vec<&(String, String)> = params
         .iter()
         .filter(|(name, _)| {
@@ -123,7 +153,9 @@ mod tests {
     use super::*;
 
     fn pairs<V: for<'a> From<&'a str>>(list: &[(&str, &str)]) -> Vec<(String, V)> {
-        list.iter().map(|(name, value)| ((*name).to_owned(), V::from(value))).collect()
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), V::from(value)))
+            .collect()
     }
 
     struct Case<'a> {
@@ -160,21 +192,44 @@ mod tests {
             ("x-oss-meta-magic", "abracadabra"),
         ];
         let get: &[(&str, &str)] = &[("x-oss-date", DATE)];
-        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], (&'a str, &'a [(&'a str, &'a str)]), &'a str);
+        type Row<'a> = (
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            (&'a str, &'a [(&'a str, &'a str)]),
+            &'a str,
+        );
         let rows: [Row; 4] = [
             ("PUT", put, ("nelson", &[]), "kSHKmLxlyEAKtZPkJhG9bZb5k7M="),
-            ("PUT", put, ("nelson", &[("acl", "")]), "/afkugFbmWDQ967j1vr6zygBLQk="),
+            (
+                "PUT",
+                put,
+                ("nelson", &[("acl", "")]),
+                "/afkugFbmWDQ967j1vr6zygBLQk=",
+            ),
             (
                 "GET",
                 get,
                 ("", &[("resourceGroup", ""), ("non-resousce", "null")]),
                 "vkQmfuUDyi1uDi3bKt67oemssIs=",
             ),
-            ("GET", get, ("", &[("resourceGroup", ""), ("acl", "")]), "x3E5TgOvl/i7PN618s5mEvpJDYk="),
+            (
+                "GET",
+                get,
+                ("", &[("resourceGroup", ""), ("acl", "")]),
+                "x3E5TgOvl/i7PN618s5mEvpJDYk=",
+            ),
         ];
         for (method, headers, (key, params), expected) in rows {
             let target = ("examplebucket", key, params);
-            Case { secret: "sk", method, date: DATE, headers, target, expected }.check();
+            Case {
+                secret: "sk",
+                method,
+                date: DATE,
+                headers,
+                target,
+                expected,
+            }
+            .check();
         }
     }
 
@@ -185,25 +240,64 @@ mod tests {
         let copy: &[(&str, &str)] = &[("x-oss-copy-source", "/bucket/object-old")];
         let append: &[(&str, &str)] = &[("position", "0"), ("append", "")];
         for (method, headers, target, expected) in [
-            ("GET", &[][..], ("", "", &[][..]), "u8QKAAj/axKX4JhHXa5DYfYSPxE="),
-            ("PUT", copy, ("bucket", "object-new", &[]), "McYUmBaErN//yvE9voWRhCgvsIc="),
-            ("PUT", &[], ("bucket", "object-new", append), "7Oh2wobzeg6dw/cWYbF/2m6s6qc="),
+            (
+                "GET",
+                &[][..],
+                ("", "", &[][..]),
+                "u8QKAAj/axKX4JhHXa5DYfYSPxE=",
+            ),
+            (
+                "PUT",
+                copy,
+                ("bucket", "object-new", &[]),
+                "McYUmBaErN//yvE9voWRhCgvsIc=",
+            ),
+            (
+                "PUT",
+                &[],
+                ("bucket", "object-new", append),
+                "7Oh2wobzeg6dw/cWYbF/2m6s6qc=",
+            ),
         ] {
-            Case { secret, method, date, headers, target, expected }.check();
+            Case {
+                secret,
+                method,
+                date,
+                headers,
+                target,
+                expected,
+            }
+            .check();
         }
     }
 
     #[test]
     fn presigned_vectors() {
-        let version: &[(&str, &str)] =
-            &[("versionId", "versionId"), ("OSSAccessKeyId", "ak"), ("Expires", "1")];
+        let version: &[(&str, &str)] = &[
+            ("versionId", "versionId"),
+            ("OSSAccessKeyId", "ak"),
+            ("Expires", "1"),
+        ];
         let token: &[(&str, &str)] = &[("versionId", "versionId"), ("security-token", "token")];
         for (date, key, params, expected) in [
             ("1699807420", "key", version, "dcLTea+Yh9ApirQ8o8dOPqtvJXQ="),
-            ("1699808204", "key+123", token, "jzKYRrM5y6Br0dRFPaTGOsbrDhY="),
+            (
+                "1699808204",
+                "key+123",
+                token,
+                "jzKYRrM5y6Br0dRFPaTGOsbrDhY=",
+            ),
         ] {
             let target = ("bucket", key, params);
-            Case { secret: "sk", method: "GET", date, headers: &[], target, expected }.check();
+            Case {
+                secret: "sk",
+                method: "GET",
+                date,
+                headers: &[],
+                target,
+                expected,
+            }
+            .check();
         }
     }
 
@@ -214,13 +308,36 @@ mod tests {
         let octets: &[(&str, &str)] = &[("content-type", "application/octet-stream")];
         let xml: &[(&str, &str)] = &[("content-type", "application/xml")];
         for (method, headers, params, expected) in [
-            ("POST", octets, &[("uploads", "")][..], "XVPEm+pT9+P3y5Z1zzpJWhvYI0A="),
-            ("PUT", &[], &[id, ("partNumber", "1")], "GvxhWJagZw4GWBpqB1nlUtOJb20="),
-            ("GET", &[], &[id, ("max-parts", "1000")], "7vn2zE0RPq9BVMzgAWo1XNmiO3I="),
+            (
+                "POST",
+                octets,
+                &[("uploads", "")][..],
+                "XVPEm+pT9+P3y5Z1zzpJWhvYI0A=",
+            ),
+            (
+                "PUT",
+                &[],
+                &[id, ("partNumber", "1")],
+                "GvxhWJagZw4GWBpqB1nlUtOJb20=",
+            ),
+            (
+                "GET",
+                &[],
+                &[id, ("max-parts", "1000")],
+                "7vn2zE0RPq9BVMzgAWo1XNmiO3I=",
+            ),
             ("POST", xml, &[id], "Y4IsBi0SbbDhcP5vv38UBWol7ww="),
         ] {
             let target = ("bucket", "multi part+\u{4e2d}.data", params);
-            Case { secret: "sk", method, date, headers, target, expected }.check();
+            Case {
+                secret: "sk",
+                method,
+                date,
+                headers,
+                target,
+                expected,
+            }
+            .check();
         }
     }
 }

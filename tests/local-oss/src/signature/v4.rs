@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{Claim, canonical_headers, check_skew, compare, credential, hmac_sha256, url_expired};
+use super::{
+    Presented, canonical_headers, check_skew, compare, credential, hmac_sha256, url_expired,
+};
 use crate::error::{OssError, Result};
 use crate::request::Head;
 use crate::state::Shared;
@@ -36,10 +38,12 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
         }
     }
     let (Some(scope), Some(signature)) = (credential, signature) else {
-        return Err(malformed("The authorization header lacks its Credential or its Signature."));
+        return Err(malformed(
+            "The authorization header lacks its Credential or its Signature.",
+        ));
     };
     let scope = Scope::parse(scope).ok_or_else(|| malformed("The Credential is malformed."))?;
-    let claim = Claim {
+    let claim = Presented {
         access_key_id: scope.access_key_id.to_owned(),
         signature: signature.to_owned(),
         token: head.header("x-oss-security-token").map(str::to_owned),
@@ -48,7 +52,10 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
     let payload = head.header("x-oss-content-sha256").unwrap_or_default();
     if payload != PAYLOAD {
         let message = "The header x-oss-content-sha256 must be UNSIGNED-PAYLOAD.";
-        return Err(OssError::invalid_argument("x-oss-content-sha256", payload, message).ec("0002-00000204"));
+        return Err(
+            OssError::invalid_argument("x-oss-content-sha256", payload, message)
+                .ec("0002-00000204"),
+        );
     }
     let secret = credential_in_scope(&claim, &scope, date, shared)?;
     let signed_at = parse_compact_date(date).ok_or_else(|| invalid_date(date))?;
@@ -60,19 +67,29 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
 
 pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
     let param = |name: &str| {
-        let missing = || OssError::invalid_argument(name, "", "A parameter of the signed URL is missing.");
+        let missing =
+            || OssError::invalid_argument(name, "", "A parameter of the signed URL is missing.");
         head.param(name).ok_or_else(missing)
     };
     let version = param("x-oss-signature-version")?;
     if version != ALGORITHM {
         let message = "The signature version is not supported.";
-        return Err(OssError::invalid_argument("x-oss-signature-version", version, message));
+        return Err(OssError::invalid_argument(
+            "x-oss-signature-version",
+            version,
+            message,
+        ));
     }
     let credential = param("x-oss-credential")?;
-    let malformed =
-        || OssError::invalid_argument("x-oss-credential", credential, "The credential is malformed.");
+    let malformed = || {
+        OssError::invalid_argument(
+            "x-oss-credential",
+            credential,
+            "The credential is malformed.",
+        )
+    };
     let scope = Scope::parse(credential).ok_or_else(malformed)?;
-    let claim = Claim {
+    let claim = Presented {
         access_key_id: scope.access_key_id.to_owned(),
         signature: param("x-oss-signature")?.to_owned(),
         token: head.param("x-oss-security-token").map(str::to_owned),
@@ -103,28 +120,43 @@ impl Scope<'_> {
     fn parse(text: &str) -> Option<Scope<'_>> {
         let fields: Vec<&str> = text.split('/').collect();
         match fields[..] {
-            [access_key_id, day, region, product, "aliyun_v4_request"] => {
-                Some(Scope { access_key_id, day, region, product })
-            }
+            [access_key_id, day, region, product, "aliyun_v4_request"] => Some(Scope {
+                access_key_id,
+                day,
+                region,
+                product,
+            }),
             _ => None,
         }
     }
 }
 
 /// The secret of the claimed credential, if the scope is one of this server and of this date.
-fn credential_in_scope(claim: &Claim, scope: &Scope<'_>, date: &str, shared: &Shared) -> Result<String> {
+fn credential_in_scope(
+    claim: &Presented,
+    scope: &Scope<'_>,
+    date: &str,
+    shared: &Shared,
+) -> Result<String> {
     let credential = credential(claim, shared)?;
     if date.len() < 8 || !date.starts_with(scope.day) {
         return Err(invalid_date(date));
     }
     if scope.product != "oss" {
         let message = "The product of the signing scope must be oss.";
-        return Err(OssError::invalid_argument("product", scope.product, message));
+        return Err(OssError::invalid_argument(
+            "product",
+            scope.product,
+            message,
+        ));
     }
     let region = &shared.settings.region;
     if scope.region != region {
-        let message = format!("Invalid signing region in Authorization header: this server is in {region}.");
-        return Err(OssError::new(403, "AccessDenied", message).ec("0002-00000203").with("Region", region));
+        let message =
+            format!("Invalid signing region in Authorization header: this server is in {region}.");
+        return Err(OssError::new(403, "AccessDenied", message)
+            .ec("0002-00000203")
+            .with("Region", region));
     }
     Ok(credential.secret)
 }
@@ -140,7 +172,9 @@ fn default_signed(name: &str) -> bool {
 
 /// The additional headers, which must be sorted, present and not signed anyway.
 fn additional_headers(list: Option<&str>, head: &Head) -> Result<Vec<String>> {
-    let Some(list) = list else { return Ok(Vec::new()) };
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
     let names: Vec<String> = list.split(';').map(str::to_owned).collect();
     let good = |name: &String| {
         !name.is_empty()
@@ -151,12 +185,17 @@ fn additional_headers(list: Option<&str>, head: &Head) -> Result<Vec<String>> {
     if names.iter().all(good) && names.is_sorted() {
         return Ok(names);
     }
-    let message = "AdditionalHeaders must be the sorted, lower-case names of headers that are present.";
+    let message =
+        "AdditionalHeaders must be the sorted, lower-case names of headers that are present.";
     Err(OssError::invalid_argument("AdditionalHeaders", list, message).ec("0002-00000209"))
 }
 
 fn canonical_request(head: &Head, additional: &[String]) -> Vec<u8> {
-    let uri = if head.bucket.is_empty() { "/".to_owned() } else { format!("/{}/{}", head.bucket, head.key) };
+    let uri = if head.bucket.is_empty() {
+        "/".to_owned()
+    } else {
+        format!("/{}/{}", head.bucket, head.key)
+    };
     let mut query: Vec<(String, String)> = head
         .params
         .iter()
@@ -166,9 +205,21 @@ fn canonical_request(head: &Head, additional: &[String]) -> Vec<u8> {
     query.sort();
     let query: Vec<String> = query
         .into_iter()
-        .map(|(name, value)| if value.is_empty() { name } else { format!("{name}={value}") })
+        .map(|(name, value)| {
+            if value.is_empty() {
+                name
+            } else {
+                format!("{name}={value}")
+            }
+        })
         .collect();
-    let mut text = format!("{}\n{}\n{}\n", head.method, encode_path(&uri), query.join("&")).into_bytes();
+    let mut text = format!(
+        "{}\n{}\n{}\n",
+        head.method,
+        encode_path(&uri),
+        query.join("&")
+    )
+    .into_bytes();
     text.extend(canonical_headers(&head.headers, |name| {
         default_signed(name) || additional.iter().any(|listed| listed == name)
     }));
@@ -178,7 +229,7 @@ fn canonical_request(head: &Head, additional: &[String]) -> Vec<u8> {
 }
 
 fn compare_scoped(
-    claim: &Claim,
+    claim: &Presented,
     scope: &Scope<'_>,
     secret: &str,
     date: &str,
@@ -192,11 +243,18 @@ fn compare_scoped(
 /// The signature and the string to sign.
 fn sign(scope: &Scope<'_>, secret: &str, date: &str, canonical: &[u8]) -> (String, String) {
     let hash = hex_lower(&Sha256::digest(canonical));
-    let Scope { day, region, product, .. } = scope;
+    let Scope {
+        day,
+        region,
+        product,
+        ..
+    } = scope;
     let text = format!("{ALGORITHM}\n{date}\n{day}/{region}/{product}/aliyun_v4_request\n{hash}");
     let key = [day, region, product, &"aliyun_v4_request"]
         .into_iter()
-        .fold(format!("aliyun_v4{secret}").into_bytes(), |key, field| hmac_sha256(&key, field.as_bytes()));
+        .fold(format!("aliyun_v4{secret}").into_bytes(), |key, field| {
+            hmac_sha256(&key, field.as_bytes())
+        });
     (hex_lower(&hmac_sha256(&key, text.as_bytes())), text)
 }
 

@@ -1,9 +1,9 @@
 //! Buckets, objects and unfinished uploads, in memory or in a directory.
 
-mod assemble;
+mod content;
 mod disk;
+mod metadata_file;
 mod paths;
-mod record;
 mod sink;
 mod types;
 mod uploads;
@@ -15,8 +15,8 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use self::assemble::Source;
-use self::disk::{Disk, Found};
+pub(crate) use self::content::Source;
+use self::disk::{Disk, LoadedState};
 pub(crate) use self::sink::Sink;
 pub(crate) use self::types::{Attributes, Content, StoredObject, StoredPart, StoredUpload};
 pub use self::types::{Object, Upload};
@@ -56,7 +56,7 @@ pub(crate) struct NewObject {
 }
 
 /// An entry of a list of objects.
-pub(crate) enum Listed {
+pub(crate) enum ListEntry {
     Object(Box<StoredObject>),
     /// All objects whose keys begin alike up to the delimiter.
     Group,
@@ -73,13 +73,19 @@ impl Store {
         let (disk, found) = match &settings.dir {
             Some(dir) => {
                 let (disk, found) = Disk::open(dir).map_err(|error| {
-                    io::Error::new(error.kind(), format!("can't keep data in {}: {error}", dir.display()))
+                    io::Error::new(
+                        error.kind(),
+                        format!("can't keep data in {}: {error}", dir.display()),
+                    )
                 })?;
                 (Some(disk), found)
             }
-            None => (None, Found::default()),
+            None => (None, LoadedState::default()),
         };
-        let mut inner = Inner { buckets: BTreeMap::new(), uploads: found.uploads };
+        let mut inner = Inner {
+            buckets: BTreeMap::new(),
+            uploads: found.uploads,
+        };
         for bucket in found.buckets {
             inner.buckets.entry(bucket).or_default();
         }
@@ -124,7 +130,9 @@ impl Store {
             return self.create_bucket(bucket);
         }
         let message = "The specified bucket does not exist.";
-        Err(OssError::new(404, "NoSuchBucket", message).ec("0015-00000101").with("BucketName", bucket))
+        Err(OssError::new(404, "NoSuchBucket", message)
+            .ec("0015-00000101")
+            .with("BucketName", bucket))
     }
 
     pub(crate) fn buckets(&self) -> Vec<String> {
@@ -142,7 +150,9 @@ impl Store {
         };
         match disk.create_temporary(staging) {
             Ok((path, file)) => Ok(Sink::file(path, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OssError::no_such_upload(staging)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(OssError::no_such_upload(staging))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -168,7 +178,12 @@ impl Store {
     }
 
     /// Whether an object exists that may not be replaced.
-    pub(crate) fn check_overwrite(&self, bucket: &str, key: &str, forbid_overwrite: bool) -> Result<()> {
+    pub(crate) fn check_overwrite(
+        &self,
+        bucket: &str,
+        key: &str,
+        forbid_overwrite: bool,
+    ) -> Result<()> {
         if forbid_overwrite && self.inner().object(bucket, key).is_some() {
             return Err(OssError::file_already_exists());
         }
@@ -177,7 +192,13 @@ impl Store {
 
     /// Stores an object; returns its version ID.
     pub(crate) fn store_object(&self, new: NewObject) -> Result<Option<String>> {
-        let NewObject { bucket, key, mut object, forbid_overwrite, staging } = new;
+        let NewObject {
+            bucket,
+            key,
+            mut object,
+            forbid_overwrite,
+            staging,
+        } = new;
         let mut inner = self.inner();
         if forbid_overwrite && inner.object(&bucket, &key).is_some() {
             return Err(OssError::file_already_exists());
@@ -192,7 +213,9 @@ impl Store {
         let placed = object.content.clone();
         let old = inner.buckets.entry(bucket).or_default().insert(key, object);
         match (old.map(|old| old.content), placed) {
-            (Some(Content::File(old)), Content::File(new)) if old != new => drop(fs::remove_file(old)),
+            (Some(Content::File(old)), Content::File(new)) if old != new => {
+                drop(fs::remove_file(old))
+            }
             _ => {}
         }
         Ok(version)
@@ -204,7 +227,10 @@ impl Store {
 
     pub(crate) fn remove_object(&self, bucket: &str, key: &str) -> Result<()> {
         let mut inner = self.inner();
-        let removed = inner.buckets.get_mut(bucket).and_then(|objects| objects.remove(key));
+        let removed = inner
+            .buckets
+            .get_mut(bucket)
+            .and_then(|objects| objects.remove(key));
         if let (Some(disk), Some(object)) = (&self.disk, removed) {
             disk.remove_object(bucket, key, &object.content)?;
         }
@@ -219,20 +245,22 @@ impl Store {
         (prefix, delimiter): (&str, &str),
         marker: &str,
         limit: usize,
-    ) -> Vec<(String, Listed)> {
+    ) -> Vec<(String, ListEntry)> {
         let inner = self.inner();
-        let Some(objects) = inner.buckets.get(bucket) else { return Vec::new() };
+        let Some(objects) = inner.buckets.get(bucket) else {
+            return Vec::new();
+        };
         let start = if marker >= prefix && !marker.is_empty() {
             Bound::Excluded(marker)
         } else {
             Bound::Included(prefix)
         };
-        let mut page: Vec<(String, Listed)> = Vec::new();
+        let mut page: Vec<(String, ListEntry)> = Vec::new();
         let objects = objects.range::<str, _>((start, Bound::Unbounded));
         for (key, object) in objects.take_while(|(key, _)| key.starts_with(prefix)) {
             let (name, listed) = match group(key, prefix, delimiter) {
-                Some(group) => (group, Listed::Group),
-                None => (key.as_str(), Listed::Object(Box::new(object.clone()))),
+                Some(group) => (group, ListEntry::Group),
+                None => (key.as_str(), ListEntry::Object(Box::new(object.clone()))),
             };
             // A group that was listed last, here or on the page before, is not listed again.
             if page.last().map_or(marker, |(last, _)| last) == name {
@@ -250,7 +278,7 @@ impl Store {
     pub(crate) fn snapshot(&self, bucket: &str, key: &str) -> Option<Object> {
         let object = self.object(bucket, key)?;
         Some(Object {
-            bytes: assemble::read(&object.content).unwrap_or_default(),
+            bytes: content::read(&object.content).unwrap_or_default(),
             size: object.size,
             etag: object.etag,
             crc64: object.crc64,

@@ -43,7 +43,10 @@ fn split_long(name: &str) -> String {
     let mut rest = name;
     let mut path = String::new();
     while rest.len() > NAME_BYTES_MAX {
-        let at = (0..=NAME_BYTES_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
+        let at = (0..=NAME_BYTES_MAX)
+            .rev()
+            .find(|at| rest.is_char_boundary(*at))
+            .unwrap_or(rest.len());
         path.push_str(&rest[..at]);
         path.push_str("%-/");
         rest = &rest[at..];
@@ -69,6 +72,10 @@ mod tests {
         }
         assert_eq!(flat_path("a/b"), "a%2Fb%=");
         let long = relative_path(&"\u{4e2d}".repeat(341));
-        assert!(long.split('/').all(|name| name.len() <= 255 && !name.is_empty()), "{long}");
+        assert!(
+            long.split('/')
+                .all(|name| name.len() <= 255 && !name.is_empty()),
+            "{long}"
+        );
     }
 }

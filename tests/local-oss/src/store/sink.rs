@@ -11,16 +11,16 @@ use super::types::Content;
 /// Takes a body piece by piece; a file that is not finished is removed.
 pub(crate) enum Sink {
     Memory(Vec<u8>),
-    File(Temporary, File),
+    File(TempFile, File),
     Discard,
 }
 
 /// A file that is removed when it is dropped, unless it was kept.
-pub(crate) struct Temporary(Option<PathBuf>);
+pub(crate) struct TempFile(Option<PathBuf>);
 
 impl Sink {
     pub(crate) fn file(path: PathBuf, file: File) -> Sink {
-        Sink::File(Temporary(Some(path)), file)
+        Sink::File(TempFile(Some(path)), file)
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -33,26 +33,26 @@ impl Sink {
     }
 
     /// The content that was taken; a file is still removed when the guard is dropped.
-    pub(crate) fn finish(self) -> (Content, Temporary) {
+    pub(crate) fn finish(self) -> (Content, TempFile) {
         match self {
-            Sink::Memory(buffer) => (Content::Memory(Bytes::from(buffer)), Temporary(None)),
+            Sink::Memory(buffer) => (Content::Memory(Bytes::from(buffer)), TempFile(None)),
             Sink::File(temporary, _) => {
                 let path = temporary.0.clone().unwrap_or_default();
                 (Content::File(path), temporary)
             }
-            Sink::Discard => (Content::Discarded, Temporary(None)),
+            Sink::Discard => (Content::Discarded, TempFile(None)),
         }
     }
 }
 
-impl Temporary {
+impl TempFile {
     /// Lets the file live.
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
             let _ = fs::remove_file(path);

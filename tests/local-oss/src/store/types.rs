@@ -68,7 +68,10 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The storage class, or the one that objects have by default.
@@ -77,8 +80,11 @@ impl Attributes {
     }
 
     /// Whether the ETag is not the MD5 of the content.
-    pub(crate) fn hides_md5(&self) -> bool {
-        matches!(self.header("x-oss-server-side-encryption"), Some("KMS" | "SM4"))
+    pub(crate) fn has_opaque_etag(&self) -> bool {
+        matches!(
+            self.header("x-oss-server-side-encryption"),
+            Some("KMS" | "SM4")
+        )
     }
 }
 
@@ -117,7 +123,9 @@ pub(crate) struct StoredPart {
 impl StoredUpload {
     /// The text that ETags are salted with, if they may not be an MD5.
     pub(crate) fn etag_salt(&self) -> Option<&str> {
-        self.attributes.hides_md5().then_some(self.id.as_str())
+        self.attributes
+            .has_opaque_etag()
+            .then_some(self.id.as_str())
     }
 
     pub(crate) fn snapshot(&self) -> Upload {

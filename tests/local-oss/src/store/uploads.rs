@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::time::SystemTime;
 
-use super::{Content, Sink, Store, StoredPart, StoredUpload, assemble};
-use crate::checksum::Sums;
+use super::{Content, Sink, Store, StoredPart, StoredUpload, content};
+use crate::digest::Digests;
 use crate::error::{OssError, Result};
 use crate::text::unique_hex;
 
@@ -37,19 +37,29 @@ impl Store {
         upload: (&str, &str, &str),
         number: u32,
         sink: Sink,
-        (sums, modified): (&Sums, SystemTime),
+        (digests, modified): (&Digests, SystemTime),
     ) -> Result<String> {
         let (content, temporary) = sink.finish();
         self.with_upload(upload, |upload| {
             check_sequence(upload, number)?;
-            let etag = sums.etag(upload.etag_salt());
-            let mut part = StoredPart { size: sums.size, etag, crc64: sums.crc64, modified, content };
+            let etag = digests.etag(upload.etag_salt());
+            let mut part = StoredPart {
+                size: digests.size,
+                etag,
+                crc64: digests.crc64,
+                modified,
+                content,
+            };
             if let (Some(disk), Content::File(path)) = (&self.disk, &part.content) {
-                part.content = Content::File(disk.place_part(&upload.id, number, path, &part)?);
+                part.content = Content::File(disk.rename_part(&upload.id, number, path, &part)?);
                 temporary.keep();
             }
             let etag = part.etag.clone();
-            if let Some(StoredPart { content: Content::File(old), .. }) = upload.parts.insert(number, part) {
+            if let Some(StoredPart {
+                content: Content::File(old),
+                ..
+            }) = upload.parts.insert(number, part)
+            {
                 let _ = fs::remove_file(old);
             }
             Ok(etag)
@@ -64,10 +74,12 @@ impl Store {
     }
 
     /// Puts back an upload that could not be completed.
-    pub(crate) fn give_back(&self, upload: StoredUpload) {
+    pub(crate) fn restore_upload(&self, upload: StoredUpload) {
         let mut inner = self.inner();
         inner.uploads.push(upload);
-        inner.uploads.sort_by(|left, right| (left.initiated, &left.id).cmp(&(right.initiated, &right.id)));
+        inner
+            .uploads
+            .sort_by(|left, right| (left.initiated, &left.id).cmp(&(right.initiated, &right.id)));
     }
 
     /// Drops an upload whatever object it belongs to.
@@ -87,18 +99,21 @@ impl Store {
         let upload = inner.uploads.iter_mut().find(|upload| upload.id == id);
         let upload = upload.ok_or(io::ErrorKind::NotFound)?;
         let salt = upload.etag_salt().map(str::to_owned);
-        let part = upload.parts.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = assemble::read(&part.content)?;
+        let part = upload
+            .parts
+            .get_mut(&number)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let mut bytes = content::read(&part.content)?;
         let first = bytes.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
         *first ^= 1;
-        let sums = Sums::of(&bytes);
-        part.etag = sums.etag(salt.as_deref());
-        part.crc64 = sums.crc64;
+        let digests = Digests::of(&bytes);
+        part.etag = digests.etag(salt.as_deref());
+        part.crc64 = digests.crc64;
         match (&self.disk, &part.content) {
             (Some(disk), Content::File(old)) => {
                 let (temporary, _) = disk.create_temporary(id)?;
                 fs::write(&temporary, &bytes)?;
-                let placed = disk.place_part(id, number, &temporary, part)?;
+                let placed = disk.rename_part(id, number, &temporary, part)?;
                 fs::remove_file(old)?;
                 part.content = Content::File(placed);
             }
@@ -120,10 +135,14 @@ pub(crate) fn check_sequence(upload: &StoredUpload, number: u32) -> Result<()> {
             .with("PartEtag", &part.etag)
             .with("PartNumber", number.to_string()));
     }
-    let next = upload.parts.last_key_value().map_or(1, |(last, _)| last + 1);
+    let next = upload
+        .parts
+        .last_key_value()
+        .map_or(1, |(last, _)| last + 1);
     if number == next {
         return Ok(());
     }
-    let message = format!("The parts of a sequential upload must arrive in order: part {next} is next.");
+    let message =
+        format!("The parts of a sequential upload must arrive in order: part {next} is next.");
     Err(OssError::new(400, "PartNotSequential", message))
 }

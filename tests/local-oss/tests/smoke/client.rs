@@ -10,10 +10,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use local_oss::LocalOss;
 
 /// The query parameters that these tests sign.
-const SIGNED: [&str; 8] =
-    ["acl", "continuation-token", "delete", "partNumber", "sequential", "tagging", "uploadId", "uploads"];
+const SIGNED: [&str; 8] = [
+    "acl",
+    "continuation-token",
+    "delete",
+    "partNumber",
+    "sequential",
+    "tagging",
+    "uploadId",
+    "uploads",
+];
 
-/// An answer as it arrived.
+/// An response as it arrived.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -23,8 +31,15 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let lines = self
+            .head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .into_iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     pub fn text(&self) -> String {
@@ -34,9 +49,14 @@ impl Reply {
     /// The text of the first element of this name.
     pub fn element(&self, name: &str) -> String {
         let text = self.text();
-        let after = text.split_once(&format!("<{name}>")).map(|(_, after)| after.to_owned());
-        let inner =
-            after.and_then(|after| after.split_once(&format!("</{name}>")).map(|(text, _)| text.to_owned()));
+        let after = text
+            .split_once(&format!("<{name}>"))
+            .map(|(_, after)| after.to_owned());
+        let inner = after.and_then(|after| {
+            after
+                .split_once(&format!("</{name}>"))
+                .map(|(text, _)| text.to_owned())
+        });
         inner.unwrap_or_default()
     }
 }
@@ -55,7 +75,12 @@ impl Client {
 
     pub fn at(address: SocketAddr) -> Client {
         let timeout = Duration::from_secs(10);
-        Client { address, id: "ak".to_owned(), secret: "sk".to_owned(), timeout }
+        Client {
+            address,
+            id: "ak".to_owned(),
+            secret: "sk".to_owned(),
+            timeout,
+        }
     }
 
     /// Sends a signed request for `examplebucket/<target>`; the key in the target must need no encoding.
@@ -72,13 +97,16 @@ impl Client {
             .and_then(|()| stream.write_all(body));
         let mut bytes = Vec::new();
         let read = stream.read_to_end(&mut bytes);
-        // An answer that arrived counts, even if the connection then broke.
+        // An response that arrived counts, even if the connection then broke.
         match parse(&bytes) {
             Some(reply) => Ok(reply),
             None => {
                 written?;
                 read?;
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no whole answer"))
+                Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "no whole response",
+                ))
             }
         }
     }
@@ -90,15 +118,27 @@ impl Client {
         Ok(stream)
     }
 
-    pub fn head(&self, method: &str, target: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
-        let given = headers.iter().find(|(name, _)| *name == "date").map(|(_, value)| (*value).to_owned());
+    pub fn head(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> Vec<u8> {
+        let given = headers
+            .iter()
+            .find(|(name, _)| *name == "date")
+            .map(|(_, value)| (*value).to_owned());
         let date = given.unwrap_or_else(|| httpdate::fmt_http_date(SystemTime::now()));
         let signature = self.sign(method, target, headers, &date);
         let mut head = format!(
             "{method} /examplebucket/{target} HTTP/1.1\r\nhost: {}\r\ndate: {date}\r\n",
             self.address
         );
-        head += &format!("authorization: OSS {}:{signature}\r\ncontent-length: {length}\r\n", self.id);
+        head += &format!(
+            "authorization: OSS {}:{signature}\r\ncontent-length: {length}\r\n",
+            self.id
+        );
         for (name, value) in headers.iter().filter(|(name, _)| *name != "date") {
             head += &format!("{name}: {value}\r\n");
         }
@@ -109,9 +149,21 @@ impl Client {
     }
 
     fn sign(&self, method: &str, target: &str, headers: &[(&str, &str)], date: &str) -> String {
-        let value = |name| headers.iter().find(|(header, _)| *header == name).map_or("", |(_, value)| value);
-        let mut text = format!("{method}\n{}\n{}\n{date}\n", value("content-md5"), value("content-type"));
-        let mut oss: Vec<_> = headers.iter().filter(|(name, _)| name.starts_with("x-oss-")).collect();
+        let value = |name| {
+            headers
+                .iter()
+                .find(|(header, _)| *header == name)
+                .map_or("", |(_, value)| value)
+        };
+        let mut text = format!(
+            "{method}\n{}\n{}\n{date}\n",
+            value("content-md5"),
+            value("content-type")
+        );
+        let mut oss: Vec<_> = headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-oss-"))
+            .collect();
         oss.sort();
         for (name, value) in oss {
             text += &format!("{name}:{value}\n");
@@ -126,20 +178,28 @@ impl Client {
         if !signed.is_empty() {
             text += &format!("?{}", signed.join("&"));
         }
-        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(self.secret.as_bytes()).expect("any key will do");
+        let mut mac =
+            Hmac::<sha1::Sha1>::new_from_slice(self.secret.as_bytes()).expect("any key will do");
         mac.update(text.as_bytes());
         STANDARD.encode(mac.finalize().into_bytes())
     }
 
     /// Initiates an upload and returns its ID.
     pub fn initiate(&self, key: &str) -> String {
-        let reply = self.send("POST", &format!("{key}?uploads"), &[], b"").expect("an answer");
+        let reply = self
+            .send("POST", &format!("{key}?uploads"), &[], b"")
+            .expect("an response");
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.element("UploadId")
     }
 
     pub fn part(&self, key: &str, id: &str, number: u32, body: &[u8]) -> io::Result<Reply> {
-        self.send("PUT", &format!("{key}?partNumber={number}&uploadId={id}"), &[], body)
+        self.send(
+            "PUT",
+            &format!("{key}?partNumber={number}&uploadId={id}"),
+            &[],
+            body,
+        )
     }
 
     /// Completes an upload with these parts.
@@ -157,16 +217,27 @@ impl Client {
             })
             .collect();
         let document = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
-        self.send("POST", &format!("{key}?uploadId={id}"), headers, document.as_bytes())
+        self.send(
+            "POST",
+            &format!("{key}?uploadId={id}"),
+            headers,
+            document.as_bytes(),
+        )
     }
 }
 
-/// An answer that is whole; `None` if it is not.
+/// An response that is whole; `None` if it is not.
 fn parse(bytes: &[u8]) -> Option<Reply> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let reply = Reply { status, head, body: bytes[end + 4..].to_vec() };
-    let length = reply.header("content-length").and_then(|length| length.parse().ok());
+    let reply = Reply {
+        status,
+        head,
+        body: bytes[end + 4..].to_vec(),
+    };
+    let length = reply
+        .header("content-length")
+        .and_then(|length| length.parse().ok());
     (length.unwrap_or(0) <= reply.body.len()).then_some(reply)
 }

@@ -22,11 +22,13 @@ fn two_hundred_connections_at_once() {
         // Nobody goes on before everybody is connected.
         ready.wait();
         let target = format!("whole?partNumber={number}&uploadId={id}");
-        stream.write_all(&client.head("PUT", &target, &[], body.len())).expect("written");
+        stream
+            .write_all(&client.head("PUT", &target, &[], body.len()))
+            .expect("written");
         stream.write_all(&body).expect("written");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("an response");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     };
     std::thread::scope(|scope| {
         for number in 1..=CONNECTIONS {
@@ -37,7 +39,9 @@ fn two_hundred_connections_at_once() {
         }
     });
     let all = [("x-oss-complete-all", "yes")];
-    let reply = client.send("POST", &format!("whole?uploadId={id}"), &all, b"").expect("an answer");
+    let reply = client
+        .send("POST", &format!("whole?uploadId={id}"), &all, b"")
+        .expect("an response");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let object = server.object("examplebucket", "whole").expect("stored");
     assert!(object.bytes == body.repeat(CONNECTIONS));

@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what} did not happen");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{what} did not happen"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -30,13 +30,21 @@ impl Program {
     }
 
     fn put(&self, key: &str) -> u16 {
-        self.client.send("PUT", key, &[], b"body").expect("an answer").status
+        self.client
+            .send("PUT", key, &[], b"body")
+            .expect("an response")
+            .status
     }
 
     /// Waits for the end; returns the exit status and the log.
     fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut log = String::new();
-        self.child.stderr.take().expect("its log").read_to_string(&mut log).expect("text");
+        self.child
+            .stderr
+            .take()
+            .expect("its log")
+            .read_to_string(&mut log)
+            .expect("text");
         let status = self.child.wait().expect("gone");
         (status.code(), log.lines().map(str::to_owned).collect())
     }
@@ -50,23 +58,44 @@ fn faults_and_a_line_for_each_request() {
         "--fault",
         "NoEtag,on=GetObject",
     ]);
-    assert_eq!([program.put("a"), program.put("b"), program.put("c")], [503, 503, 200]);
-    let reply = program.client.send("GET", "c", &[], b"").expect("an answer");
-    assert_eq!((reply.body.as_slice(), reply.header("etag")), (&b"body"[..], None));
+    assert_eq!(
+        [program.put("a"), program.put("b"), program.put("c")],
+        [503, 503, 200]
+    );
+    let reply = program
+        .client
+        .send("GET", "c", &[], b"")
+        .expect("an response");
+    assert_eq!(
+        (reply.body.as_slice(), reply.header("etag")),
+        (&b"body"[..], None)
+    );
     program.child.kill().expect("killed");
     let (_, log) = program.end();
     assert_eq!(log.len(), 4, "{log:?}");
-    assert!(log[0].starts_with("PUT /examplebucket/a PutObject 503 SlowDown in=4 out="), "{log:?}");
+    assert!(
+        log[0].starts_with("PUT /examplebucket/a PutObject 503 SlowDown in=4 out="),
+        "{log:?}"
+    );
     assert!(log[0].contains(" fault: Status { status: 503"), "{log:?}");
-    assert!(log[2].starts_with("PUT /examplebucket/c PutObject 200 in=4 out=0 "), "{log:?}");
+    assert!(
+        log[2].starts_with("PUT /examplebucket/c PutObject 200 in=4 out=0 "),
+        "{log:?}"
+    );
     assert!(log[3].ends_with(" fault: NoEtag"), "{log:?}");
 }
 
 #[test]
 fn the_start_tells_what_to_export() {
     for (arguments, exported) in [
-        (&[][..], "OSS_REGION=cn-hangzhou OSS_ACCESS_KEY_ID=ak OSS_ACCESS_KEY_SECRET=sk"),
-        (&["--region", "a b", "--access-key-secret", "hidden"][..], "OSS_REGION='a b' OSS_ACCESS_KEY_ID=ak"),
+        (
+            &[][..],
+            "OSS_REGION=cn-hangzhou OSS_ACCESS_KEY_ID=ak OSS_ACCESS_KEY_SECRET=sk",
+        ),
+        (
+            &["--region", "a b", "--access-key-secret", "hidden"][..],
+            "OSS_REGION='a b' OSS_ACCESS_KEY_ID=ak",
+        ),
     ] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_local-oss"))
             .args(["--port", "0"])
@@ -77,8 +106,14 @@ fn the_start_tells_what_to_export() {
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let told: Vec<String> = lines.take(10).map(|line| line.expect("text")).collect();
         child.kill().and_then(|()| child.wait()).expect("killed");
-        let endpoint = told[0].strip_prefix("endpoint").expect("an endpoint").trim();
-        assert_eq!(told[8], format!("export OSS_ENDPOINT={endpoint} {exported}"));
+        let endpoint = told[0]
+            .strip_prefix("endpoint")
+            .expect("an endpoint")
+            .trim();
+        assert_eq!(
+            told[8],
+            format!("export OSS_ENDPOINT={endpoint} {exported}")
+        );
         assert_eq!(told[9], "Ctrl-C stops the server.");
     }
 }
@@ -87,7 +122,10 @@ fn the_start_tells_what_to_export() {
 fn what_is_wrong_is_named() {
     for (arguments, problem) in [
         (["--dir", "Cargo.toml"], "can't keep data in Cargo.toml: "),
-        (["--dir", "Cargo.toml/data"], "can't keep data in Cargo.toml/data: "),
+        (
+            ["--dir", "Cargo.toml/data"],
+            "can't keep data in Cargo.toml/data: ",
+        ),
         (["--host", "192.0.2.1"], "can't listen on 192.0.2.1:0: "),
         (["--port", "x"], "--port \"x\": invalid digit"),
         (["--port", "65536"], "--port \"65536\": number too large"),
@@ -101,16 +139,29 @@ fn what_is_wrong_is_named() {
         ),
     ] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_local-oss"));
-        let output = program.args(["--port", "0"]).args(arguments).output().expect("a process");
+        let output = program
+            .args(["--port", "0"])
+            .args(arguments)
+            .output()
+            .expect("a process");
         let told = String::from_utf8(output.stderr).expect("text");
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}: {told}");
-        assert!(told.starts_with(&format!("local-oss: {problem}")), "{arguments:?}: {told}");
+        assert_eq!(
+            (output.status.code(), output.stdout.len()),
+            (Some(1), 0),
+            "{arguments:?}: {told}"
+        );
+        assert!(
+            told.starts_with(&format!("local-oss: {problem}")),
+            "{arguments:?}: {told}"
+        );
     }
 }
 
 #[cfg(unix)]
 fn signal(program: &Program, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &program.child.id().to_string()]).status();
+    let status = Command::new("kill")
+        .args(["-s", name, &program.child.id().to_string()])
+        .status();
     assert!(status.expect("kill").success());
 }
 
@@ -120,8 +171,10 @@ fn signals_let_requests_finish() {
     for name in ["TERM", "INT"] {
         let program = Program::start(&["--fault", "Delay,time=700ms"]);
         // These say nothing, and so don't hold up the end.
-        let idle =
-            [program.client.connect().expect("a connection"), program.client.connect().expect("one more")];
+        let idle = [
+            program.client.connect().expect("a connection"),
+            program.client.connect().expect("one more"),
+        ];
         let address = idle[0].peer_addr().expect("an address");
         let start = Instant::now();
         std::thread::scope(|scope| {
@@ -132,9 +185,15 @@ fn signals_let_requests_finish() {
         });
         let (status, log) = program.end();
         assert_eq!(status, Some(0));
-        assert!(start.elapsed() >= Duration::from_millis(700) && start.elapsed() < Duration::from_secs(5));
+        assert!(
+            start.elapsed() >= Duration::from_millis(700)
+                && start.elapsed() < Duration::from_secs(5)
+        );
         assert_eq!(log.len(), 1, "{log:?}");
-        assert!(std::net::TcpStream::connect(address).is_err(), "the port is free");
+        assert!(
+            std::net::TcpStream::connect(address).is_err(),
+            "the port is free"
+        );
     }
 }
 
@@ -149,7 +208,7 @@ fn a_second_signal_ends_it_at_once() {
         signal(&program, "TERM");
         std::thread::sleep(Duration::from_millis(200));
         signal(&program, "TERM");
-        assert!(request.join().expect("no panic").is_err(), "no answer");
+        assert!(request.join().expect("no panic").is_err(), "no response");
     });
     assert_eq!(program.end().0, Some(1));
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -1,11 +1,15 @@
 use super::*;
 use crate::builder::Settings;
 
-const VECTOR_QUERY: &str = "param1=value1&%2Bparam1=value3&%7Cparam1=value4&%2Bparam2&%7Cparam2&param2";
+const VECTOR_QUERY: &str =
+    "param1=value1&%2Bparam1=value3&%7Cparam1=value4&%2Bparam2&%7Cparam2&param2";
 const VECTOR_URI: &str = "/bucket/1234%2B-/123/1.txt";
 
 fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Head {
-    let mut request = hyper::Request::builder().method(method).uri(uri).header("host", "127.0.0.1");
+    let mut request = hyper::Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("host", "127.0.0.1");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -15,8 +19,17 @@ fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Head {
 
 fn signature(head: &Head, additional: &str, date: &str, scope: (&str, &str)) -> String {
     let (region, product) = scope;
-    let scope = Scope { access_key_id: "ak", day: &date[..8], region, product };
-    let additional = if additional.is_empty() { None } else { Some(additional) };
+    let scope = Scope {
+        access_key_id: "ak",
+        day: &date[..8],
+        region,
+        product,
+    };
+    let additional = if additional.is_empty() {
+        None
+    } else {
+        Some(additional)
+    };
     let additional = additional_headers(additional, head).expect("good additional headers");
     sign(&scope, "sk", date, &canonical_request(head, &additional)).0
 }
@@ -47,7 +60,10 @@ fn canonical_request_vector() {
         x-oss-head1:value\n\n\nUNSIGNED-PAYLOAD";
     assert_eq!(String::from_utf8_lossy(&canonical), expected);
     let hash = hex_lower(&Sha256::digest(&canonical));
-    assert_eq!(hash, "f4613657f1b108998e8dbd10a1aa5da621dc2c6e02c9ddec0f163664848704c4");
+    assert_eq!(
+        hash,
+        "f4613657f1b108998e8dbd10a1aa5da621dc2c6e02c9ddec0f163664848704c4"
+    );
 }
 
 #[test]
@@ -58,12 +74,22 @@ fn header_vectors() {
         "e21d18daa82167720f9b1047ae7e7f1ce7cb77a31e8203a7d5f4624fa0284afe"
     );
     assert_eq!(
-        signature(&vector_head(date, &[]), "", date, ("cb-123", "oss-cloudbox")),
+        signature(
+            &vector_head(date, &[]),
+            "",
+            date,
+            ("cb-123", "oss-cloudbox")
+        ),
         "94ce1f12c17d148ea681030275a94449d3357f5b5b21133996eec80af3e08a43"
     );
     let date = "20231217T034736Z";
     assert_eq!(
-        signature(&vector_head(date, &[("x-oss-security-token", "token")]), "", date, OSS),
+        signature(
+            &vector_head(date, &[("x-oss-security-token", "token")]),
+            "",
+            date,
+            OSS
+        ),
         "b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea"
     );
     let date = "20231216T172512Z";
@@ -78,7 +104,11 @@ fn special_characters() {
     let uri = "/oss-bucket-test/test-sign-V4/-%21%40%23%24%25%5E%26%2A%28%29/\
         abcdefjhijklmnoqprstuvwxyz/123456789";
     for (date, query, expected) in [
-        ("20221016T091431Z", "", "5028172a0a3806285979896982bee6e36e915cbf428ee7100a809e1f0ff43b64"),
+        (
+            "20221016T091431Z",
+            "",
+            "5028172a0a3806285979896982bee6e36e915cbf428ee7100a809e1f0ff43b64",
+        ),
         (
             "20221016T040719Z",
             VECTOR_QUERY,
@@ -91,14 +121,26 @@ fn special_characters() {
             ("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
             ("x-oss-date", date),
         ];
-        assert_eq!(signature(&head("PUT", &format!("{uri}?{query}"), &headers), "", date, OSS), expected);
+        assert_eq!(
+            signature(
+                &head("PUT", &format!("{uri}?{query}"), &headers),
+                "",
+                date,
+                OSS
+            ),
+            expected
+        );
     }
 }
 
 #[test]
 fn presigned_vectors() {
     for (date, token, expected) in [
-        ("20231217T025437Z", "", "a39966c61718be0d5b14e668088b3fa07601033f6518ac7b523100014269c0fe"),
+        (
+            "20231217T025437Z",
+            "",
+            "a39966c61718be0d5b14e668088b3fa07601033f6518ac7b523100014269c0fe",
+        ),
         (
             "20231217T035628Z",
             "&x-oss-security-token=token",
@@ -111,8 +153,14 @@ fn presigned_vectors() {
              &x-oss-expires=599&x-oss-credential=ak%2F{day}%2Fcn-hangzhou%2Foss%2Faliyun_v4_request{token}\
              &x-oss-signature=left-out"
         );
-        let headers = [("x-oss-head1", "value"), ("content-type", "application/octet-stream")];
-        assert_eq!(signature(&head("PUT", &uri, &headers), "", date, OSS), expected);
+        let headers = [
+            ("x-oss-head1", "value"),
+            ("content-type", "application/octet-stream"),
+        ];
+        assert_eq!(
+            signature(&head("PUT", &uri, &headers), "", date, OSS),
+            expected
+        );
     }
 }
 
@@ -148,18 +196,35 @@ fn multipart_vectors() {
             "1f3b2decb238a8be6a5b81fe0fc5132f5cbc6ef3c66892f6d9eb26906f9b62b7",
         ),
     ] {
-        let mut headers = vec![("x-oss-content-sha256", "UNSIGNED-PAYLOAD"), ("x-oss-date", date)];
+        let mut headers = vec![
+            ("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("x-oss-date", date),
+        ];
         headers.extend_from_slice(more);
         let uri = format!("/bucket/multi%20part%2B%E4%B8%AD.data?{query}");
-        assert_eq!(signature(&head(method, &uri, &headers), "", date, OSS), expected, "{method} {query}");
+        assert_eq!(
+            signature(&head(method, &uri, &headers), "", date, OSS),
+            expected,
+            "{method} {query}"
+        );
     }
 }
 
 #[test]
 fn additional_headers_are_judged() {
     let head = vector_head("20231216T162057Z", &[]);
-    for wrong in ["", "zabc;abc", "content-type", "x-oss-date", "missing", "Abc"] {
+    for wrong in [
+        "",
+        "zabc;abc",
+        "content-type",
+        "x-oss-date",
+        "missing",
+        "Abc",
+    ] {
         assert!(additional_headers(Some(wrong), &head).is_err(), "{wrong}");
     }
-    assert_eq!(additional_headers(Some("abc;host"), &head).expect("good"), ["abc", "host"]);
+    assert_eq!(
+        additional_headers(Some("abc;host"), &head).expect("good"),
+        ["abc", "host"]
+    );
 }

@@ -13,12 +13,17 @@ pub struct Signals {
 
 impl Signals {
     pub fn listen() -> io::Result<Signals> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
             let inside = runtime.enter();
-            let caught = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+            let caught = [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ];
             drop(inside);
             Ok(Signals { runtime, caught })
         }
@@ -33,7 +38,9 @@ impl Signals {
         use std::task::Poll;
         let Signals { runtime, caught } = self;
         runtime.block_on(poll_fn(|context| {
-            let came = caught.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            let came = caught
+                .iter_mut()
+                .any(|signal| signal.poll_recv(context).is_ready());
             if came { Poll::Ready(()) } else { Poll::Pending }
         }));
     }

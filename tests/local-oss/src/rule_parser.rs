@@ -40,7 +40,11 @@ impl FromStr for Rule {
             rule = rule.nth(n);
         }
         if let Some(times) = fields.take("times") {
-            rule = if times == "forever" { rule.forever() } else { rule.times(parse("times", times)?) };
+            rule = if times == "forever" {
+                rule.forever()
+            } else {
+                rule.times(parse("times", times)?)
+            };
         }
         match fields.fields.first() {
             None => Ok(rule),
@@ -55,32 +59,45 @@ fn named(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
         "ResetMidBody" => Fault::ResetMidBody,
         "ResetAfterApply" => Fault::ResetAfterApply,
         "CloseAfterApply" => Fault::CloseAfterApply,
-        "CloseBeforeAnswer" => Fault::CloseBeforeAnswer,
+        "CloseBeforeResponse" => Fault::CloseBeforeResponse,
         "Stall" => Fault::Stall,
         "StallMidBody" => Fault::StallMidBody,
-        "StallBeforeAnswer" => Fault::StallBeforeAnswer,
+        "StallBeforeResponse" => Fault::StallBeforeResponse,
         "StallAfterApply" => Fault::StallAfterApply,
-        "Slow" => Fault::Slow { bytes_per_second: fields.needed("bytes_per_second")? },
+        "Slow" => Fault::Slow {
+            bytes_per_second: fields.needed("bytes_per_second")?,
+        },
         "Delay" => Fault::Delay(fields.needed::<humantime::Duration>("time")?.into()),
         "Status" => Fault::Status {
             status: fields.status()?,
             code: fields.parsed("code")?.unwrap_or_default(),
             retry_after: fields.parsed("retry_after")?,
         },
-        "EarlyStatus" => Fault::EarlyStatus { status: fields.status()?, code: fields.needed("code")? },
-        "RefuseAtHead" => Fault::RefuseAtHead { status: fields.status()?, code: fields.needed("code")? },
-        "Redirect" => Fault::Redirect { status: fields.status()?, location: fields.needed("location")? },
-        "TruncateAnswer" => Fault::TruncateAnswer,
+        "EarlyStatus" => Fault::EarlyStatus {
+            status: fields.status()?,
+            code: fields.needed("code")?,
+        },
+        "StatusBeforeContinue" => Fault::StatusBeforeContinue {
+            status: fields.status()?,
+            code: fields.needed("code")?,
+        },
+        "Redirect" => Fault::Redirect {
+            status: fields.status()?,
+            location: fields.needed("location")?,
+        },
+        "TruncateResponse" => Fault::TruncateResponse,
         "TruncateXml" => Fault::TruncateXml,
         "Html" => Fault::Html,
-        "HugeAnswer" => Fault::HugeAnswer(fields.needed("bytes")?),
+        "HugeResponse" => Fault::HugeResponse(fields.needed("bytes")?),
         "InvalidHttp" => Fault::InvalidHttp,
         "NoEtag" => Fault::NoEtag,
         "WrongEtag" => Fault::WrongEtag,
         "NoCrc" => Fault::NoCrc,
         "WrongCrc" => Fault::WrongCrc,
         "CorruptBody" => Fault::CorruptBody,
-        "ErrorInside200" => Fault::ErrorInside200 { code: fields.needed("code")? },
+        "ErrorInside200" => Fault::ErrorInside200 {
+            code: fields.needed("code")?,
+        },
         "ExpireUpload" => Fault::ExpireUpload,
         "SkewClock" => Fault::SkewClock(fields.needed("seconds")?),
         "ExpireToken" => Fault::ExpireToken,
@@ -97,7 +114,9 @@ impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Fields<'a>, String> {
         let mut fields: Vec<(&str, &str)> = Vec::new();
         for field in text.split(',').filter(|field| !field.is_empty()) {
-            let (name, value) = field.split_once('=').ok_or_else(|| format!("{field:?} has no value"))?;
+            let (name, value) = field
+                .split_once('=')
+                .ok_or_else(|| format!("{field:?} has no value"))?;
             if fields.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(format!("the field {name:?} is given twice"));
             }
@@ -116,17 +135,24 @@ impl<'a> Fields<'a> {
     }
 
     fn needed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
-        self.parsed(name)?.ok_or_else(|| format!("the field {name:?} is missing"))
+        self.parsed(name)?
+            .ok_or_else(|| format!("the field {name:?} is missing"))
     }
 
     fn status(&mut self) -> Result<u16, String> {
         let status = self.needed("status")?;
-        if (200..=599).contains(&status) { Ok(status) } else { Err(format!("{status} is no HTTP status")) }
+        if (200..=599).contains(&status) {
+            Ok(status)
+        } else {
+            Err(format!("{status} is no HTTP status"))
+        }
     }
 }
 
 fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|error| format!("{name}={value}: {error}"))
+    value
+        .parse()
+        .map_err(|error| format!("{name}={value}: {error}"))
 }
 
 #[cfg(test)]
@@ -142,14 +168,27 @@ mod tests {
         assert_eq!(shown("Stall"), rule(Rule::new(Fault::Stall)));
         assert_eq!(
             shown("ResetAfterApply,on=UploadPart,part=2,nth=3,times=4"),
-            rule(Rule::new(Fault::ResetAfterApply).on(Operation::UploadPart).part(2).nth(3).times(4)),
+            rule(
+                Rule::new(Fault::ResetAfterApply)
+                    .on(Operation::UploadPart)
+                    .part(2)
+                    .nth(3)
+                    .times(4)
+            ),
         );
-        let busy = Fault::Status { status: 503, code: "SlowDown".to_owned(), retry_after: Some(7) };
+        let busy = Fault::Status {
+            status: 503,
+            code: "SlowDown".to_owned(),
+            retry_after: Some(7),
+        };
         assert_eq!(
             shown("Status,status=503,code=SlowDown,retry_after=7,times=forever"),
             rule(Rule::new(busy).forever()),
         );
-        assert_eq!(shown("Delay,time=1500ms"), rule(Rule::new(Fault::Delay(Duration::from_millis(1500)))));
+        assert_eq!(
+            shown("Delay,time=1500ms"),
+            rule(Rule::new(Fault::Delay(Duration::from_millis(1500))))
+        );
         for wrong in [
             "",
             "stall",

@@ -8,25 +8,33 @@ use crate::text::{decode, encode_component, from_unix_millis, unix_millis};
 
 /// Facts in order.
 #[derive(Default)]
-pub(crate) struct Record {
+pub(crate) struct MetadataFile {
     facts: Vec<(String, String)>,
 }
 
-impl Record {
-    pub(crate) fn parse(text: &str) -> Option<Record> {
+impl MetadataFile {
+    pub(crate) fn parse(text: &str) -> Option<MetadataFile> {
         let fact = |line: &str| {
             let (name, value) = line.split_once(' ')?;
             Some((decode(name)?, decode(value)?))
         };
         let facts: Option<Vec<(String, String)>> = text.lines().map(fact).collect();
-        let record = Record { facts: facts? };
+        let record = MetadataFile { facts: facts? };
         record.get("end").is_some().then_some(record)
     }
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
-        for (name, value) in self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
-            text.push_str(&format!("{} {}\n", encode_component(name), encode_component(value)));
+        for (name, value) in self
+            .facts
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+        {
+            text.push_str(&format!(
+                "{} {}\n",
+                encode_component(name),
+                encode_component(value)
+            ));
         }
         text + "end \n"
     }
@@ -36,7 +44,10 @@ impl Record {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.facts.iter().find(|(fact, _)| fact == name).map(|(_, value)| value.as_str())
+        self.facts
+            .iter()
+            .find(|(fact, _)| fact == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
@@ -67,8 +78,13 @@ impl Record {
     }
 
     /// The record of an object whose bytes lie in `file`, a path below the directory of the store.
-    pub(crate) fn of_object(bucket: &str, key: &str, object: &StoredObject, file: &str) -> Record {
-        let mut record = Record::default();
+    pub(crate) fn of_object(
+        bucket: &str,
+        key: &str,
+        object: &StoredObject,
+        file: &str,
+    ) -> MetadataFile {
+        let mut record = MetadataFile::default();
         record.set("bucket", bucket);
         record.set("key", key);
         record.set("file", file);
@@ -96,11 +112,15 @@ impl Record {
             version: self.get("version").map(str::to_owned),
             content: Content::File(root.join(self.get("file")?)),
         };
-        Some((self.get("bucket")?.to_owned(), self.get("key")?.to_owned(), object))
+        Some((
+            self.get("bucket")?.to_owned(),
+            self.get("key")?.to_owned(),
+            object,
+        ))
     }
 
-    pub(crate) fn of_upload(upload: &StoredUpload) -> Record {
-        let mut record = Record::default();
+    pub(crate) fn of_upload(upload: &StoredUpload) -> MetadataFile {
+        let mut record = MetadataFile::default();
         record.set("upload-id", &upload.id);
         record.set("bucket", &upload.bucket);
         record.set("key", &upload.key);
@@ -144,12 +164,15 @@ mod tests {
             version: None,
             content: Content::Discarded,
         };
-        let text = Record::of_object("b", "k \u{4e2d}", &object, "b/k").to_text();
-        let record = Record::parse(&text).expect("a record");
+        let text = MetadataFile::of_object("b", "k \u{4e2d}", &object, "b/k").to_text();
+        let record = MetadataFile::parse(&text).expect("a record");
         let (bucket, key, read) = record.to_object(Path::new("/data")).expect("an object");
         assert_eq!((bucket.as_str(), key.as_str()), ("b", "k \u{4e2d}"));
         assert_eq!(read.attributes.headers, object.attributes.headers);
         assert_eq!((read.crc64, read.modified), (object.crc64, object.modified));
-        assert!(Record::parse(&text[..text.len() - 5]).is_none(), "a torn record is no record");
+        assert!(
+            MetadataFile::parse(&text[..text.len() - 5]).is_none(),
+            "a torn record is no record"
+        );
     }
 }

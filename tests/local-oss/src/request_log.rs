@@ -8,7 +8,7 @@ use crate::request::Head;
 /// A request as it was received, and what came of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Logged {
+pub struct RecordedRequest {
     /// What it asked for.
     pub operation: Operation,
     /// The HTTP method.
@@ -31,7 +31,7 @@ pub struct Logged {
     pub body_bytes: u64,
     /// The body, if it is not that of an object or a part and not larger than 1 MiB.
     pub body: Vec<u8>,
-    /// The status that was answered; `None` when there was no answer, or not yet.
+    /// The status that was answered; `None` when there was no response, or not yet.
     pub status: Option<u16>,
     /// The error code that was answered.
     pub error_code: Option<String>,
@@ -41,36 +41,43 @@ pub struct Logged {
     pub connection: usize,
 }
 
-impl Logged {
+impl RecordedRequest {
     /// The first header of this name, which is compared without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
 
 /// The requests in order of arrival.
 #[derive(Default)]
-pub(crate) struct Journal {
-    pages: Mutex<Pages>,
+pub(crate) struct RequestLog {
+    pages: Mutex<Entries>,
 }
 
 #[derive(Default)]
-struct Pages {
+struct Entries {
     next: u64,
-    entries: Vec<(u64, Logged)>,
+    entries: Vec<(u64, RecordedRequest)>,
 }
 
-impl Journal {
+impl RequestLog {
     /// Records a request that has arrived; returns the number to close it with.
     pub(crate) fn open(&self, head: &Head, connection: usize) -> u64 {
         let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
-        let logged = Logged {
+        let logged = RecordedRequest {
             operation: head.operation,
             method: head.method.clone(),
             path: head.path.clone(),
             query: head.query.clone(),
-            headers: head.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
             bucket: head.bucket.clone(),
             key: head.key.clone(),
             part_number: head.part_number(),
@@ -90,22 +97,29 @@ impl Journal {
     }
 
     /// Changes the record of a request, unless it was cleared.
-    pub(crate) fn update(&self, number: u64, change: impl FnOnce(&mut Logged)) {
+    pub(crate) fn update(&self, number: u64, change: impl FnOnce(&mut RecordedRequest)) {
         let mut pages = self.pages();
-        if let Ok(index) = pages.entries.binary_search_by_key(&number, |(number, _)| *number) {
+        if let Ok(index) = pages
+            .entries
+            .binary_search_by_key(&number, |(number, _)| *number)
+        {
             change(&mut pages.entries[index].1);
         }
     }
 
-    pub(crate) fn entries(&self) -> Vec<Logged> {
-        self.pages().entries.iter().map(|(_, logged)| logged.clone()).collect()
+    pub(crate) fn entries(&self) -> Vec<RecordedRequest> {
+        self.pages()
+            .entries
+            .iter()
+            .map(|(_, logged)| logged.clone())
+            .collect()
     }
 
     pub(crate) fn clear(&self) {
         self.pages().entries.clear();
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
+    fn pages(&self) -> MutexGuard<'_, Entries> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

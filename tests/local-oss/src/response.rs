@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::Response;
+
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::error::OssError;
@@ -16,51 +16,61 @@ use crate::text::{Xml, base64};
 /// How much of a large body is sent at a time.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// An answer before it has its common headers.
-pub(crate) struct Answer {
+/// An response before it has its common headers.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) payload: Payload,
+    pub(crate) payload: ResponseBody,
     pub(crate) error_code: Option<String>,
 }
 
-/// The body of an answer.
-pub(crate) enum Payload {
+/// The body of an response.
+pub(crate) enum ResponseBody {
     Bytes(Bytes),
     File { file: File, remaining: u64 },
     Filler { remaining: u64 },
 }
 
-impl Answer {
-    pub(crate) fn empty(status: u16) -> Answer {
-        Answer { status, headers: Vec::new(), payload: Payload::Bytes(Bytes::new()), error_code: None }
+impl Response {
+    pub(crate) fn empty(status: u16) -> Response {
+        Response {
+            status,
+            headers: Vec::new(),
+            payload: ResponseBody::Bytes(Bytes::new()),
+            error_code: None,
+        }
     }
 
-    pub(crate) fn with_body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Answer {
-        let mut answer = Answer::empty(status);
-        answer.set("content-type", content_type);
-        answer.payload = Payload::Bytes(body.into());
-        answer
+    pub(crate) fn with_body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response {
+        let mut response = Response::empty(status);
+        response.set("content-type", content_type);
+        response.payload = ResponseBody::Bytes(body.into());
+        response
     }
 
-    pub(crate) fn xml(status: u16, xml: Xml) -> Answer {
-        Answer::with_body(status, "application/xml", xml.finish())
+    pub(crate) fn xml(status: u16, xml: Xml) -> Response {
+        Response::with_body(status, "application/xml", xml.finish())
     }
 
-    pub(crate) fn from_error(error: &OssError, method: &str, request_id: &str, host: &str) -> Answer {
+    pub(crate) fn from_error(
+        error: &OssError,
+        method: &str,
+        request_id: &str,
+        host: &str,
+    ) -> Response {
         let xml = error.to_xml(request_id, host);
-        let mut answer = if method == "HEAD" {
-            let mut answer = Answer::empty(error.status);
-            answer.set("x-oss-err", &base64(xml));
-            answer
+        let mut response = if method == "HEAD" {
+            let mut response = Response::empty(error.status);
+            response.set("x-oss-err", &base64(xml));
+            response
         } else {
-            Answer::with_body(error.status, "application/xml", xml)
+            Response::with_body(error.status, "application/xml", xml)
         };
         if let Some(ec) = error.ec {
-            answer.set("x-oss-ec", ec);
+            response.set("x-oss-ec", ec);
         }
-        answer.error_code = Some(error.code.clone());
-        answer
+        response.error_code = Some(error.code.clone());
+        response
     }
 
     /// Sets a header, in place of an earlier one.
@@ -76,28 +86,32 @@ impl Answer {
     /// The bytes of the body, if they are in memory.
     pub(crate) fn body(&self) -> &[u8] {
         match &self.payload {
-            Payload::Bytes(bytes) => bytes,
+            ResponseBody::Bytes(bytes) => bytes,
             _ => &[],
         }
     }
 
-    pub(crate) fn into_response(self) -> Response<Payload> {
-        let mut builder = Response::builder().status(self.status);
+    pub(crate) fn into_hyper(self) -> hyper::Response<ResponseBody> {
+        let mut builder = hyper::Response::builder().status(self.status);
         for (name, value) in &self.headers {
             builder = builder.header(name.as_str(), value.as_bytes());
         }
         builder.body(self.payload).unwrap_or_else(|_| {
-            let mut broken = Response::new(Payload::Bytes(Bytes::new()));
+            let mut broken = hyper::Response::new(ResponseBody::Bytes(Bytes::new()));
             *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             broken
         })
     }
 
-    /// The answer as bytes whose `Content-Length` promises more than there is. One that has no body ends in its head.
+    /// The response as bytes whose `Content-Length` promises more than there is. One that has no body ends in its head.
     pub(crate) fn into_truncated(self, without_body: bool) -> Vec<u8> {
         let body = self.body();
         let mut text = format!("HTTP/1.1 {} Truncated\r\n", self.status);
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "content-length") {
+        for (name, value) in self
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "content-length")
+        {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str(&format!("content-length: {}\r\n\r\n", body.len() + 64));
@@ -111,23 +125,26 @@ impl Answer {
     }
 }
 
-impl Payload {
-    pub(crate) fn from_source(source: Source, length: u64) -> Payload {
+impl ResponseBody {
+    pub(crate) fn from_source(source: Source, length: u64) -> ResponseBody {
         match source {
-            Source::Bytes(bytes) => Payload::Bytes(bytes),
-            Source::File(file) => Payload::File { file, remaining: length },
+            Source::Bytes(bytes) => ResponseBody::Bytes(bytes),
+            Source::File(file) => ResponseBody::File {
+                file,
+                remaining: length,
+            },
         }
     }
 
     pub(crate) fn remaining(&self) -> u64 {
         match self {
-            Payload::Bytes(bytes) => bytes.len() as u64,
-            Payload::File { remaining, .. } | Payload::Filler { remaining } => *remaining,
+            ResponseBody::Bytes(bytes) => bytes.len() as u64,
+            ResponseBody::File { remaining, .. } | ResponseBody::Filler { remaining } => *remaining,
         }
     }
 }
 
-impl Body for Payload {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -141,12 +158,12 @@ impl Body for Payload {
             return Poll::Ready(None);
         }
         let bytes = match payload {
-            Payload::Bytes(bytes) => std::mem::take(bytes),
-            Payload::Filler { remaining } => {
+            ResponseBody::Bytes(bytes) => std::mem::take(bytes),
+            ResponseBody::Filler { remaining } => {
                 *remaining -= count;
                 Bytes::from(vec![b'x'; count as usize])
             }
-            Payload::File { file, remaining } => {
+            ResponseBody::File { file, remaining } => {
                 *remaining -= count;
                 let mut buffer = vec![0; count as usize];
                 if let Err(error) = file.read_exact(&mut buffer) {
@@ -169,7 +186,7 @@ impl Body for Payload {
 
 /// What becomes of a request.
 pub(crate) enum Outcome {
-    Answer(Answer),
+    Respond(Response),
     /// The connection is reset.
     Reset,
     /// The connection is closed.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::checksum::{Checksums, Sums};
+use crate::digest::{Digester, Digests};
 use crate::error::{OssError, Result};
 use crate::store::Sink;
 
@@ -18,7 +18,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 const BODY_BYTES_MAX: u64 = 5 << 30;
 
 /// A body that is read as it is needed.
-pub(crate) struct Intake {
+pub(crate) struct RequestBody {
     incoming: Incoming,
     expected: Option<u64>,
     pub(crate) received: u64,
@@ -32,10 +32,19 @@ pub(crate) struct Intake {
     started: Option<Instant>,
 }
 
-impl Intake {
-    pub(crate) fn new(incoming: Incoming, expected: Option<u64>, keep: bool) -> Intake {
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, expected: Option<u64>, keep: bool) -> RequestBody {
         let (kept, started) = (Vec::new(), None);
-        Intake { incoming, expected, received: 0, pace: None, corrupt: false, keep, kept, started }
+        RequestBody {
+            incoming,
+            expected,
+            received: 0,
+            pace: None,
+            corrupt: false,
+            keep,
+            kept,
+            started,
+        }
     }
 
     /// Whether nothing was asked of the client yet.
@@ -102,7 +111,11 @@ impl Intake {
         let mut document = Vec::new();
         while let Some(bytes) = self.next().await? {
             if document.len() + bytes.len() > DOCUMENT_BYTES_MAX {
-                return Err(OssError::new(400, "MalformedXML", "The document is too large."));
+                return Err(OssError::new(
+                    400,
+                    "MalformedXML",
+                    "The document is too large.",
+                ));
             }
             document.extend_from_slice(&bytes);
         }
@@ -110,16 +123,16 @@ impl Intake {
     }
 
     /// Stores the whole body.
-    pub(crate) async fn store(&mut self, sink: &mut Sink, with_md5: bool) -> Result<Sums> {
-        let mut checksums = Checksums::new(with_md5);
+    pub(crate) async fn store(&mut self, sink: &mut Sink, with_md5: bool) -> Result<Digests> {
+        let mut digester = Digester::new(with_md5);
         while let Some(bytes) = self.next().await? {
             if self.received > BODY_BYTES_MAX {
                 return Err(too_large());
             }
-            checksums.update(&bytes);
+            digester.update(&bytes);
             sink.write(&bytes)?;
         }
-        Ok(checksums.finish())
+        Ok(digester.finish())
     }
 }
 
@@ -136,5 +149,9 @@ pub(crate) fn check_length(length: Option<u64>, chunked: bool) -> Result<()> {
 }
 
 fn too_large() -> OssError {
-    OssError::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+    OssError::new(
+        400,
+        "EntityTooLarge",
+        "Your proposed upload exceeds the maximum allowed size.",
+    )
 }
