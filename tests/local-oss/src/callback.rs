@@ -1,4 +1,4 @@
-//! Upload callbacks: telling an application server that an object has arrived.
+//! Upload callbacks: requests to an application server after an object has been stored.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,35 +9,50 @@ use crate::error::{OssError, Result};
 use crate::request::Head;
 use crate::text::{encode_component, from_base64};
 
-/// How long an application server may take to response.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of a request to an application server.
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest response of an application server that is passed on.
-const ANSWER_BYTES_MAX: u64 = 3 << 20;
+const RESPONSE_BYTES_MAX: u64 = 3 << 20;
+/// The largest `x-oss-callback` or `x-oss-callback-var`, in bytes of Base64.
+const HEADER_BYTES_MAX: usize = 5 * 1024;
 const URLS_MAX: usize = 5;
 
-/// A callback as a client asked for it.
+/// A callback as the client specified it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Callback {
     urls: Vec<String>,
     host: Option<String>,
     body: String,
     json: bool,
-    /// Custom variables, with their `x:`.
+    /// Custom variables; their names include the `x:`.
     variables: HashMap<String, String>,
+    /// Why the callback fails without a request to the application server.
+    defect: Option<&'static str>,
 }
 
 impl Callback {
-    /// The callback that a request asks for in its headers or its query.
+    /// Parses the callback in the headers or in the query of a request.
     pub(crate) fn of(head: &Head) -> Result<Option<Callback>> {
         let given = |header: &str, param: &str| {
             head.header(header)
                 .or_else(|| head.param(param))
+                .or_else(|| head.param(header))
                 .map(str::to_owned)
         };
         let Some(callback) = given("x-oss-callback", "callback") else {
             return Ok(None);
         };
         let variables = given("x-oss-callback-var", "callback-var");
+        for (name, value, ec) in [
+            ("x-oss-callback", Some(&callback), "0007-00000001"),
+            ("x-oss-callback-var", variables.as_ref(), "0007-00000101"),
+        ] {
+            if value.is_some_and(|value| value.len() > HEADER_BYTES_MAX) {
+                let message = format!("The {name} is larger than 5 KB.");
+                let error = OssError::new(400, "InvalidArgument", message);
+                return Err(error.with("ArgumentName", name).ec(ec));
+            }
+        }
         Callback::decode(&callback, variables.as_deref()).map(Some)
     }
 
@@ -61,8 +76,13 @@ impl Callback {
         let urls = text("callbackUrl").ok_or_else(|| invalid("callbackUrl is missing"))?;
         let urls: Vec<String> = urls.split(';').map(|url| url.trim().to_owned()).collect();
         let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        if urls.len() > URLS_MAX || !urls.iter().all(is_http) {
+        let is_url = |url: &String| is_http(url) || !(url.is_empty() || url.contains("://"));
+        if urls.len() > URLS_MAX || !urls.iter().all(is_url) {
             return Err(invalid("callbackUrl must be one to five HTTP URLs"));
+        }
+        let mut defect = None;
+        if !urls.iter().all(is_http) {
+            defect = Some("The callback URL has no scheme.");
         }
         let body = text("callbackBody").filter(|body| !body.is_empty());
         let body = body.ok_or_else(|| invalid("callbackBody is missing"))?;
@@ -81,7 +101,11 @@ impl Callback {
                 )
             })?,
         };
+        if variables.keys().any(|name| !name.starts_with("x:")) {
+            defect = Some("The name of a callback variable does not begin with x:.");
+        }
         Ok(Callback {
+            defect,
             urls,
             host: text("callbackHost").filter(|host| !host.is_empty()),
             body,
@@ -90,7 +114,7 @@ impl Callback {
         })
     }
 
-    /// The body to post, with all variables filled in.
+    /// Returns the body to post, with the values of all variables.
     fn fill(&self, system: &HashMap<&str, String>) -> String {
         let mut filled = String::new();
         let mut rest = self.body.as_str();
@@ -106,7 +130,7 @@ impl Callback {
         filled + rest
     }
 
-    /// A value in the form that the type of the body asks for.
+    /// Encodes a value as the type of the body requires.
     fn quote(&self, value: &str) -> String {
         if !self.json {
             return encode_component(value);
@@ -116,11 +140,14 @@ impl Callback {
             .unwrap_or_default()
     }
 
-    /// Posts the callback; returns the JSON that was answered, or why there is none.
+    /// Posts the callback. Returns the JSON of the response, or the reason why there is none.
     pub(crate) fn post(
         &self,
         system: &HashMap<&str, String>,
     ) -> std::result::Result<Vec<u8>, String> {
+        if let Some(defect) = self.defect {
+            return Err(defect.to_owned());
+        }
         let body = self.fill(system);
         let mut failure = String::new();
         for url in &self.urls {
@@ -134,7 +161,7 @@ impl Callback {
 
     fn post_to(&self, url: &str, body: &str) -> std::result::Result<Vec<u8>, String> {
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -161,7 +188,7 @@ impl Callback {
         let response = response
             .body_mut()
             .with_config()
-            .limit(ANSWER_BYTES_MAX)
+            .limit(RESPONSE_BYTES_MAX)
             .read_to_vec();
         let response = response.map_err(|error| format!("Could not read the response: {error}"))?;
         let is_json =
@@ -174,7 +201,7 @@ impl Callback {
     }
 }
 
-/// The members of a Base64-encoded JSON object.
+/// Returns the members of a Base64-encoded JSON object.
 fn flat_object(encoded: &str) -> Option<HashMap<String, JsonValue>> {
     let json = String::from_utf8(from_base64(encoded)?).ok()?;
     match json.parse::<JsonValue>().ok()? {
@@ -185,7 +212,7 @@ fn flat_object(encoded: &str) -> Option<HashMap<String, JsonValue>> {
 
 fn read_variables(encoded: &str) -> Option<HashMap<String, String>> {
     let variable = |(name, value): (String, JsonValue)| {
-        let good = name.starts_with("x:") && !name.chars().any(char::is_uppercase);
+        let good = !name.chars().any(char::is_uppercase);
         good.then_some((name, value.get::<String>()?.clone()))
     };
     flat_object(encoded)?.into_iter().map(variable).collect()
@@ -201,7 +228,7 @@ mod tests {
         ybS11cmxlbmNvZGVkIiwiY2FsbGJhY2tIb3N0Ijoic2VydmVyLmNvbSJ9";
 
     #[test]
-    fn vectors_decode() {
+    fn callback_vectors() {
         let variables = "eyJ4OnZhcjEiOiJ2YWx1ZTEiLCJ4OnZhcjIiOiJ2YWx1ZTIifQ==";
         let callback = Callback::decode(VECTOR, Some(variables)).expect("a good callback");
         assert_eq!(
@@ -218,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_filled_in() {
+    fn callback_body_is_filled_in() {
         let variables = base64(r#"{"x:who":"a \"b\" & c"}"#);
         let system = HashMap::from([("size", "7".to_owned()), ("etag", "\"AB\"".to_owned())]);
         for (kind, body, filled) in [
@@ -243,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_callbacks_are_refused() {
+    fn callback_validation() {
         for wrong in [
             "not json",
             "[]",
@@ -255,6 +282,6 @@ mod tests {
             assert!(Callback::decode(&base64(wrong), None).is_err(), "{wrong}");
         }
         assert!(Callback::decode("%%%", None).is_err());
-        assert!(Callback::decode(VECTOR, Some(&base64(r#"{"who":"x"}"#))).is_err());
+        assert!(Callback::decode(VECTOR, Some(&base64(r#"{"x:Who":"x"}"#))).is_err());
     }
 }

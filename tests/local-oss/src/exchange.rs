@@ -1,4 +1,4 @@
-//! One request from its head to its response, with whatever goes wrong on the way.
+//! One request, from its head to its response, with the faults that apply to it.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::response::{Outcome, Response, ResponseBody};
 use crate::signature::token_expired;
 use crate::state::Shared;
 use crate::stream::SharedStream;
-use crate::text::{http_date, unique_hex};
+use crate::text::{http_date, parse_http_date, shift, unique_hex};
 
 /// A request that is being handled.
 pub(crate) struct Exchange {
@@ -31,7 +31,7 @@ pub(crate) struct Exchange {
     recorded: bool,
 }
 
-/// Handles a request that came over the connection of this number.
+/// Handles a request that arrived on the connection of this number.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     stream: SharedStream,
@@ -41,12 +41,12 @@ pub(crate) async fn run(
     let started = Instant::now();
     let (parts, incoming) = request.into_parts();
     let head = Head::read(&parts, &shared.settings);
-    let entry = shared.request_log.open(&head, connection);
-    let fault = shared.faults.strike(&head);
+    let entry = shared.request_log.add(&head, connection);
+    let fault = shared.faults.take_fault(&head);
     if let Some(fault) = &fault {
-        shared
-            .request_log
-            .update(entry, |logged| logged.fault = Some(format!("{fault:?}")));
+        shared.request_log.update(entry, |request| {
+            request.fault = Some(format!("{fault:?}"));
+        });
     }
     let keep = !matches!(head.operation, Operation::UploadPart | Operation::PutObject);
     let body = RequestBody::new(incoming, head.content_length(), keep);
@@ -69,7 +69,7 @@ pub(crate) async fn run(
 impl Exchange {
     async fn handle(&mut self) -> Outcome {
         let fault = self.fault.clone();
-        if let Some(outcome) = self.strike_at_head(fault.as_ref()).await {
+        if let Some(outcome) = self.apply_fault_before_body(fault.as_ref()).await {
             return outcome;
         }
         let latency = self.shared.settings.latency;
@@ -78,35 +78,44 @@ impl Exchange {
         } else {
             Duration::ZERO
         };
-        if let Some(outcome) = self.strike_before_answer(fault.as_ref()).await {
+        if let Some(outcome) = self.apply_fault_instead_of_effect(fault.as_ref()).await {
             pause(latency).await;
             return outcome;
         }
-        let response = self.apply().await;
+        let response = self.perform().await;
         pause(latency + delay).await;
-        self.strike_after_apply(fault.as_ref(), response).await
+        self.apply_fault_after_effect(fault.as_ref(), response)
+            .await
     }
 
-    /// Does what the request asks for.
-    async fn apply(&mut self) -> Response {
-        let done = operations::perform(self).await;
-        // A client that waits for a 100 gets an error in its place; any other one is heard to the end.
-        if !(self.head.expects_continue() && self.body.untouched()) {
+    /// Performs the operation of the request.
+    async fn perform(&mut self) -> Response {
+        let result = operations::perform(self).await;
+        // A client that waits for a 100 receives an error instead. From any other client the rest of
+        // the body is read.
+        if !(self.head.expects_continue() && self.body.is_untouched()) {
+            self.drain_body().await;
+        }
+        match result {
+            Ok(response) => response,
+            Err(error) => self.error_response(&error),
+        }
+    }
+
+    /// Reads the rest of the body, if the method has one. A GET may announce a body and never send it.
+    async fn drain_body(&mut self) {
+        if !matches!(self.head.method.as_str(), "GET" | "HEAD") {
             let _ = self.body.drain().await;
         }
-        match done {
-            Ok(response) => response,
-            Err(error) => self.error_answer(&error),
-        }
     }
 
-    fn error_answer(&self, error: &OssError) -> Response {
+    fn error_response(&self, error: &OssError) -> Response {
         let host = self.head.header("host").unwrap_or_default();
         Response::from_error(error, &self.head.method, &self.request_id, host)
     }
 
-    /// Faults that strike before the body was read, or while it is read.
-    async fn strike_at_head(&mut self, fault: Option<&Fault>) -> Option<Outcome> {
+    /// Applies a fault that takes effect before the body is read, or while it is read.
+    async fn apply_fault_before_body(&mut self, fault: Option<&Fault>) -> Option<Outcome> {
         match fault? {
             Fault::Reset => return Some(Outcome::Reset),
             Fault::Stall => return Some(self.stall().await),
@@ -119,11 +128,13 @@ impl Exchange {
                 return Some(self.stall().await);
             }
             Fault::EarlyStatus { status, code } | Fault::StatusBeforeContinue { status, code } => {
-                let mut response = self.fault_answer(*status, code);
+                let mut response = self.fault_response(*status, code);
                 response.set("connection", "close");
                 return Some(Outcome::Respond(response));
             }
-            Fault::Slow { bytes_per_second } => self.body.pace = Some(*bytes_per_second),
+            Fault::Slow { bytes_per_second } => {
+                self.body.bytes_per_second = Some(*bytes_per_second)
+            }
             Fault::CorruptBody => self.body.corrupt = true,
             Fault::SkewClock(seconds) => self.shared.set_skew(*seconds),
             Fault::ExpireUpload => {
@@ -136,19 +147,19 @@ impl Exchange {
         None
     }
 
-    /// Faults that strike once the body was read, in place of the request's effect.
-    async fn strike_before_answer(&mut self, fault: Option<&Fault>) -> Option<Outcome> {
+    /// Applies a fault that reads the body and replaces the effect of the request.
+    async fn apply_fault_instead_of_effect(&mut self, fault: Option<&Fault>) -> Option<Outcome> {
         let response = match fault? {
             Fault::CloseBeforeResponse => {
-                let _ = self.body.drain().await;
+                self.drain_body().await;
                 return Some(Outcome::Close);
             }
             Fault::StallBeforeResponse => {
-                let _ = self.body.drain().await;
+                self.drain_body().await;
                 return Some(self.stall().await);
             }
             Fault::InvalidHttp => {
-                let _ = self.body.drain().await;
+                self.drain_body().await;
                 self.record(None);
                 let _ = self
                     .stream
@@ -161,22 +172,32 @@ impl Exchange {
                 code,
                 retry_after,
             } => {
-                let mut response = self.fault_answer(*status, code);
+                let mut response = self.fault_response(*status, code);
                 if let Some(seconds) = retry_after {
                     response.set("retry-after", &seconds.to_string());
                 }
                 response
             }
+            Fault::Throttled {
+                status,
+                code,
+                delay_ms,
+            } => {
+                let mut response = self.fault_response(*status, code);
+                response.set("x-oss-qos-delay-time", &delay_ms.to_string());
+                response
+            }
             Fault::Redirect { status, location } => {
-                let mut response = self.fault_answer(*status, "TemporaryRedirect");
+                let mut response = self.fault_response(*status, "TemporaryRedirect");
                 response.set("location", location);
                 response
             }
-            Fault::Html => Response::with_body(
-                200,
-                "text/html",
-                "<html><body><h1>It works!</h1></body></html>",
-            ),
+            Fault::Html => {
+                let page = "<html><body><h1>It works!</h1></body></html>";
+                let mut response = Response::with_body(200, "text/html", page);
+                response.is_foreign = true;
+                response
+            }
             Fault::HugeResponse(size) => {
                 let mut response = Response::empty(200);
                 response.set("content-type", "application/xml");
@@ -184,19 +205,19 @@ impl Exchange {
                 response
             }
             Fault::ErrorInside200 { code } => {
-                let mut response = self.fault_answer(200, code);
+                let mut response = self.fault_response(200, code);
                 response.error_code = Some(code.clone());
                 response
             }
-            Fault::ExpireToken => self.error_answer(&token_expired()),
+            Fault::ExpireToken => self.error_response(&token_expired()),
             _ => return None,
         };
-        let _ = self.body.drain().await;
+        self.drain_body().await;
         Some(Outcome::Respond(response))
     }
 
-    /// Faults that strike once the request has had its effect.
-    async fn strike_after_apply(
+    /// Applies a fault that changes or suppresses the response of a request that had its effect.
+    async fn apply_fault_after_effect(
         &mut self,
         fault: Option<&Fault>,
         mut response: Response,
@@ -206,13 +227,11 @@ impl Exchange {
             Some(Fault::CloseAfterApply) => return Outcome::Close,
             Some(Fault::StallAfterApply) => return self.stall().await,
             Some(Fault::TruncateResponse) => {
-                self.add_common_headers(&mut response);
+                self.complete_headers(&mut response);
                 self.record(Some(&response));
                 let without_body = self.head.method == "HEAD";
-                let _ = self
-                    .stream
-                    .send_raw(&response.into_truncated(without_body))
-                    .await;
+                let bytes = response.into_truncated(without_body);
+                let _ = self.stream.send_raw(&bytes).await;
                 return Outcome::Close;
             }
             Some(Fault::TruncateXml) => {
@@ -222,32 +241,38 @@ impl Exchange {
                 }
             }
             Some(Fault::NoEtag) => response.remove("etag"),
-            Some(Fault::WrongEtag) => response.set("etag", "\"0123456789ABCDEF0123456789ABCDEF\""),
+            Some(Fault::WrongEtag) => {
+                response.set("etag", "\"0123456789ABCDEF0123456789ABCDEF\"");
+            }
+            Some(Fault::WeakEtag) => response.weaken_etag(),
             Some(Fault::NoCrc) => response.remove("x-oss-hash-crc64ecma"),
             Some(Fault::WrongCrc) => response.set("x-oss-hash-crc64ecma", "1234567890123456789"),
+            Some(Fault::ShiftLastModified(seconds)) => {
+                let date = response.header("last-modified").and_then(parse_http_date);
+                if let Some(date) = date {
+                    response.set("last-modified", &http_date(shift(date, *seconds)));
+                }
+            }
             _ => {}
         }
         Outcome::Respond(response)
     }
 
-    /// An error made up by a fault; without a code it has no body.
-    fn fault_answer(&self, status: u16, code: &str) -> Response {
+    /// Creates the error response of a fault; without a code it has no body.
+    fn fault_response(&self, status: u16, code: &str) -> Response {
         if code.is_empty() {
             return Response::empty(status);
         }
-        self.error_answer(&OssError::new(
-            status,
-            code,
-            "This error was asked for by a fault.",
-        ))
+        let message = "This error was requested by a fault.";
+        self.error_response(&OssError::new(status, code, message))
     }
 
-    /// Waits until the client has gone away.
+    /// Waits until the client disconnects.
     async fn stall(&mut self) -> Outcome {
         let received = self.body.received;
-        self.shared
-            .request_log
-            .update(self.entry, |logged| logged.body_bytes = received);
+        self.shared.request_log.update(self.entry, |request| {
+            request.body_bytes = received;
+        });
         self.stream.wait_for_disconnect().await;
         Outcome::Close
     }
@@ -255,7 +280,7 @@ impl Exchange {
     fn close(mut self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Respond(mut response) => {
-                self.add_common_headers(&mut response);
+                self.complete_headers(&mut response);
                 self.record(Some(&response));
                 Outcome::Respond(response)
             }
@@ -266,33 +291,56 @@ impl Exchange {
         }
     }
 
-    fn add_common_headers(&self, response: &mut Response) {
-        response.set("x-oss-request-id", &self.request_id);
+    /// Adds the headers that all responses have, and applies the settings and faults that change headers.
+    fn complete_headers(&self, response: &mut Response) {
         response.set("date", &http_date(self.shared.now()));
+        if response.is_foreign {
+            return;
+        }
+        response.set("x-oss-request-id", &self.request_id);
         response.set("server", "AliyunOSS");
-        if !self.shared.settings.send_crc_header {
+        let settings = &self.shared.settings;
+        if !settings.send_crc_header {
             response.remove("x-oss-hash-crc64ecma");
         }
+        if settings.weak_etags {
+            response.weaken_etag();
+        }
+        let (mut omitted, mut extra) = (
+            vec![&settings.omitted_headers],
+            vec![&settings.extra_headers],
+        );
+        match &self.fault {
+            Some(Fault::WithoutHeaders(names)) => omitted.push(names),
+            Some(Fault::ExtraHeaders(headers)) => extra.push(headers),
+            _ => {}
+        }
+        for name in omitted.into_iter().flatten() {
+            response.remove(&name.to_ascii_lowercase());
+        }
+        response
+            .headers
+            .extend(extra.into_iter().flatten().cloned());
     }
 
-    /// Closes the entry of the journal, once, and prints it if that is wanted.
+    /// Completes the entry of the request log, once, and prints it if that is enabled.
     fn record(&mut self, response: Option<&Response>) {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
-        // A client that broke off in the middle of its body gets no response.
+        // A client that disconnected in the middle of its body receives no response.
         let response =
             response.filter(|response| response.error_code.as_deref() != Some("IncompleteBody"));
         let received = self.body.received;
-        let kept = self.body.kept();
-        self.shared.request_log.update(self.entry, |logged| {
-            logged.body_bytes = received;
+        let kept = self.body.take_kept();
+        self.shared.request_log.update(self.entry, |request| {
+            request.body_bytes = received;
             if !kept.is_empty() {
-                logged.body = kept;
+                request.body = kept;
             }
             if let Some(response) = response {
-                logged.status = Some(response.status);
-                logged.error_code.clone_from(&response.error_code);
+                request.status = Some(response.status);
+                request.error_code.clone_from(&response.error_code);
             }
         });
         if self.shared.settings.log {
@@ -320,12 +368,12 @@ impl Exchange {
             self.started.elapsed().as_millis(),
             fault.unwrap_or_default(),
         );
-        // In one piece, so that lines don't mix. A reader that has gone away is no reason to fail.
+        // One write per line, so that lines are not mixed. It may fail if the reader is gone.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
-/// Sleeps, but not for nothing: the timer would round that up.
+/// Sleeps, unless the duration is zero: the timer would round that up.
 async fn pause(duration: Duration) {
     if !duration.is_zero() {
         tokio::time::sleep(duration).await;

@@ -1,4 +1,4 @@
-//! The head of a request: which bucket, object and operation it means.
+//! The head of a request: its bucket, its object and its operation.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,15 @@ use crate::text::decode;
 
 /// The longest object key, in bytes.
 const KEY_BYTES_MAX: usize = 1023;
+/// Sub-resources that OSS knows. A parameter without a value is taken for one as well.
+const SUB_RESOURCES: &str = "accessPoint accessPointPolicy acl append asyncFetch bucketArchiveDirectRead bucketInfo cname comp \
+    cors delete encryption img inventory inventoryId lifecycle live location logging metaQuery objectInfo \
+    objectMeta partNumber policy policyStatus position publicAccessBlock qos qosInfo referer regionList regions \
+    replication replicationLocation replicationProgress requestPayment resourceGroup restore seal sequential \
+    stat status style styleName symlink tagging transferAcceleration uploadId uploads versionId versioning \
+    versions vod website worm wormExtend wormId x-oss-process x-oss-async-process";
 
-/// The head of a request, as received and as understood.
+/// The head of a request, as received and as interpreted.
 pub(crate) struct Head {
     pub(crate) operation: Operation,
     pub(crate) method: String,
@@ -20,7 +27,10 @@ pub(crate) struct Head {
     pub(crate) path: String,
     /// The query as received.
     pub(crate) query: String,
-    /// Lower-case names, values as received.
+    /// All headers: names in lower case, values as received.
+    pub(crate) received_headers: Vec<(String, Vec<u8>)>,
+    /// The headers that the server sees. The front end of OSS drops those with an underscore in their
+    /// name before the signature is verified.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     /// The decoded query.
     pub(crate) params: Vec<(String, String)>,
@@ -34,11 +44,13 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn read(parts: &Parts, settings: &Settings) -> Head {
-        let headers: Vec<(String, Vec<u8>)> = parts
+        let received_headers: Vec<(String, Vec<u8>)> = parts
             .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
             .collect();
+        let mut headers = received_headers.clone();
+        headers.retain(|(name, _)| !name.contains('_'));
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let host = parts
@@ -48,13 +60,13 @@ impl Head {
             .unwrap_or_default();
         let mut undecodable = false;
         let (bucket, raw_key) = address(host, &path, settings);
-        let key = decode_or_mark(raw_key, &mut undecodable);
+        // Both in the path and in the query, an unencoded plus is a space.
+        let key = decode_or_mark(&raw_key.replace('+', " "), &mut undecodable);
         let params = query
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                // In a query, unlike in a path, a bare plus stands for a space: Python's oss2 sends it so.
                 let mut decoded =
                     |text: &str| decode_or_mark(&text.replace('+', " "), &mut undecodable);
                 (decoded(name), decoded(value))
@@ -66,6 +78,7 @@ impl Head {
             method,
             path,
             query,
+            received_headers,
             headers,
             params,
             bucket,
@@ -76,13 +89,13 @@ impl Head {
         head
     }
 
-    /// The first header of this name, if it is UTF-8.
+    /// Returns the first header of this name, if it is UTF-8.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
         std::str::from_utf8(value).ok()
     }
 
-    /// The first query parameter of this name; an empty text when it has no value.
+    /// Returns the first query parameter of this name; an empty string if it has no value.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
         self.params
             .iter()
@@ -104,7 +117,7 @@ impl Head {
             .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
     }
 
-    /// Whether the header says `true`; any value but `true` and `false` is an error.
+    /// Parses a header whose value must be `true` or `false`; without the header it is `false`.
     pub(crate) fn flag(&self, name: &str) -> Result<bool> {
         match self.header(name) {
             None => Ok(false),
@@ -118,7 +131,7 @@ impl Head {
         }
     }
 
-    /// A number in the query, within limits.
+    /// Parses a number in the query, which must be within the limits.
     pub(crate) fn number(
         &self,
         name: &'static str,
@@ -138,7 +151,7 @@ impl Head {
         }
     }
 
-    /// Checks what the path says, before anything is done with it.
+    /// Checks that the path can be decoded and that the key is valid.
     pub(crate) fn check_target(&self) -> Result<()> {
         if self.undecodable {
             let message = "The path or the query of the request is not percent-encoded UTF-8.";
@@ -152,7 +165,60 @@ impl Head {
             let message = "The object name must not start with a slash or a backslash.";
             return Err(OssError::new(400, "InvalidObjectName", message));
         }
+        if self.key.contains('\0') {
+            let message = "The object name must not contain a NUL character.";
+            return Err(OssError::new(400, "InvalidObjectName", message));
+        }
         Ok(())
+    }
+
+    /// Returns a parameter that asks for something that this server does not have.
+    ///
+    /// A parameter with a value that is no sub-resource has no meaning to OSS, and is ignored.
+    pub(crate) fn unsupported_parameter(&self) -> Option<&str> {
+        let supported = self.supported_parameters();
+        let is_ignored = |name: &str| {
+            (name.starts_with("x-oss-") && !name.ends_with("process"))
+                || name.starts_with("response-")
+                || ["OSSAccessKeyId", "Signature", "Expires", "security-token"].contains(&name)
+        };
+        let unsupported = |(name, value): &&(String, String)| {
+            let is_sub_resource =
+                value.is_empty() || SUB_RESOURCES.split_whitespace().any(|known| known == name);
+            is_sub_resource
+                && !supported.split_whitespace().any(|known| known == name)
+                && !is_ignored(name)
+        };
+        self.params
+            .iter()
+            .find(unsupported)
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The parameters that have an effect in a request of this method and address.
+    fn supported_parameters(&self) -> &'static str {
+        match (
+            self.method.as_str(),
+            self.bucket.is_empty(),
+            self.key.is_empty(),
+        ) {
+            ("GET", true, _) => "prefix marker max-keys",
+            ("GET", _, true) => {
+                "acl bucketInfo location uploads prefix delimiter marker max-keys encoding-type list-type \
+                 start-after continuation-token fetch-owner key-marker upload-id-marker max-uploads"
+            }
+            ("POST", false, true) => "delete encoding-type",
+            ("GET", false, false) => {
+                "acl tagging objectMeta uploadId max-parts part-number-marker encoding-type"
+            }
+            ("HEAD", false, false) => "objectMeta",
+            ("POST", false, false) => {
+                "uploads sequential uploadId encoding-type callback callback-var"
+            }
+            ("PUT", false, false) => "uploadId partNumber callback callback-var",
+            ("DELETE", false, false) => "uploadId",
+            _ => "",
+        }
     }
 
     fn classify(&self) -> Operation {
@@ -168,25 +234,17 @@ impl Head {
                 Operation::Other
             };
         }
-        let foreign = [
-            "acl",
-            "tagging",
-            "append",
-            "symlink",
-            "restore",
-            "delete",
-            "x-oss-process",
-        ]
-        .into_iter()
-        .any(has);
+        let is_copy = self.header("x-oss-copy-source").is_some();
         match self.method.as_str() {
+            _ if self.unsupported_parameter().is_some() => Operation::Other,
+            "GET" if has("acl") || has("tagging") => Operation::Other,
             "POST" if has("uploads") => Operation::InitiateMultipartUpload,
             "POST" if has("uploadId") => Operation::CompleteMultipartUpload,
+            "PUT" if is_copy => Operation::Other,
             "PUT" if has("uploadId") || has("partNumber") => Operation::UploadPart,
             "GET" if has("uploadId") => Operation::ListParts,
             "DELETE" if has("uploadId") => Operation::AbortMultipartUpload,
-            _ if foreign => Operation::Other,
-            "PUT" if self.header("x-oss-copy-source").is_none() => Operation::PutObject,
+            "PUT" => Operation::PutObject,
             "GET" => Operation::GetObject,
             "HEAD" => Operation::HeadObject,
             "DELETE" => Operation::DeleteObject,
@@ -195,7 +253,7 @@ impl Head {
     }
 }
 
-/// Splits a request's host and path into the bucket and the raw key.
+/// Splits the host and the path of a request into the bucket and the key, which is still encoded.
 fn address<'a>(host: &str, path: &'a str, settings: &Settings) -> (String, &'a str) {
     let path = path.strip_prefix('/').unwrap_or(path);
     let name = host_name(host);
@@ -218,7 +276,7 @@ fn address<'a>(host: &str, path: &'a str, settings: &Settings) -> (String, &'a s
     (bucket.to_owned(), path)
 }
 
-/// The host without its port.
+/// Returns the host without its port.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -259,10 +317,10 @@ mod tests {
             ("/a/", "[::1]:9000", "a", ""),
             ("/", "127.0.0.1", "", ""),
             (
-                "/b/c+%E4%B8%AD",
+                "/b/c+%2B%E4%B8%AD",
                 "a.oss-cn-hangzhou.aliyuncs.com",
                 "a",
-                "b/c+\u{4e2d}",
+                "b/c +\u{4e2d}",
             ),
             (
                 "/b//c/../d",

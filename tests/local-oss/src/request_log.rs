@@ -1,15 +1,15 @@
-//! The record of all requests.
+//! The log of all requests, for tests to look at.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::faults::Operation;
 use crate::request::Head;
 
-/// A request as it was received, and what came of it.
+/// A request as it was received, and the response to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecordedRequest {
-    /// What it asked for.
+    /// The operation.
     pub operation: Operation,
     /// The HTTP method.
     pub method: String,
@@ -17,32 +17,33 @@ pub struct RecordedRequest {
     pub path: String,
     /// The query as received, without its question mark.
     pub query: String,
-    /// The headers, with names in lower case, in order of arrival.
+    /// The headers in order of arrival, with names in lower case. This includes headers that the
+    /// server ignores because of an underscore in their name.
     pub headers: Vec<(String, String)>,
-    /// The bucket, or an empty text.
+    /// The bucket, or an empty string.
     pub bucket: String,
-    /// The decoded object key, or an empty text.
+    /// The decoded object key, or an empty string.
     pub key: String,
     /// The `partNumber` of the query.
     pub part_number: Option<u32>,
     /// The `uploadId` of the query.
     pub upload_id: Option<String>,
-    /// The bytes of the body that were really received.
+    /// The number of body bytes that were received.
     pub body_bytes: u64,
-    /// The body, if it is not that of an object or a part and not larger than 1 MiB.
+    /// The body, unless it is that of an object or a part, or larger than 1 MiB.
     pub body: Vec<u8>,
-    /// The status that was answered; `None` when there was no response, or not yet.
+    /// The status of the response; `None` if there was no response, or not yet.
     pub status: Option<u16>,
-    /// The error code that was answered.
+    /// The error code of the response.
     pub error_code: Option<String>,
-    /// The fault that struck this request, in its `Debug` form.
+    /// The fault that was applied to this request, in its `Debug` form.
     pub fault: Option<String>,
-    /// Which connection it came over, counted from 1.
+    /// The number of the connection, counted from 1.
     pub connection: usize,
 }
 
 impl RecordedRequest {
-    /// The first header of this name, which is compared without regard to case.
+    /// Returns the first header of this name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
@@ -55,26 +56,26 @@ impl RecordedRequest {
 /// The requests in order of arrival.
 #[derive(Default)]
 pub(crate) struct RequestLog {
-    pages: Mutex<Entries>,
+    entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
 struct Entries {
-    next: u64,
-    entries: Vec<(u64, RecordedRequest)>,
+    next_id: u64,
+    list: Vec<(u64, RecordedRequest)>,
 }
 
 impl RequestLog {
-    /// Records a request that has arrived; returns the number to close it with.
-    pub(crate) fn open(&self, head: &Head, connection: usize) -> u64 {
+    /// Adds a request that has arrived; returns the ID of its entry.
+    pub(crate) fn add(&self, head: &Head, connection: usize) -> u64 {
         let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned();
-        let logged = RecordedRequest {
+        let request = RecordedRequest {
             operation: head.operation,
             method: head.method.clone(),
             path: head.path.clone(),
             query: head.query.clone(),
             headers: head
-                .headers
+                .received_headers
                 .iter()
                 .map(|(name, value)| (name.clone(), text(value)))
                 .collect(),
@@ -89,37 +90,35 @@ impl RequestLog {
             fault: None,
             connection,
         };
-        let mut pages = self.pages();
-        let number = pages.next;
-        pages.next += 1;
-        pages.entries.push((number, logged));
-        number
+        let mut entries = self.lock();
+        let id = entries.next_id;
+        entries.next_id += 1;
+        entries.list.push((id, request));
+        id
     }
 
-    /// Changes the record of a request, unless it was cleared.
-    pub(crate) fn update(&self, number: u64, change: impl FnOnce(&mut RecordedRequest)) {
-        let mut pages = self.pages();
-        if let Ok(index) = pages
-            .entries
-            .binary_search_by_key(&number, |(number, _)| *number)
-        {
-            change(&mut pages.entries[index].1);
+    /// Changes an entry, unless it has been cleared.
+    pub(crate) fn update(&self, id: u64, change: impl FnOnce(&mut RecordedRequest)) {
+        let mut entries = self.lock();
+        if let Ok(index) = entries.list.binary_search_by_key(&id, |(id, _)| *id) {
+            change(&mut entries.list[index].1);
         }
     }
 
-    pub(crate) fn entries(&self) -> Vec<RecordedRequest> {
-        self.pages()
-            .entries
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
+        let entries = self.lock();
+        entries
+            .list
             .iter()
-            .map(|(_, logged)| logged.clone())
+            .map(|(_, request)| request.clone())
             .collect()
     }
 
     pub(crate) fn clear(&self) {
-        self.pages().entries.clear();
+        self.lock().list.clear();
     }
 
-    fn pages(&self) -> MutexGuard<'_, Entries> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

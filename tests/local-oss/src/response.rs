@@ -1,4 +1,4 @@
-//! Answers on their way out.
+//! Responses and their bodies.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,18 +13,20 @@ use crate::error::OssError;
 use crate::store::Source;
 use crate::text::{Xml, base64};
 
-/// How much of a large body is sent at a time.
+/// The largest chunk of a body that is sent at once.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// An response before it has its common headers.
+/// A response before it has the headers that all responses have.
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) payload: ResponseBody,
     pub(crate) error_code: Option<String>,
+    /// Whether something other than the service is meant to have sent this.
+    pub(crate) is_foreign: bool,
 }
 
-/// The body of an response.
+/// The body of a response.
 pub(crate) enum ResponseBody {
     Bytes(Bytes),
     File { file: File, remaining: u64 },
@@ -38,6 +40,7 @@ impl Response {
             headers: Vec::new(),
             payload: ResponseBody::Bytes(Bytes::new()),
             error_code: None,
+            is_foreign: false,
         }
     }
 
@@ -73,7 +76,7 @@ impl Response {
         response
     }
 
-    /// Sets a header, in place of an earlier one.
+    /// Sets a header and replaces an earlier one.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.remove(name);
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -83,7 +86,21 @@ impl Response {
         self.headers.retain(|(header, _)| header != name);
     }
 
-    /// The bytes of the body, if they are in memory.
+    /// Returns the first header of this name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Makes the ETag a weak one, if there is one.
+    pub(crate) fn weaken_etag(&mut self) {
+        let strong = self.header("etag").filter(|etag| !etag.starts_with("W/"));
+        if let Some(weak) = strong.map(|etag| format!("W/{etag}")) {
+            self.set("etag", &weak);
+        }
+    }
+
+    /// Returns the bytes of the body if they are in memory.
     pub(crate) fn body(&self) -> &[u8] {
         match &self.payload {
             ResponseBody::Bytes(bytes) => bytes,
@@ -103,7 +120,8 @@ impl Response {
         })
     }
 
-    /// The response as bytes whose `Content-Length` promises more than there is. One that has no body ends in its head.
+    /// Returns the response as bytes, with a `Content-Length` that is larger than the body. Without a body
+    /// the bytes end in the middle of the head.
     pub(crate) fn into_truncated(self, without_body: bool) -> Vec<u8> {
         let body = self.body();
         let mut text = format!("HTTP/1.1 {} Truncated\r\n", self.status);
@@ -184,7 +202,7 @@ impl Body for ResponseBody {
     }
 }
 
-/// What becomes of a request.
+/// How a request ends.
 pub(crate) enum Outcome {
     Respond(Response),
     /// The connection is reset.

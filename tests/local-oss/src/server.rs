@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,6 +27,7 @@ use crate::response::{Outcome, ResponseBody};
 use crate::state::{Credential, Shared};
 use crate::store::{Attributes, NewObject, Object, StoredObject, Upload};
 use crate::stream::SharedStream;
+use crate::text::base64;
 
 /// How long callbacks that are under way may hold up the stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -114,7 +115,7 @@ impl LocalOss {
 
     /// All requests in order of arrival.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.request_log.entries()
+        self.shared.request_log.requests()
     }
 
     /// Forgets all requests.
@@ -155,9 +156,10 @@ impl LocalOss {
             size: digests.size,
             etag: digests.etag(None),
             crc64: digests.crc64,
+            content_md5: digests.md5.map(base64),
             attributes: Attributes::default(),
-            parts: 0,
-            modified: SystemTime::now(),
+            parts: None,
+            modified: self.shared.now(),
             version: None,
             content,
         };

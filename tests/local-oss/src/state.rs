@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The state that all connections of a server share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) request_log: RequestLog,
     pub(crate) connections: AtomicUsize,
+    pub(crate) started: SystemTime,
     skew_seconds: AtomicI64,
     credentials: Mutex<HashMap<String, Credential>>,
 }
@@ -40,6 +41,7 @@ impl Shared {
             faults: Faults::default(),
             request_log: RequestLog::default(),
             connections: AtomicUsize::new(0),
+            started: SystemTime::now(),
             skew_seconds: AtomicI64::new(0),
             credentials: Mutex::new(credentials),
         })

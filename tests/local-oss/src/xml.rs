@@ -1,4 +1,4 @@
-//! Reading the documents that clients send: lists of parts, and of objects to delete.
+//! Parsers of the documents that clients send: lists of parts, and of objects to delete.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -9,12 +9,11 @@ use crate::error::{OssError, Result};
 /// The most objects that one request deletes.
 const DELETED_MAX: usize = 1000;
 
-/// Number and ETag of each part, in the order of a `CompleteMultipartUpload` document.
+/// Parses a `CompleteMultipartUpload` document. Returns the number and the ETag of each part, in the
+/// order of the document, which may be empty.
 pub(crate) fn parse_complete(document: &[u8]) -> Result<Vec<(u32, String)>> {
     let parts = elements(document, "CompleteMultipartUpload").and_then(|elements| parts(&elements));
-    parts
-        .filter(|parts| !parts.is_empty())
-        .ok_or_else(malformed)
+    parts.ok_or_else(malformed)
 }
 
 fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
@@ -30,11 +29,11 @@ fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
     Some(parts)
 }
 
-/// What a `Delete` document asks for.
+/// The content of a `Delete` document.
 #[derive(Debug, Default)]
 pub(crate) struct DeleteList {
     pub(crate) keys: Vec<String>,
-    /// Whether the client does not want to hear of what was deleted.
+    /// Whether the response does not list what was deleted.
     pub(crate) quiet: bool,
 }
 
@@ -67,13 +66,14 @@ fn malformed() -> OssError {
     OssError::new(400, "MalformedXML", message).ec("0042-00000205")
 }
 
-/// An element below the root: the names that lead to it, and the text before its end.
+/// An element below the root: the path of its name, and its text.
 struct Element {
     path: String,
     text: String,
 }
 
-/// All elements below the root, in order of their ends; `None` if the document is not whole or has another root.
+/// Returns all elements below the root, in the order of their end tags; `None` if the document is not
+/// complete or has another root.
 fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
     let mut reader = Reader::from_str(std::str::from_utf8(document).ok()?);
     let mut path: Vec<String> = Vec::new();
@@ -133,7 +133,6 @@ mod tests {
         for wrong in [
             "",
             "nothing",
-            "<CompleteMultipartUpload></CompleteMultipartUpload>",
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>",
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>A</ETag></Part>",
             "<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>A</ETag></Part>\

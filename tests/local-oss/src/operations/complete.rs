@@ -1,4 +1,4 @@
-//! Completing an upload.
+//! CompleteMultipartUpload.
 
 use crate::callback::Callback;
 use crate::digest::{Digests, combine_crc64, multipart_etag};
@@ -9,7 +9,7 @@ use crate::request::Head;
 use crate::response::Response;
 use crate::state::Shared;
 use crate::store::{NewObject, StoredObject, StoredPart, StoredUpload};
-use crate::text::Xml;
+use crate::text::{Xml, base64};
 use crate::xml::parse_complete;
 
 use super::object::{Stored, call_back};
@@ -18,10 +18,12 @@ use super::object::{Stored, call_back};
 const PART_BYTES_MIN: u64 = 100 * 1024;
 
 pub(super) async fn complete(exchange: &mut Exchange) -> Result<Response> {
-    let document = exchange.body.document().await?;
+    let document = exchange.body.read_document().await?;
     let (head, shared) = (&exchange.head, &exchange.shared);
     let callback = Callback::of(head)?;
     check_md5(head, &Digests::of(&document))?;
+    let mut xml = Xml::document("CompleteMultipartUploadResult");
+    let encode = super::listing::key_encoder(head, &mut xml)?;
     let upload = shared.store.take_upload(
         &head.bucket,
         &head.key,
@@ -32,8 +34,6 @@ pub(super) async fn complete(exchange: &mut Exchange) -> Result<Response> {
     if let Some(callback) = callback {
         return call_back(exchange, callback, stored).await;
     }
-    let mut xml = Xml::document("CompleteMultipartUploadResult");
-    let encode = super::listing::key_encoder(head, &mut xml)?;
     let host = head.header("host").unwrap_or_default();
     xml.element("Location", &format!("http://{host}{}", head.path));
     xml.element("Bucket", &head.bucket);
@@ -41,13 +41,10 @@ pub(super) async fn complete(exchange: &mut Exchange) -> Result<Response> {
     xml.element("ETag", &stored.etag);
     let mut response = Response::xml(200, xml);
     stored.set_headers(&mut response);
-    response
-        .headers
-        .extend(encryption_headers(&upload.attributes).cloned());
     Ok(response)
 }
 
-/// Makes an object of the listed parts. The upload is untouched if this fails.
+/// Makes an object of the listed parts. If this fails, the upload is not changed.
 fn finish(head: &Head, shared: &Shared, upload: &StoredUpload, document: &[u8]) -> Result<Stored> {
     let forbid_overwrite = head.flag("x-oss-forbid-overwrite")?;
     shared
@@ -61,24 +58,22 @@ fn finish(head: &Head, shared: &Shared, upload: &StoredUpload, document: &[u8]) 
         .iter()
         .fold(0, |crc, part| combine_crc64(crc, part.crc64, part.size));
     let size = parts.iter().map(|part| part.size).sum();
-    let etag = if upload.sequential {
-        Digests { md5, crc64, size }.etag(upload.etag_salt())
-    } else {
-        multipart_etag(parts.iter().map(|part| part.etag.as_str()))
-    };
+    let etag = multipart_etag(parts.iter().map(|part| part.etag.as_str()));
     let mut attributes = upload.attributes.clone();
     attributes.acl = head.header("x-oss-object-acl").map(str::to_owned);
     let mime_type = attributes
         .header("content-type")
         .unwrap_or_default()
         .to_owned();
+    let encryption = encryption_headers(&attributes).cloned().collect();
     let (content, temporary) = sink.finish();
     let object = StoredObject {
         size,
         etag: etag.clone(),
         crc64,
+        content_md5: md5.map(base64),
         attributes,
-        parts: parts.len(),
+        parts: Some(parts.len()),
         modified: shared.now(),
         version: None,
         content,
@@ -98,16 +93,22 @@ fn finish(head: &Head, shared: &Shared, upload: &StoredUpload, document: &[u8]) 
         size,
         mime_type,
         version,
+        encryption,
     })
 }
 
-/// The parts that make the object: the listed ones, or all of them if the client says so.
+/// Returns the parts of the object: the listed ones, or all of them with `x-oss-complete-all`. An empty
+/// list makes an object without content.
 fn chosen_parts<'a>(
     head: &Head,
     upload: &'a StoredUpload,
     document: &[u8],
 ) -> Result<Vec<&'a StoredPart>> {
     let parts = match head.header("x-oss-complete-all") {
+        Some("yes") if document.is_empty() && upload.parts.is_empty() => {
+            let message = "The upload has no parts.";
+            return Err(OssError::new(400, "MalformedXML", message).ec("0042-00000205"));
+        }
         Some("yes") if document.is_empty() => upload.parts.values().collect(),
         Some("yes") => {
             let message = "The request body must be empty when x-oss-complete-all is yes.";
@@ -125,12 +126,7 @@ fn chosen_parts<'a>(
         }
         None => listed_parts(upload, &parse_complete(document)?)?,
     };
-    if parts.is_empty() {
-        return Err(
-            OssError::new(400, "MalformedXML", "The upload has no parts.").ec("0042-00000205"),
-        );
-    }
-    let too_small = parts[..parts.len() - 1]
+    let too_small = parts[..parts.len().saturating_sub(1)]
         .iter()
         .find(|part| part.size < PART_BYTES_MIN);
     if let Some(part) = too_small {

@@ -1,15 +1,15 @@
-//! Lists of parts, uploads and objects.
+//! Lists of parts, of uploads and of objects.
 
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
 use crate::request::Head;
 use crate::response::Response;
-use crate::store::{ListEntry, StoredObject, StoredUpload, group};
+use crate::store::{ListEntry, StoredObject, StoredUpload, common_prefix};
 use crate::text::{Xml, encode_component, from_hex, hex_lower, iso_date};
 
 const PAGE_MAX: usize = 1000;
 
-/// How keys are written in this response; notes it in the response.
+/// Returns the encoding of keys that the client asked for, and adds it to the response.
 pub(super) fn key_encoder(head: &Head, xml: &mut Xml) -> Result<fn(&str) -> String> {
     match head.param("encoding-type") {
         None | Some("") => Ok(str::to_owned),
@@ -81,24 +81,21 @@ pub(super) fn uploads(exchange: &Exchange) -> Result<Response> {
         upload.bucket == head.bucket && upload.key.starts_with(prefix) && after
     });
     uploads.sort_by(|left, right| (&left.key, &left.id).cmp(&(&right.key, &right.id)));
-    // Groups have no upload.
+    // A common prefix has no upload.
     let mut page: Vec<(&str, Option<&StoredUpload>)> = Vec::new();
     for upload in &uploads {
-        match group(&upload.key, prefix, delimiter) {
+        match common_prefix(&upload.key, prefix, delimiter) {
             None => page.push((&upload.key, Some(upload))),
-            Some(group) if page.last().map_or(key_marker, |(last, _)| *last) == group => {}
-            Some(group) => page.push((group, None)),
+            Some(prefix) if page.last().map_or(key_marker, |(last, _)| *last) == prefix => {}
+            Some(prefix) => page.push((prefix, None)),
         }
     }
     let truncated = page.len() > limit;
     page.truncate(limit);
     let mut xml = Xml::document("ListMultipartUploadsResult");
     let encode = key_encoder(head, &mut xml)?;
-    let (next, last) = page
-        .last()
-        .copied()
-        .filter(|_| truncated)
-        .unwrap_or_default();
+    // The markers of the next page are there even if there is none.
+    let (next, last) = page.last().copied().unwrap_or_default();
     xml.element("Bucket", &head.bucket);
     xml.element("KeyMarker", &encode(key_marker));
     xml.element("UploadIdMarker", id_marker);
@@ -111,7 +108,7 @@ pub(super) fn uploads(exchange: &Exchange) -> Result<Response> {
     for (name, upload) in page {
         match upload {
             Some(upload) => upload_entry(&mut xml, upload, encode),
-            None => group_entry(&mut xml, &encode(name)),
+            None => common_prefix_entry(&mut xml, &encode(name)),
         }
     }
     Ok(Response::xml(200, xml))
@@ -126,13 +123,13 @@ fn upload_entry(xml: &mut Xml, upload: &StoredUpload, encode: fn(&str) -> String
     xml.close("Upload");
 }
 
-fn group_entry(xml: &mut Xml, prefix: &str) {
+fn common_prefix_entry(xml: &mut Xml, prefix: &str) {
     xml.open("CommonPrefixes");
     xml.element("Prefix", prefix);
     xml.close("CommonPrefixes");
 }
 
-/// Both versions of the list of objects.
+/// Lists objects, in both versions.
 pub(super) fn objects(exchange: &Exchange) -> Result<Response> {
     let head = &exchange.head;
     let second = head.param("list-type") == Some("2");
@@ -175,7 +172,7 @@ pub(super) fn objects(exchange: &Exchange) -> Result<Response> {
     for (name, listed) in &page {
         match listed {
             ListEntry::Object(object) => object_entry(&mut xml, &encode(name), object, with_owner),
-            ListEntry::Group => group_entry(&mut xml, &encode(name)),
+            ListEntry::CommonPrefix => common_prefix_entry(&mut xml, &encode(name)),
         }
     }
     Ok(Response::xml(200, xml))
@@ -188,7 +185,7 @@ fn object_entry(xml: &mut Xml, key: &str, object: &StoredObject, with_owner: boo
     xml.element("ETag", &object.etag);
     xml.element(
         "Type",
-        if object.parts == 0 {
+        if object.parts.is_none() {
             "Normal"
         } else {
             "Multipart"
@@ -202,7 +199,7 @@ fn object_entry(xml: &mut Xml, key: &str, object: &StoredObject, with_owner: boo
     xml.close("Contents");
 }
 
-/// The owner of everything.
+/// Adds the owner, who owns everything.
 pub(super) fn owner(xml: &mut Xml) {
     xml.open("Owner");
     xml.element("ID", "0");
@@ -210,7 +207,7 @@ pub(super) fn owner(xml: &mut Xml) {
     xml.close("Owner");
 }
 
-/// The token for what comes after this name: clients must not know what is in it.
+/// Returns the continuation token for the entries after this name. It is opaque to clients.
 fn token(name: &str) -> String {
     hex_lower(name.as_bytes())
 }

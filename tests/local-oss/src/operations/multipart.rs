@@ -1,4 +1,4 @@
-//! Initiating, feeding and aborting an upload.
+//! InitiateMultipartUpload, UploadPart and AbortMultipartUpload.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ pub(super) fn initiate(exchange: &Exchange) -> Result<Response> {
         &head.key,
         head.flag("x-oss-forbid-overwrite")?,
     )?;
+    let mut xml = Xml::document("InitiateMultipartUploadResult");
+    let encode = super::listing::key_encoder(head, &mut xml)?;
     let mut attributes = attributes(head);
     // The access control list is set when the upload is completed.
     attributes.acl = None;
@@ -32,8 +34,6 @@ pub(super) fn initiate(exchange: &Exchange) -> Result<Response> {
         parts: BTreeMap::new(),
     };
     let id = store.initiate(upload)?;
-    let mut xml = Xml::document("InitiateMultipartUploadResult");
-    let encode = super::listing::key_encoder(head, &mut xml)?;
     xml.element("Bucket", &head.bucket);
     xml.element("Key", &encode(&head.key));
     xml.element("UploadId", &id);
@@ -59,7 +59,7 @@ pub(super) async fn upload_part(exchange: &mut Exchange) -> Result<Response> {
         head.header("transfer-encoding").is_some(),
     )?;
     let mut sink = shared.store.sink(id, head.content_length())?;
-    let digests = body.store(&mut sink, !shared.store.discards()).await?;
+    let digests = body.copy_to(&mut sink, !shared.store.discards()).await?;
     check_md5(head, &digests)?;
     let etag = shared
         .store
@@ -84,7 +84,7 @@ fn part_of<'a>(id: Option<&'a str>, number: Option<&str>) -> Result<(&'a str, u3
         Ok(number @ 1..=PARTS_MAX) => Ok((id, number)),
         _ => {
             let message = "Part number must be an integer between 1 and 10000, inclusive.";
-            Err(OssError::invalid_argument("partNumber", text, message).ec("0042-00000104"))
+            Err(OssError::invalid_argument("partNumber", text, message).ec("0017-00000220"))
         }
     }
 }

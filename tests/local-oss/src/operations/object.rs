@@ -1,4 +1,4 @@
-//! Putting and deleting objects, and the callback that may follow.
+//! PutObject, the deletion of objects, and upload callbacks.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,10 @@ use crate::store::{NewObject, StoredObject};
 use crate::text::{Xml, base64};
 use crate::xml::parse_delete;
 
-/// What an response tells of an object that was just stored.
+/// What the response says about an object that was just stored.
 pub(super) struct Stored {
+    /// The encryption headers, which the response repeats.
+    pub(super) encryption: Vec<(String, String)>,
     pub(super) etag: String,
     pub(super) crc64: u64,
     pub(super) size: u64,
@@ -29,6 +31,7 @@ impl Stored {
         if let Some(version) = &self.version {
             response.set("x-oss-version-id", version);
         }
+        response.headers.extend(self.encryption.iter().cloned());
     }
 }
 
@@ -62,14 +65,12 @@ async fn put_staged(
         head.header("transfer-encoding").is_some(),
     )?;
     let mut sink = shared.store.sink(staging, head.content_length())?;
-    let digests = body.store(&mut sink, !shared.store.discards()).await?;
+    let digests = body.copy_to(&mut sink, !shared.store.discards()).await?;
     check_md5(head, &digests)?;
     let attributes = attributes(head);
     let etag = digests.etag(attributes.has_opaque_etag().then_some(staging));
+    let encryption = encryption_headers(&attributes).cloned().collect();
     let mut response = Response::empty(200);
-    response
-        .headers
-        .extend(encryption_headers(&attributes).cloned());
     if let Some(md5) = digests.md5 {
         response.set("content-md5", &base64(md5));
     }
@@ -82,8 +83,9 @@ async fn put_staged(
         size: digests.size,
         etag: etag.clone(),
         crc64: digests.crc64,
+        content_md5: digests.md5.map(base64),
         attributes,
-        parts: 0,
+        parts: None,
         modified: shared.now(),
         version: None,
         content,
@@ -103,6 +105,7 @@ async fn put_staged(
         size: digests.size,
         mime_type,
         version,
+        encryption,
     };
     stored.set_headers(&mut response);
     Ok((response, stored, callback))
@@ -116,9 +119,9 @@ pub(super) fn delete(exchange: &Exchange) -> Result<Response> {
     Ok(Response::empty(204))
 }
 
-/// Deletes the listed objects; one that is not there counts as deleted.
+/// Deletes the listed objects. One that does not exist counts as deleted.
 pub(super) async fn delete_many(exchange: &mut Exchange) -> Result<Response> {
-    let document = exchange.body.document().await?;
+    let document = exchange.body.read_document().await?;
     let Exchange { head, shared, .. } = exchange;
     if head.header("content-md5").is_none() {
         let message = "Missing Some Required Arguments.";
@@ -144,7 +147,7 @@ pub(super) async fn delete_many(exchange: &mut Exchange) -> Result<Response> {
     Ok(Response::xml(200, xml))
 }
 
-/// Posts the callback for an object that has been stored, whatever comes of it.
+/// Posts the callback for an object that has been stored. The object remains if the callback fails.
 pub(super) async fn call_back(
     exchange: &Exchange,
     callback: Callback,

@@ -3,7 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{
-    Presented, canonical_headers, check_skew, compare, credential, hmac_sha1, shown, url_expired,
+    PresentedSignature, canonical_headers, check_skew, compare, credential, hmac_sha1, to_text,
+    url_expired,
 };
 use crate::error::{OssError, Result};
 use crate::request::Head;
@@ -20,6 +21,9 @@ const SUB_RESOURCES: &str = "accessPoint acl append asyncFetch bucketInfo callba
     sequential startTime stat status style styleName symlink tagging transferAcceleration uploadId \
     uploads versionId versioning versions vod website worm wormExtend wormId";
 
+/// Documented for signed URLs of version 1; headers of version 1 are taken to have the same.
+const EC_MISMATCH: &str = "0002-00000040";
+
 pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -> Result<()> {
     check_allowed(shared)?;
     let malformed = || {
@@ -31,12 +35,12 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
     };
     let fields = authorization.strip_prefix("OSS ").unwrap_or_default();
     let (access_key_id, signature) = fields.split_once(':').ok_or_else(malformed)?;
-    let claim = Presented {
+    let presented = PresentedSignature {
         access_key_id: access_key_id.to_owned(),
         signature: signature.to_owned(),
         token: head.header("x-oss-security-token").map(str::to_owned),
     };
-    let credential = credential(&claim, shared)?;
+    let credential = credential(&presented, shared)?;
     let date = head.header("date").or_else(|| head.header("x-oss-date"));
     let missing = || {
         OssError::new(
@@ -50,12 +54,17 @@ pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -
     check_skew(parse_http_date(signed_at).ok_or_else(missing)?, shared)?;
     let resource = resource(&head.bucket, &head.key, &head.params);
     let text = string_to_sign(&head.method, date, &head.headers, &resource);
-    // Some clients sign `x-oss-date` in the place of the date, though they send both.
+    // Some clients send both dates and sign `x-oss-date` in the place of `Date`.
     let other = string_to_sign(&head.method, signed_at, &head.headers, &resource);
-    if claim.signature == sign(&credential.secret, &other) {
+    if presented.signature == sign(&credential.secret, &other) {
         return Ok(());
     }
-    compare(&claim, &sign(&credential.secret, &text), &shown(&text))
+    compare(
+        &presented,
+        &sign(&credential.secret, &text),
+        &to_text(&text),
+        EC_MISMATCH,
+    )
 }
 
 pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
@@ -65,12 +74,12 @@ pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
             || OssError::invalid_argument(name, "", "A parameter of the signed URL is missing.");
         head.param(name).ok_or_else(missing)
     };
-    let claim = Presented {
+    let presented = PresentedSignature {
         access_key_id: param("OSSAccessKeyId")?.to_owned(),
         signature: param("Signature")?.to_owned(),
         token: head.param("security-token").map(str::to_owned),
     };
-    let credential = credential(&claim, shared)?;
+    let credential = credential(&presented, shared)?;
     let expires = param("Expires")?;
     let seconds = expires.parse::<u32>();
     let seconds = seconds
@@ -81,7 +90,12 @@ pub(super) fn verify_query(head: &Head, shared: &Shared) -> Result<()> {
     }
     let resource = resource(&head.bucket, &head.key, &head.params);
     let text = string_to_sign(&head.method, expires, &head.headers, &resource);
-    compare(&claim, &sign(&credential.secret, &text), &shown(&text))
+    compare(
+        &presented,
+        &sign(&credential.secret, &text),
+        &to_text(&text),
+        EC_MISMATCH,
+    )
 }
 
 fn check_allowed(shared: &Shared) -> Result<()> {
@@ -123,7 +137,7 @@ fn string_to_sign(
     text
 }
 
-/// `/bucket/key?sub&resources`, nothing of it encoded.
+/// Returns `/bucket/key?sub&resources`, not encoded.
 fn resource(bucket: &str, key: &str, params: &[(String, String)]) -> String {
     let mut resource = if bucket.is_empty() {
         "/".to_owned()
@@ -176,7 +190,12 @@ mod tests {
                 .collect();
             let resource = resource(bucket, key, &pairs(params));
             let text = string_to_sign(self.method, self.date, &headers, &resource);
-            assert_eq!(sign(self.secret, &text), self.expected, "{}", shown(&text));
+            assert_eq!(
+                sign(self.secret, &text),
+                self.expected,
+                "{}",
+                to_text(&text)
+            );
         }
     }
 

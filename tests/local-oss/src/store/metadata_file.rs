@@ -91,7 +91,12 @@ impl MetadataFile {
         record.set("size", object.size);
         record.set("etag", &object.etag);
         record.set("crc64", object.crc64);
-        record.set("parts", object.parts);
+        if let Some(content_md5) = &object.content_md5 {
+            record.set("content-md5", content_md5);
+        }
+        if let Some(parts) = object.parts {
+            record.set("parts", parts);
+        }
         record.set("modified", unix_millis(object.modified));
         if let Some(version) = &object.version {
             record.set("version", version);
@@ -107,7 +112,8 @@ impl MetadataFile {
             etag: self.get("etag")?.to_owned(),
             crc64: self.number("crc64")?,
             attributes: self.attributes(),
-            parts: self.number("parts")?,
+            content_md5: self.get("content-md5").map(str::to_owned),
+            parts: self.number("parts"),
             modified: from_unix_millis(self.number("modified")?),
             version: self.get("version").map(str::to_owned),
             content: Content::File(root.join(self.get("file")?)),
@@ -159,7 +165,8 @@ mod tests {
             etag: "\"AB\"".to_owned(),
             crc64: u64::MAX,
             attributes,
-            parts: 2,
+            content_md5: None,
+            parts: Some(2),
             modified: from_unix_millis(1_700_000_000_123),
             version: None,
             content: Content::Discarded,

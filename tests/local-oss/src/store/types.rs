@@ -93,8 +93,11 @@ pub(crate) struct StoredObject {
     pub(crate) size: u64,
     pub(crate) etag: String,
     pub(crate) crc64: u64,
+    /// Base64; `None` for an object that was made of parts that may come in any order.
+    pub(crate) content_md5: Option<String>,
     pub(crate) attributes: Attributes,
-    pub(crate) parts: usize,
+    /// The number of parts; `None` for an object that was stored by PutObject.
+    pub(crate) parts: Option<usize>,
     pub(crate) modified: SystemTime,
     pub(crate) version: Option<String>,
     pub(crate) content: Content,

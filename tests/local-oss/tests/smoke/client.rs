@@ -23,13 +23,13 @@ const SIGNED: [&str; 8] = [
 
 /// An response as it arrived.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Response {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Reply {
+impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self
             .head
@@ -90,7 +90,7 @@ impl Client {
         target: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> io::Result<Reply> {
+    ) -> io::Result<Response> {
         let mut stream = self.connect()?;
         let written = stream
             .write_all(&self.head(method, target, headers, body.len()))
@@ -99,7 +99,7 @@ impl Client {
         let read = stream.read_to_end(&mut bytes);
         // An response that arrived counts, even if the connection then broke.
         match parse(&bytes) {
-            Some(reply) => Ok(reply),
+            Some(response) => Ok(response),
             None => {
                 written?;
                 read?;
@@ -186,14 +186,14 @@ impl Client {
 
     /// Initiates an upload and returns its ID.
     pub fn initiate(&self, key: &str) -> String {
-        let reply = self
+        let response = self
             .send("POST", &format!("{key}?uploads"), &[], b"")
-            .expect("an response");
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        reply.element("UploadId")
+            .expect("a response");
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.element("UploadId")
     }
 
-    pub fn part(&self, key: &str, id: &str, number: u32, body: &[u8]) -> io::Result<Reply> {
+    pub fn part(&self, key: &str, id: &str, number: u32, body: &[u8]) -> io::Result<Response> {
         self.send(
             "PUT",
             &format!("{key}?partNumber={number}&uploadId={id}"),
@@ -209,7 +209,7 @@ impl Client {
         id: &str,
         parts: &[(u32, &str)],
         headers: &[(&str, &str)],
-    ) -> io::Result<Reply> {
+    ) -> io::Result<Response> {
         let list: String = parts
             .iter()
             .map(|(number, etag)| {
@@ -227,17 +227,17 @@ impl Client {
 }
 
 /// An response that is whole; `None` if it is not.
-fn parse(bytes: &[u8]) -> Option<Reply> {
+fn parse(bytes: &[u8]) -> Option<Response> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let reply = Reply {
+    let response = Response {
         status,
         head,
         body: bytes[end + 4..].to_vec(),
     };
-    let length = reply
+    let length = response
         .header("content-length")
         .and_then(|length| length.parse().ok());
-    (length.unwrap_or(0) <= reply.body.len()).then_some(reply)
+    (length.unwrap_or(0) <= response.body.len()).then_some(response)
 }

@@ -11,7 +11,7 @@ use crate::{noise, wait_until};
 /// Large enough not to fit into the buffers between client and server.
 const LARGE: usize = 16 << 20;
 
-fn put(server: &LocalOss, fault: Fault, body: &[u8]) -> std::io::Result<crate::client::Reply> {
+fn put(server: &LocalOss, fault: Fault, body: &[u8]) -> std::io::Result<crate::client::Response> {
     server.inject(Rule::new(fault).on(Operation::PutObject));
     Client::of(server).send("PUT", "key", &[], body)
 }
@@ -43,15 +43,15 @@ fn connections_that_break() {
         let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
         assert_eq!(kinds.contains(&error.kind()), resets, "{name}: {error}");
         assert_eq!(stored(&server), applied, "{name}");
-        let logged = &server.requests()[0];
+        let request = &server.requests()[0];
         assert_eq!(
-            (logged.status, logged.fault.as_deref()),
+            (request.status, request.fault.as_deref()),
             (None, Some(name.as_str()))
         );
         assert!(
-            received.contains(&logged.body_bytes),
+            received.contains(&request.body_bytes),
             "{name}: {}",
-            logged.body_bytes
+            request.body_bytes
         );
         assert_eq!(server.faults_fired(), 1);
     }
@@ -106,12 +106,12 @@ fn answers_that_lie() {
     let body = noise(1000);
     let good = Client::of(&server)
         .send("PUT", "key", &[], &body)
-        .expect("an response");
+        .expect("a response");
     let (etag, crc) = (good.header("etag"), good.header("x-oss-hash-crc64ecma"));
     let etag_and_crc = |fault| {
-        let reply = put(&server, fault, &body).expect("an response");
-        assert_eq!(reply.status, 200);
-        let header = |name| reply.header(name).map(str::to_owned);
+        let response = put(&server, fault, &body).expect("a response");
+        assert_eq!(response.status, 200);
+        let header = |name| response.header(name).map(str::to_owned);
         (header("etag"), header("x-oss-hash-crc64ecma"))
     };
     assert_eq!(etag_and_crc(Fault::NoEtag).0, None);
@@ -143,12 +143,12 @@ fn answers_from_elsewhere() {
         code: "ServiceUnavailable".to_owned(),
         retry_after: Some(7),
     };
-    let reply = put(&server, status, &body).expect("an response");
+    let response = put(&server, status, &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.header("retry-after")),
+        (response.status, response.header("retry-after")),
         (503, Some("7"))
     );
-    assert_eq!(reply.element("Code"), "ServiceUnavailable");
+    assert_eq!(response.element("Code"), "ServiceUnavailable");
     let bare = Fault::Status {
         status: 500,
         code: String::new(),
@@ -156,7 +156,7 @@ fn answers_from_elsewhere() {
     };
     assert!(
         put(&server, bare, &body)
-            .expect("an response")
+            .expect("a response")
             .body
             .is_empty()
     );
@@ -164,38 +164,38 @@ fn answers_from_elsewhere() {
         status: 307,
         location: "http://127.0.0.1:1/".to_owned(),
     };
-    let reply = put(&server, redirect, &body).expect("an response");
+    let response = put(&server, redirect, &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.header("location")),
+        (response.status, response.header("location")),
         (307, Some("http://127.0.0.1:1/"))
     );
-    let reply = put(&server, Fault::Html, &body).expect("an response");
+    let response = put(&server, Fault::Html, &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("text/html"))
     );
-    let reply = put(&server, Fault::HugeResponse(3 << 20), &body).expect("an response");
-    assert_eq!((reply.status, reply.body.len()), (200, 3 << 20));
+    let response = put(&server, Fault::HugeResponse(3 << 20), &body).expect("a response");
+    assert_eq!((response.status, response.body.len()), (200, 3 << 20));
     let inside = Fault::ErrorInside200 {
         code: "InternalError".to_owned(),
     };
-    let reply = put(&server, inside, &body).expect("an response");
+    let response = put(&server, inside, &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.element("Code").as_str()),
+        (response.status, response.element("Code").as_str()),
         (200, "InternalError")
     );
-    let reply = put(&server, Fault::ExpireToken, &body).expect("an response");
+    let response = put(&server, Fault::ExpireToken, &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.element("Code").as_str()),
+        (response.status, response.element("Code").as_str()),
         (403, "SecurityTokenExpired")
     );
     assert!(!stored(&server));
-    let reply = put(&server, Fault::SkewClock(3600), &body).expect("an response");
+    let response = put(&server, Fault::SkewClock(3600), &body).expect("a response");
     assert_eq!(
-        (reply.status, reply.element("Code").as_str()),
+        (response.status, response.element("Code").as_str()),
         (403, "RequestTimeTooSkewed")
     );
-    assert!(!reply.element("ServerTime").is_empty());
+    assert!(!response.element("ServerTime").is_empty());
 }
 
 #[test]
@@ -205,13 +205,13 @@ fn answers_that_stop_short() {
     server.inject(Rule::new(Fault::TruncateResponse).on(Operation::InitiateMultipartUpload));
     client
         .send("POST", "key?uploads", &[], b"")
-        .expect_err("half an response");
+        .expect_err("half a response");
     assert_eq!(server.requests()[0].status, Some(200));
     server.inject(Rule::new(Fault::TruncateXml).on(Operation::InitiateMultipartUpload));
-    let reply = client
+    let response = client
         .send("POST", "key?uploads", &[], b"")
-        .expect("an response");
-    assert!(!reply.text().contains("</InitiateMultipartUploadResult>"));
+        .expect("a response");
+    assert!(!response.text().contains("</InitiateMultipartUploadResult>"));
     assert_eq!(server.uploads().len(), 2, "both were applied");
 }
 
@@ -222,11 +222,11 @@ fn early_answers() {
         status: 403,
         code: "AccessDenied".to_owned(),
     };
-    assert_eq!(put(&server, early(), b"").expect("an response").status, 403);
+    assert_eq!(put(&server, early(), b"").expect("a response").status, 403);
     server.clear_requests();
     // The response may be lost in the reset; that the body was not read is certain.
-    if let Ok(reply) = put(&server, early(), &noise(LARGE)) {
-        assert_eq!(reply.status, 403);
+    if let Ok(response) = put(&server, early(), &noise(LARGE)) {
+        assert_eq!(response.status, 403);
     }
     assert_eq!(server.requests()[0].body_bytes, 0);
     assert!(!stored(&server));
@@ -241,7 +241,7 @@ fn early_answers() {
         .write_all(&client.head("PUT", "key", &[("expect", "100-continue")], 1000))
         .expect("written");
     let mut response = String::new();
-    stream.read_to_string(&mut response).expect("an response");
+    stream.read_to_string(&mut response).expect("a response");
     assert!(response.starts_with("HTTP/1.1 403"), "{response}");
 }
 
@@ -249,7 +249,7 @@ fn early_answers() {
 fn late_answers() {
     let server = LocalOss::start();
     let start = Instant::now();
-    put(&server, Fault::Delay(Duration::from_millis(150)), b"x").expect("an response");
+    put(&server, Fault::Delay(Duration::from_millis(150)), b"x").expect("a response");
     assert!(start.elapsed() >= Duration::from_millis(150));
     let start = Instant::now();
     put(
@@ -259,7 +259,7 @@ fn late_answers() {
         },
         &noise(2000),
     )
-    .expect("an response");
+    .expect("a response");
     assert!(start.elapsed() >= Duration::from_millis(200));
 }
 
@@ -277,7 +277,7 @@ fn rules_choose_their_requests() {
     let mut statuses = |number| {
         client
             .part("key", &id, number, b"x")
-            .expect("an response")
+            .expect("a response")
             .status
     };
     let seen: Vec<u16> = [1, 2, 1, 2, 2, 2].into_iter().map(&mut statuses).collect();
@@ -290,7 +290,7 @@ fn rules_choose_their_requests() {
     assert_eq!(
         client
             .send("PUT", "other", &[], b"")
-            .expect("an response")
+            .expect("a response")
             .status,
         200
     );

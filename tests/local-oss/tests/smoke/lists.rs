@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use local_oss::LocalOss;
 
-use crate::client::{Client, Reply};
+use crate::client::{Client, Response};
 
 const KEYS: [&str; 6] = ["a", "b/1", "b/2", "b c/+", "d/e/f", "g"];
 
@@ -16,17 +16,17 @@ fn server() -> LocalOss {
     server
 }
 
-fn get(client: &Client, query: &str) -> Reply {
-    let reply = client
+fn get(client: &Client, query: &str) -> Response {
+    let response = client
         .send("GET", &format!("?{query}"), &[], b"")
-        .expect("an response");
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply
+        .expect("a response");
+    assert_eq!(response.status, 200, "{}", response.text());
+    response
 }
 
 /// The keys and prefixes of a page, groups in brackets.
-fn entries(reply: &Reply) -> Vec<String> {
-    let text = reply.text();
+fn entries(response: &Response) -> Vec<String> {
+    let text = response.text();
     let inside = |piece: &str, end: &str| piece.split(end).next().unwrap_or_default().to_owned();
     let keys = text
         .split("<Key>")
@@ -95,11 +95,11 @@ fn objects_come_in_pages() {
         }
         assert_eq!(found, ["a", "[b c/]", "[b/]", "[d/]", "g"], "{query}");
     }
-    let reply = client
+    let response = client
         .send("GET", "?list-type=2&continuation-token=b/1", &[], b"")
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
-        (reply.status, reply.element("Code").as_str()),
+        (response.status, response.element("Code").as_str()),
         (400, "InvalidArgument"),
         "no token of ours"
     );
@@ -141,7 +141,7 @@ fn many_objects_are_deleted() {
         let headers = [("content-md5", md5.as_str())];
         client
             .send("POST", query, &headers, document.as_bytes())
-            .expect("an response")
+            .expect("a response")
     };
     let document =
         "<Delete><Object><Key>b c/+</Key></Object><Object><Key>none</Key></Object></Delete>";
@@ -150,8 +150,8 @@ fn many_objects_are_deleted() {
         ["b%20c%2F%2B", "none"]
     );
     let quiet = "<Delete><Quiet>true</Quiet><Object><Key>g</Key></Object></Delete>";
-    let reply = delete("?delete", quiet);
-    assert_eq!((reply.status, reply.body.len()), (200, 0));
+    let response = delete("?delete", quiet);
+    assert_eq!((response.status, response.body.len()), (200, 0));
     assert_eq!(entries(&get(&client, "")), ["a", "b/1", "b/2", "d/e/f"]);
     let version = "<Delete><Object><Key>a</Key><VersionId>v</VersionId></Object></Delete>";
     assert_eq!(delete("?delete", version).status, 501);
@@ -159,18 +159,18 @@ fn many_objects_are_deleted() {
         delete("?delete", "<Delete></Delete>").element("Code"),
         "MalformedXML"
     );
-    let reply = client
+    let response = client
         .send("POST", "?delete", &[], quiet.as_bytes())
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
-        (reply.status, reply.element("Code").as_str()),
+        (response.status, response.element("Code").as_str()),
         (400, "MissingArgument"),
         "no Content-MD5"
     );
     let wrong = [("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")];
-    let reply = client
+    let response = client
         .send("POST", "?delete", &wrong, quiet.as_bytes())
-        .expect("an response");
-    assert_eq!(reply.element("Code"), "InvalidDigest");
+        .expect("a response");
+    assert_eq!(response.element("Code"), "InvalidDigest");
     assert!(server.object("examplebucket", "a").is_some());
 }

@@ -27,7 +27,7 @@ fn two_hundred_connections_at_once() {
             .expect("written");
         stream.write_all(&body).expect("written");
         let mut response = String::new();
-        stream.read_to_string(&mut response).expect("an response");
+        stream.read_to_string(&mut response).expect("a response");
         assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     };
     std::thread::scope(|scope| {
@@ -39,10 +39,10 @@ fn two_hundred_connections_at_once() {
         }
     });
     let all = [("x-oss-complete-all", "yes")];
-    let reply = client
+    let response = client
         .send("POST", &format!("whole?uploadId={id}"), &all, b"")
-        .expect("an response");
-    assert_eq!(reply.status, 200, "{}", reply.text());
+        .expect("a response");
+    assert_eq!(response.status, 200, "{}", response.text());
     let object = server.object("examplebucket", "whole").expect("stored");
     assert!(object.bytes == body.repeat(CONNECTIONS));
     assert_eq!(server.connections(), CONNECTIONS + 2);

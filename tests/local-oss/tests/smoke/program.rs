@@ -32,7 +32,7 @@ impl Program {
     fn put(&self, key: &str) -> u16 {
         self.client
             .send("PUT", key, &[], b"body")
-            .expect("an response")
+            .expect("a response")
             .status
     }
 
@@ -62,12 +62,12 @@ fn faults_and_a_line_for_each_request() {
         [program.put("a"), program.put("b"), program.put("c")],
         [503, 503, 200]
     );
-    let reply = program
+    let response = program
         .client
         .send("GET", "c", &[], b"")
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
-        (reply.body.as_slice(), reply.header("etag")),
+        (response.body.as_slice(), response.header("etag")),
         (&b"body"[..], None)
     );
     program.child.kill().expect("killed");

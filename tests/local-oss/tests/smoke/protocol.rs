@@ -13,10 +13,10 @@ use crate::noise;
 
 const PART: usize = 100 * 1024;
 
-/// Status and error code of an response.
-fn outcome(reply: std::io::Result<crate::client::Reply>) -> (u16, String) {
-    let reply = reply.expect("an response");
-    (reply.status, reply.element("Code"))
+/// Status and error code of a response.
+fn outcome(response: std::io::Result<crate::client::Response>) -> (u16, String) {
+    let response = response.expect("a response");
+    (response.status, response.element("Code"))
 }
 
 fn error(status: u16, code: &str) -> (u16, String) {
@@ -35,19 +35,19 @@ fn a_multipart_upload() {
     ];
     let id = client
         .send("POST", "key?uploads", &headers, b"")
-        .expect("an response")
+        .expect("a response")
         .element("UploadId");
     let data = noise(2 * PART + 10);
     let mut etags = Vec::new();
     for (index, chunk) in data.chunks(PART).enumerate() {
-        let reply = client
+        let response = client
             .part("key", &id, index as u32 + 1, chunk)
-            .expect("an response");
-        etags.push(reply.header("etag").expect("an ETag").to_owned());
+            .expect("a response");
+        etags.push(response.header("etag").expect("an ETag").to_owned());
     }
     let page = client
         .send("GET", &format!("key?uploadId={id}&max-parts=2"), &[], b"")
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
         (
             page.element("IsTruncated").as_str(),
@@ -62,7 +62,7 @@ fn a_multipart_upload() {
             &[],
             b"",
         )
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
         (
             page.element("IsTruncated").as_str(),
@@ -71,15 +71,15 @@ fn a_multipart_upload() {
         ("false", "10")
     );
     let parts: Vec<(u32, &str)> = (1..).zip(etags.iter().map(String::as_str)).collect();
-    let reply = client
+    let response = client
         .complete("key", &id, &parts, &[("x-oss-object-acl", "private")])
-        .expect("an response");
-    assert_eq!(reply.status, 200, "{}", reply.text());
+        .expect("a response");
+    assert_eq!(response.status, 200, "{}", response.text());
     let object = server.object("examplebucket", "key").expect("stored");
     assert_eq!((object.bytes, object.parts), (data, 3));
-    assert_eq!(reply.header("etag"), Some(object.etag.as_str()));
+    assert_eq!(response.header("etag"), Some(object.etag.as_str()));
     assert_eq!(
-        reply.header("x-oss-hash-crc64ecma"),
+        response.header("x-oss-hash-crc64ecma"),
         Some(object.crc64.to_string().as_str())
     );
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_multipart_upload() {
     let operations: Vec<Operation> = server
         .requests()
         .iter()
-        .map(|logged| logged.operation)
+        .map(|request| request.operation)
         .collect();
     assert_eq!(operations[0], Operation::InitiateMultipartUpload);
     assert_eq!(operations[6], Operation::CompleteMultipartUpload);
@@ -112,8 +112,8 @@ fn completing_is_strict() {
     let client = Client::of(&server);
     let id = client.initiate("key");
     let put = |number, body: &[u8]| {
-        let reply = client.part("key", &id, number, body).expect("an response");
-        reply.header("etag").expect("an ETag").to_owned()
+        let response = client.part("key", &id, number, body).expect("a response");
+        response.header("etag").expect("an ETag").to_owned()
     };
     let (small, large, last) = (put(1, b"small"), put(2, &noise(PART)), put(3, b"last"));
     let complete = |parts: &[(u32, &str)]| outcome(client.complete("key", &id, parts, &[]));
@@ -204,10 +204,10 @@ fn signatures_are_verified() {
     assert_eq!(put(&client, &token).0, 200);
     assert_eq!(put(&client, &[]), error(403, "InvalidSecurityToken"));
     client.secret = "wrong".to_owned();
-    let reply = client.send("PUT", "key", &token, b"").expect("an response");
-    assert_eq!(reply.element("Code"), "SignatureDoesNotMatch");
+    let response = client.send("PUT", "key", &token, b"").expect("a response");
+    assert_eq!(response.element("Code"), "SignatureDoesNotMatch");
     assert!(
-        reply
+        response
             .element("StringToSign")
             .ends_with("x-oss-security-token:tok\n/examplebucket/key")
     );
@@ -243,7 +243,7 @@ fn connections_are_kept() {
             .write_all(&client.head("PUT", "key", &[("connection", "keep-alive")], 0))
             .expect("written");
         let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).expect("an response");
+        let count = stream.read(&mut buffer).expect("a response");
         assert!(buffer[..count].starts_with(b"HTTP/1.1 200"));
     }
     assert_eq!(server.connections(), 1);
@@ -251,7 +251,7 @@ fn connections_are_kept() {
         server
             .requests()
             .iter()
-            .all(|logged| logged.connection == 1 && logged.status == Some(200))
+            .all(|request| request.connection == 1 && request.status == Some(200))
     );
 }
 
@@ -295,12 +295,12 @@ fn callbacks_are_posted() {
             ("x-oss-callback", callback.as_str()),
             ("x-oss-callback-var", variables.as_str()),
         ];
-        let reply = Client::of(&server)
+        let response = Client::of(&server)
             .send("PUT", "key", &headers, b"12345")
-            .expect("an response");
-        assert_eq!(reply.status, status);
-        assert!(reply.text().contains(body), "{}", reply.text());
-        assert!(reply.header("etag").is_some() && reply.header("x-oss-hash-crc64ecma").is_some());
+            .expect("a response");
+        assert_eq!(response.status, status);
+        assert!(response.text().contains(body), "{}", response.text());
+        assert!(response.header("etag").is_some() && response.header("x-oss-hash-crc64ecma").is_some());
         assert!(server.object("examplebucket", "key").is_some());
         let received = thread.join().expect("the application");
         assert!(received.ends_with("size=5&who=a%20b"), "{received}");
@@ -334,7 +334,7 @@ fn hosts_name_buckets() {
         let mut stream = client.connect().expect("a connection");
         stream.write_all(head.as_bytes()).expect("written");
         let mut response = String::new();
-        stream.read_to_string(&mut response).expect("an response");
+        stream.read_to_string(&mut response).expect("a response");
         assert!(
             response.starts_with(&format!("HTTP/1.1 {status}")),
             "{host}: {response}"
@@ -349,7 +349,7 @@ fn sequential_uploads() {
     let client = Client::of(&server);
     let id = client
         .send("POST", "key?sequential&uploads", &[], b"")
-        .expect("an response")
+        .expect("a response")
         .element("UploadId");
     let first = noise(PART);
     assert_eq!(
@@ -357,7 +357,7 @@ fn sequential_uploads() {
         error(400, "PartNotSequential")
     );
     assert_eq!(outcome(client.part("key", &id, 1, &first)).0, 200);
-    let again = client.part("key", &id, 1, b"other").expect("an response");
+    let again = client.part("key", &id, 1, b"other").expect("a response");
     assert_eq!(
         (again.status, again.element("PartNumber").as_str()),
         (409, "1")

@@ -44,13 +44,13 @@ fn a_directory_outlives_its_server() {
     let client = Client::of(&server);
     let id = client
         .send("POST", "dir/key?uploads", &[("x-oss-meta-a", "b")], b"")
-        .expect("an response")
+        .expect("a response")
         .element("UploadId");
     let part = noise(100 * 1024);
     client
         .part("dir/key", &id, 1, b"an older part")
-        .expect("an response");
-    client.part("dir/key", &id, 1, &part).expect("an response");
+        .expect("a response");
+    client.part("dir/key", &id, 1, &part).expect("a response");
     server.put_object("examplebucket", "dir", b"in the way");
     server.put_object("examplebucket", "../out/./there", b"kept inside");
     let before = server.uploads();
@@ -65,10 +65,10 @@ fn a_directory_outlives_its_server() {
         (&before[0].parts, &before[0].headers)
     );
     let etag = after[0].parts[0].2.clone();
-    let reply = client
+    let response = client
         .complete("dir/key", &id, &[(1, &etag)], &[])
-        .expect("an response");
-    assert_eq!(reply.status, 200, "{}", reply.text());
+        .expect("a response");
+    assert_eq!(response.status, 200, "{}", response.text());
     server.stop();
 
     let server = open();
@@ -117,7 +117,7 @@ fn binary(scratch: &Scratch) -> (Child, String) {
 fn write_until_killed(client: &Client, round: u32, id: &str) -> (u32, u32) {
     let body = noise(300 * 1024);
     let good =
-        |reply: std::io::Result<crate::client::Reply>| reply.is_ok_and(|reply| reply.status == 200);
+        |response: std::io::Result<crate::client::Response>| response.is_ok_and(|response| response.status == 200);
     for count in 0.. {
         if !good(client.send("PUT", &format!("round{round}/{count}"), &[], &body)) {
             return (count, count);
@@ -166,8 +166,8 @@ fn a_directory_survives_a_kill() {
                 .all(|(_, size, _)| *size == body.len() as u64)
         );
         let all = [("x-oss-complete-all", "yes")];
-        let reply = Client::of(&server).send("POST", &format!("upload?uploadId={kept}"), &all, b"");
-        assert_eq!(reply.expect("an response").status, 200);
+        let response = Client::of(&server).send("POST", &format!("upload?uploadId={kept}"), &all, b"");
+        assert_eq!(response.expect("a response").status, 200);
         assert!(
             server
                 .object("examplebucket", "upload")
@@ -182,11 +182,11 @@ fn a_directory_survives_a_kill() {
 fn bodies_are_discarded() {
     let server = LocalOss::builder().discard(true).start().expect("a server");
     let client = Client::of(&server);
-    let reply = client
+    let response = client
         .send("PUT", "key", &[], b"123456789")
-        .expect("an response");
+        .expect("a response");
     assert_eq!(
-        reply.header("x-oss-hash-crc64ecma"),
+        response.header("x-oss-hash-crc64ecma"),
         Some("11051210869376104954")
     );
     let object = server.object("examplebucket", "key").expect("its facts");
@@ -194,7 +194,7 @@ fn bodies_are_discarded() {
     assert_eq!(
         client
             .send("GET", "key", &[], b"")
-            .expect("an response")
+            .expect("a response")
             .status,
         500
     );
