@@ -174,3 +174,26 @@ fn many_objects_are_deleted() {
     assert_eq!(response.element("Code"), "InvalidDigest");
     assert!(server.object("examplebucket", "a").is_some());
 }
+
+#[test]
+fn uploads_of_one_key_are_sorted_by_id() {
+    let server = LocalOss::start();
+    let client = Client::of(&server);
+    let mut ids: Vec<String> = (0..5).map(|_| client.initiate("key")).collect();
+    ids.sort();
+    let listed = |response: &Response| -> Vec<String> {
+        let text = response.text();
+        let ids = text.split("<UploadId>").skip(1);
+        ids.map(|id| id.split('<').next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let page = get(&client, "uploads");
+    assert_eq!(listed(&page), ids);
+    assert_eq!(page.element("IsTruncated"), "false");
+    assert_eq!(page.element("NextKeyMarker"), "key");
+    assert_eq!(page.element("NextUploadIdMarker"), ids[4]);
+    let page = get(&client, &format!("uploads&upload-id-marker={}", ids[2]));
+    assert_eq!(listed(&page), ids, "the marker needs a key-marker");
+    let query = format!("uploads&key-marker=key&upload-id-marker={}", ids[2]);
+    assert_eq!(listed(&get(&client, &query)), ids[3..]);
+}

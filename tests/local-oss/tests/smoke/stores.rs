@@ -116,8 +116,9 @@ fn binary(scratch: &Scratch) -> (Child, String) {
 /// Puts objects and parts until the server is gone; returns how many of each were answered for.
 fn write_until_killed(client: &Client, round: u32, id: &str) -> (u32, u32) {
     let body = noise(300 * 1024);
-    let good =
-        |response: std::io::Result<crate::client::Response>| response.is_ok_and(|response| response.status == 200);
+    let good = |response: std::io::Result<crate::client::Response>| {
+        response.is_ok_and(|response| response.status == 200)
+    };
     for count in 0.. {
         if !good(client.send("PUT", &format!("round{round}/{count}"), &[], &body)) {
             return (count, count);
@@ -166,7 +167,8 @@ fn a_directory_survives_a_kill() {
                 .all(|(_, size, _)| *size == body.len() as u64)
         );
         let all = [("x-oss-complete-all", "yes")];
-        let response = Client::of(&server).send("POST", &format!("upload?uploadId={kept}"), &all, b"");
+        let response =
+            Client::of(&server).send("POST", &format!("upload?uploadId={kept}"), &all, b"");
         assert_eq!(response.expect("a response").status, 200);
         assert!(
             server
