@@ -1,21 +1,21 @@
-//! MD5, CRC-64 and the ETags made of them.
+//! MD5, CRC-64, and the ETags that are derived from them.
 
 use crate::text::hex_upper;
 
 /// The reflected polynomial of CRC-64/XZ.
 const POLYNOMIAL: u64 = 0xC96C_5795_D787_0F42;
 
-/// Takes the digester of a body as it passes by.
+/// Computes the digests of a body incrementally.
 pub(crate) struct Digester {
     md5: Option<md5::Context>,
     crc64: crc64fast::Digest,
     size: u64,
 }
 
-/// The digester of a whole body.
+/// The digests of a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Digests {
-    /// `None` when MD5 was left out.
+    /// `None` if the MD5 was not computed.
     pub(crate) md5: Option<[u8; 16]>,
     pub(crate) crc64: u64,
     pub(crate) size: u64,
@@ -55,8 +55,8 @@ impl Digests {
         digester.finish()
     }
 
-    /// The ETag of this body as a part or as a simple object, with its quotes. With KMS or SM4 encryption it
-    /// is not the MD5, and without MD5 it is made of the CRC.
+    /// Returns the quoted ETag of this body as a part or as an object of PutObject. With a salt, for KMS or
+    /// SM4 encryption, it is not the MD5. Without an MD5 it is derived from the CRC-64.
     pub(crate) fn etag(&self, salt: Option<&str>) -> String {
         match (self.md5, salt) {
             (Some(md5), None) => quoted(&md5),
@@ -71,7 +71,7 @@ impl Digests {
     }
 }
 
-/// The ETag of a multipart object: 32 hexadecimal digits, a hyphen and the number of parts.
+/// Returns the ETag of a multipart object: 32 hexadecimal digits, a hyphen and the number of parts.
 pub(crate) fn multipart_etag<'a>(part_etags: impl Iterator<Item = &'a str>) -> String {
     let mut context = md5::Context::new();
     let mut count = 0;
@@ -86,9 +86,9 @@ fn quoted(md5: &[u8; 16]) -> String {
     format!("\"{}\"", hex_upper(md5))
 }
 
-/// The CRC-64 of two blocks put together, from the CRC of each and the length of the second.
+/// Computes the CRC-64 of two concatenated blocks from the CRC-64 of each and the length of the second.
 pub(crate) fn combine_crc64(first: u64, second: u64, second_length: u64) -> u64 {
-    // `operator` appends zero bits to what a CRC describes: one, two, four ... of them.
+    // `operator` appends zero bits to the data of a CRC: one bit, then two, four, …
     let mut operator: [u64; 64] =
         std::array::from_fn(|bit| if bit == 0 { POLYNOMIAL } else { 1 << (bit - 1) });
     let mut crc = first;
@@ -103,7 +103,7 @@ pub(crate) fn combine_crc64(first: u64, second: u64, second_length: u64) -> u64 
     crc ^ second
 }
 
-/// The product of a matrix over GF(2), given by columns, and a vector.
+/// Multiplies a matrix over GF(2), given by its columns, with a vector.
 fn multiply(matrix: &[u64; 64], vector: u64) -> u64 {
     matrix
         .iter()
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn crc_combines() {
+    fn crc_combine() {
         let (first, second) = (6_745_424_696_046_691_431, 5_981_764_153_023_615_706);
         assert_eq!(combine_crc64(first, second, 11), 13_027_479_509_578_346_683);
         assert_eq!(combine_crc64(first, 0, 0), first);

@@ -29,13 +29,13 @@ const CONTENT_HEADERS: [&str; 6] = [
     "content-language",
     "expires",
 ];
-/// Bits per second.
+/// The allowed values of `x-oss-traffic-limit`, in bits per second.
 const TRAFFIC_LIMITS: std::ops::RangeInclusive<u64> = 819_200..=838_860_800;
 /// The metadata of an object must be smaller than this.
 const METADATA_BYTES_LIMIT: usize = 8 * 1024;
 /// The metadata of clients that encrypt is sent with parts, too, and has no effect there.
 const CLIENT_ENCRYPTION_PREFIX: &str = "x-oss-meta-client-side-encryption-";
-/// The key that encrypts if the client names none.
+/// The ID of the key that is used if the client names none.
 const DEFAULT_KMS_KEY_ID: &str = "00000000-0000-0000-0000-000000000000";
 const TAGS_MAX: usize = 10;
 const TAG_KEY_CHARS_MAX: usize = 128;
@@ -76,8 +76,8 @@ pub(crate) fn check_headers(head: &Head) -> Result<()> {
     Ok(())
 }
 
-/// Checks the name of a metadata header. One with an underscore does not come this far: the front end
-/// drops it, and the signature does not match.
+/// Checks the name of a metadata header. One with an underscore never gets here: the front end drops
+/// it, and the signature does not match.
 fn check_metadata_name(name: &str, suffix: &str) -> Result<()> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if !suffix.is_empty() && suffix.bytes().all(is_allowed) {
@@ -207,11 +207,11 @@ pub(crate) fn encryption_headers(
 
 /// Compares a body with the `Content-MD5` of its request.
 pub(crate) fn check_md5(head: &Head, digests: &Digests) -> Result<()> {
-    let Some(claimed) = head.header("content-md5") else {
+    let Some(expected) = head.header("content-md5") else {
         return Ok(());
     };
-    let well_formed = from_base64(claimed).is_some_and(|bytes| bytes.len() == 16);
-    let equal = digests.md5.is_none_or(|md5| base64(md5) == claimed);
+    let well_formed = from_base64(expected).is_some_and(|bytes| bytes.len() == 16);
+    let equal = digests.md5.is_none_or(|md5| base64(md5) == expected);
     if well_formed && equal {
         return Ok(());
     }
@@ -221,7 +221,7 @@ pub(crate) fn check_md5(head: &Head, digests: &Digests) -> Result<()> {
         "The Content-MD5 you specified is not valid.",
     )
     .ec("0017-00000503")
-    .with("Content-MD5", claimed))
+    .with("Content-MD5", expected))
 }
 
 #[cfg(test)]

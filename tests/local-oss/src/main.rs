@@ -13,8 +13,8 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 use local_oss::{LocalOss, Rule};
 
-/// How long requests that are under way may hold up the stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The time that running requests have to finish when the program stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const HELP: &str = "\
 local-oss: a strict local stand-in for Alibaba Cloud OSS
@@ -31,13 +31,13 @@ Usage: local-oss [OPTIONS]
   --security-token TOKEN   the STS token that must come with them [none]
   --region REGION          the region that V4 signatures must name [cn-hangzhou]
   --no-v1                  refuse V1 signatures
-  --fault RULE             what goes wrong, for example ResetAfterApply,on=UploadPart,part=2 or
+  --fault RULE             a fault to inject, for example ResetAfterApply,on=UploadPart,part=2 or
                            Status,status=503,code=SlowDown,times=3; may be given again
   --quiet                  do not print each request
   --help                   print this text
 ";
 
-/// The arguments of a run.
+/// The command-line arguments.
 struct Arguments {
     host: String,
     port: u16,
@@ -68,19 +68,20 @@ fn run() -> Result<(), String> {
         print!("{HELP}");
         return Ok(());
     };
-    let mut stop = signals::Signals::listen().map_err(|error| format!("can't start: {error}"))?;
+    let mut signals =
+        signals::Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let server = start(&arguments)?;
     for rule in &arguments.faults {
         server.inject(rule.clone());
     }
     describe(&arguments, &server);
-    stop.wait();
-    // Another signal means at once.
+    signals.wait();
+    // A second signal stops the program immediately.
     std::thread::spawn(move || {
-        stop.wait();
+        signals.wait();
         std::process::exit(1);
     });
-    server.finish(STOP_PATIENCE);
+    server.shut_down(STOP_TIMEOUT);
     Ok(())
 }
 
@@ -159,7 +160,7 @@ fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     builder.start().map_err(|error| error.to_string())
 }
 
-/// Prints what a client needs to know, also as a line for the shell. The secret is shown only if it is the well-known
+/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if it is the
 /// default.
 fn describe(arguments: &Arguments, server: &LocalOss) {
     let given = |secret: bool| if secret { "(as given)" } else { "none" };
@@ -205,14 +206,14 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
     if secret == "sk" {
         export.push_str(" OSS_ACCESS_KEY_SECRET=sk");
     }
-    // A reader that has gone away is no reason to stop.
+    // The reader of standard output may be gone; the server runs on.
     let _ = writeln!(
         std::io::stdout(),
         "{text}{export}\nCtrl-C stops the server."
     );
 }
 
-/// As a POSIX shell reads it.
+/// Quotes a value for a POSIX shell.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
     match value.chars().all(is_plain) {

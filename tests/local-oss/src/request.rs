@@ -34,11 +34,11 @@ pub(crate) struct Head {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     /// The decoded query.
     pub(crate) params: Vec<(String, String)>,
-    /// Empty when the request addresses no bucket.
+    /// Empty if the request addresses no bucket.
     pub(crate) bucket: String,
-    /// Empty when the request addresses no object.
+    /// Empty if the request addresses no object.
     pub(crate) key: String,
-    /// Whether path or query did not decode to UTF-8.
+    /// Whether the path or the query is not percent-encoded UTF-8.
     undecodable: bool,
 }
 
@@ -111,7 +111,7 @@ impl Head {
         self.header("content-length")?.parse().ok()
     }
 
-    /// Whether the client waits for a `100 Continue` before it sends the body.
+    /// Returns whether the client waits for a `100 Continue` before it sends the body.
     pub(crate) fn expects_continue(&self) -> bool {
         self.header("expect")
             .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
@@ -174,7 +174,7 @@ impl Head {
 
     /// Returns a parameter that asks for something that this server does not have.
     ///
-    /// A parameter with a value that is no sub-resource has no meaning to OSS, and is ignored.
+    /// OSS ignores a parameter with a value that is not a sub-resource.
     pub(crate) fn unsupported_parameter(&self) -> Option<&str> {
         let supported = self.supported_parameters();
         let is_ignored = |name: &str| {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn address_of_request() {
         for (uri, host, bucket, key) in [
             ("/a/b/c", "127.0.0.1:9000", "a", "b/c"),
             ("/a/b%2Fc", "localhost:9000", "a", "b/c"),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn queries() {
+    fn query_decoding() {
         let head = head(
             "GET",
             "/b/?prefix=a+b%20c%2Bd&list-type=2&uploads",
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn operations() {
+    fn operation_of_request() {
         for (method, uri, operation) in [
             ("POST", "/b/k?uploads", Operation::InitiateMultipartUpload),
             ("PUT", "/b/k?partNumber=1&uploadId=2", Operation::UploadPart),

@@ -92,7 +92,7 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Makes the ETag a weak one, if there is one.
+    /// Makes the ETag weak, if there is one.
     pub(crate) fn weaken_etag(&mut self) {
         let strong = self.header("etag").filter(|etag| !etag.starts_with("W/"));
         if let Some(weak) = strong.map(|etag| format!("W/{etag}")) {

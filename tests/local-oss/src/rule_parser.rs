@@ -1,4 +1,4 @@
-//! Rules as text, for the command line: `ResetAfterApply,on=UploadPart,part=2`.
+//! A parser of rules, for the command line: `ResetAfterApply,on=UploadPart,part=2`.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -19,19 +19,19 @@ const OPERATIONS: [Operation; 11] = [
     Operation::Other,
 ];
 
-/// The name of a fault, then fields such as `on=UploadPart`, `part=2`, `nth=3`, `times=5` or `times=forever`, and
-/// the fields of the fault itself, all separated by commas.
+/// Parses the name of a fault, followed by fields such as `on=UploadPart`, `part=2`, `nth=3`, `times=5` or
+/// `times=forever`, and by the fields of the fault, all separated by commas.
 impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Rule, String> {
         let (fault, rest) = text.split_once(',').unwrap_or((text, ""));
         let mut fields = Fields::parse(rest)?;
-        let mut rule = Rule::new(named(fault, &mut fields)?);
+        let mut rule = Rule::new(parse_fault(fault, &mut fields)?);
         if let Some(name) = fields.take("on") {
             let named = |operation: &&Operation| format!("{operation:?}") == name;
             let operation = OPERATIONS.iter().find(named);
-            rule = rule.on(*operation.ok_or_else(|| format!("there is no operation {name:?}"))?);
+            rule = rule.on(*operation.ok_or_else(|| format!("unknown operation {name:?}"))?);
         }
         if let Some(number) = fields.parsed("part")? {
             rule = rule.part(number);
@@ -53,7 +53,7 @@ impl FromStr for Rule {
     }
 }
 
-fn named(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
+fn parse_fault(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
     Ok(match name {
         "Reset" => Fault::Reset,
         "ResetMidBody" => Fault::ResetMidBody,
@@ -65,9 +65,9 @@ fn named(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
         "StallBeforeResponse" => Fault::StallBeforeResponse,
         "StallAfterApply" => Fault::StallAfterApply,
         "Slow" => Fault::Slow {
-            bytes_per_second: fields.needed("bytes_per_second")?,
+            bytes_per_second: fields.required("bytes_per_second")?,
         },
-        "Delay" => Fault::Delay(fields.needed::<humantime::Duration>("time")?.into()),
+        "Delay" => Fault::Delay(fields.required::<humantime::Duration>("time")?.into()),
         "Status" => Fault::Status {
             status: fields.status()?,
             code: fields.parsed("code")?.unwrap_or_default(),
@@ -75,37 +75,50 @@ fn named(name: &str, fields: &mut Fields<'_>) -> Result<Fault, String> {
         },
         "EarlyStatus" => Fault::EarlyStatus {
             status: fields.status()?,
-            code: fields.needed("code")?,
+            code: fields.required("code")?,
         },
         "StatusBeforeContinue" => Fault::StatusBeforeContinue {
             status: fields.status()?,
-            code: fields.needed("code")?,
+            code: fields.required("code")?,
         },
         "Redirect" => Fault::Redirect {
             status: fields.status()?,
-            location: fields.needed("location")?,
+            location: fields.required("location")?,
         },
         "TruncateResponse" => Fault::TruncateResponse,
         "TruncateXml" => Fault::TruncateXml,
         "Html" => Fault::Html,
-        "HugeResponse" => Fault::HugeResponse(fields.needed("bytes")?),
+        "HugeResponse" => Fault::HugeResponse(fields.required("bytes")?),
         "InvalidHttp" => Fault::InvalidHttp,
         "NoEtag" => Fault::NoEtag,
         "WrongEtag" => Fault::WrongEtag,
+        "WeakEtag" => Fault::WeakEtag,
+        "WithoutHeaders" => Fault::without_headers(fields.required::<String>("names")?.split(';')),
+        "ExtraHeaders" => {
+            let text = fields.required::<String>("headers")?;
+            let headers: Option<Vec<_>> = text.split(';').map(|h| h.split_once(':')).collect();
+            Fault::extra_headers(headers.ok_or("a header in headers has no colon")?)
+        }
+        "ShiftLastModified" => Fault::ShiftLastModified(fields.required("seconds")?),
+        "Throttled" => Fault::Throttled {
+            status: fields.status()?,
+            code: fields.required("code")?,
+            delay_ms: fields.required("delay_ms")?,
+        },
         "NoCrc" => Fault::NoCrc,
         "WrongCrc" => Fault::WrongCrc,
         "CorruptBody" => Fault::CorruptBody,
         "ErrorInside200" => Fault::ErrorInside200 {
-            code: fields.needed("code")?,
+            code: fields.required("code")?,
         },
         "ExpireUpload" => Fault::ExpireUpload,
-        "SkewClock" => Fault::SkewClock(fields.needed("seconds")?),
+        "SkewClock" => Fault::SkewClock(fields.required("seconds")?),
         "ExpireToken" => Fault::ExpireToken,
-        other => return Err(format!("there is no fault {other:?}")),
+        other => return Err(format!("unknown fault {other:?}")),
     })
 }
 
-/// `name=value` pairs that were not asked for yet.
+/// The `name=value` pairs that have not been taken yet.
 struct Fields<'a> {
     fields: Vec<(&'a str, &'a str)>,
 }
@@ -134,17 +147,17 @@ impl<'a> Fields<'a> {
         self.take(name).map(|value| parse(name, value)).transpose()
     }
 
-    fn needed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
+    fn required<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, String> {
         self.parsed(name)?
             .ok_or_else(|| format!("the field {name:?} is missing"))
     }
 
     fn status(&mut self) -> Result<u16, String> {
-        let status = self.needed("status")?;
+        let status = self.required("status")?;
         if (200..=599).contains(&status) {
             Ok(status)
         } else {
-            Err(format!("{status} is no HTTP status"))
+            Err(format!("{status} is not an HTTP status from 200 to 599"))
         }
     }
 }
@@ -162,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules() {
+    fn rule_parsing() {
         let shown = |text: &str| format!("{:?}", text.parse::<Rule>().expect(text));
         let rule = |rule: Rule| format!("{rule:?}");
         assert_eq!(shown("Stall"), rule(Rule::new(Fault::Stall)));
@@ -189,8 +202,29 @@ mod tests {
             shown("Delay,time=1500ms"),
             rule(Rule::new(Fault::Delay(Duration::from_millis(1500))))
         );
+        assert_eq!(
+            shown("WithoutHeaders,names=etag;x-oss-request-id"),
+            rule(Rule::new(Fault::without_headers([
+                "etag",
+                "x-oss-request-id"
+            ]))),
+        );
+        assert_eq!(
+            shown("ExtraHeaders,headers=a:b;c:d"),
+            rule(Rule::new(Fault::extra_headers([("a", "b"), ("c", "d")]))),
+        );
+        let throttled = Fault::Throttled {
+            status: 429,
+            code: "QpsLimitExceeded".to_owned(),
+            delay_ms: 7,
+        };
+        assert_eq!(
+            shown("Throttled,status=429,code=QpsLimitExceeded,delay_ms=7"),
+            rule(Rule::new(throttled)),
+        );
         for wrong in [
             "",
+            "ExtraHeaders,headers=a",
             "stall",
             "Stall,on=Upload",
             "Stall,part",

@@ -29,14 +29,14 @@ use crate::store::{Attributes, NewObject, Object, StoredObject, Upload};
 use crate::stream::SharedStream;
 use crate::text::base64;
 
-/// How long callbacks that are under way may hold up the stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// The time that running callbacks have to finish when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server; it stops when it is dropped.
 pub struct LocalOss {
     shared: Arc<Shared>,
     address: SocketAddr,
-    /// Takes how long requests that are under way may go on; without a word they end at once.
+    /// Receives the time that running requests have to finish; if it is dropped, they are aborted.
     stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ impl LocalOss {
     /// `sk`, and the region `cn-hangzhou`.
     ///
     /// # Panics
-    /// When no port can be bound.
+    /// If no port can be bound.
     pub fn start() -> LocalOss {
         match LocalOss::builder().start() {
             Ok(server) => server,
@@ -54,7 +54,7 @@ impl LocalOss {
         }
     }
 
-    /// A server with other settings.
+    /// Returns a builder for a server with other settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -88,55 +88,55 @@ impl LocalOss {
         })
     }
 
-    /// The endpoint to give to a client: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint for clients: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where the server listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Adds a rule by which requests go wrong.
+    /// Adds a rule that injects a fault.
     pub fn inject(&self, rule: Rule) {
         self.shared.faults.add(rule);
     }
 
-    /// Drops all rules.
+    /// Removes all rules.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// How many requests were struck by a fault so far.
+    /// Returns the number of requests that a fault was applied to.
     pub fn faults_fired(&self) -> usize {
         self.shared.faults.fired()
     }
 
-    /// All requests in order of arrival.
+    /// Returns all requests in order of arrival.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.request_log.requests()
     }
 
-    /// Forgets all requests.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         self.shared.request_log.clear();
     }
 
-    /// How many connections were accepted so far.
+    /// Returns the number of connections that were accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// A copy of an object.
+    /// Returns a copy of an object.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Object> {
         self.shared.store.snapshot(bucket, key)
     }
 
-    /// Stores an object as a client would.
+    /// Stores an object directly, as PutObject would.
     ///
     /// # Panics
-    /// When the bucket has no valid name or the directory can't be written.
+    /// If the bucket name is not valid, or the directory can't be written.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) {
         let done = self.put_fixture(bucket, key, bytes);
         if let Err(error) = done {
@@ -180,12 +180,12 @@ impl LocalOss {
         let _ = self.shared.store.remove_object(bucket, key);
     }
 
-    /// Where the bytes of an object lie, if the server keeps them in a directory.
+    /// Returns the path of an object's file, if the server stores objects in a directory.
     pub fn object_path(&self, bucket: &str, key: &str) -> Option<PathBuf> {
         self.shared.store.object_path(bucket, key)
     }
 
-    /// The unfinished uploads, in order of initiation.
+    /// Returns the unfinished uploads in order of initiation.
     pub fn uploads(&self) -> Vec<Upload> {
         self.shared
             .store
@@ -195,22 +195,22 @@ impl LocalOss {
             .collect()
     }
 
-    /// Makes an upload vanish, as a lifecycle rule does.
+    /// Removes an upload, as a lifecycle rule does.
     pub fn expire_upload(&self, upload_id: &str) {
         self.shared.store.expire_upload(upload_id);
     }
 
-    /// Flips a bit of a stored part; its ETag and CRC-64 then describe the flipped bytes.
+    /// Flips a bit of a stored part. Its ETag and CRC-64 then describe the changed bytes.
     ///
     /// # Panics
-    /// When there is no such part, or none that could be changed.
+    /// If there is no such part, or if it is empty or was discarded.
     pub fn corrupt_part(&self, upload_id: &str, number: u32) {
         if let Err(error) = self.shared.store.corrupt_part(upload_id, number) {
             panic!("local-oss can't corrupt part {number} of {upload_id}: {error}");
         }
     }
 
-    /// Accepts further credentials.
+    /// Adds credentials that are accepted.
     pub fn add_credentials(&self, id: &str, secret: &str, token: Option<&str>) {
         let (secret, token) = (secret.to_owned(), token.map(str::to_owned));
         self.shared.add_credential(
@@ -223,25 +223,26 @@ impl LocalOss {
         );
     }
 
-    /// Answers `SecurityTokenExpired` to these credentials from now on.
+    /// Rejects these credentials with `SecurityTokenExpired` from now on.
     pub fn expire_credentials(&self, id: &str) {
         self.shared.expire_credential(id);
     }
 
-    /// Sets how far the server's clock is ahead, or behind if negative.
+    /// Sets the difference of the server's clock: positive if it is ahead, negative if it is behind.
     pub fn set_clock_skew(&self, seconds: i64) {
         self.shared.set_skew(seconds);
     }
 
-    /// Stops the server: no thread and no port is left afterwards. Requests that are under way are broken off.
+    /// Stops the server and aborts running requests. All threads have ended and the port is free when this
+    /// returns.
     pub fn stop(self) {
         drop(self);
     }
 
-    /// Stops the server once the requests that are under way have their responses, or after `patience`.
-    pub fn finish(mut self, patience: Duration) {
+    /// Stops the server gracefully: running requests are completed, unless they take longer than `timeout`.
+    pub fn shut_down(mut self, timeout: Duration) {
         if let Some(stop) = self.stop.take() {
-            let _ = stop.send(patience);
+            let _ = stop.send(timeout);
         }
     }
 }
@@ -264,7 +265,7 @@ impl std::fmt::Debug for LocalOss {
     }
 }
 
-/// Accepts connections until the server is stopped, then ends whatever still runs.
+/// Accepts connections until the server is stopped, then ends the remaining tasks.
 fn serve_until(
     runtime: Runtime,
     listener: std::net::TcpListener,
@@ -277,16 +278,16 @@ fn serve_until(
         Arc::clone(shared),
         Arc::clone(&connections),
     ));
-    if let Ok(patience) = runtime.block_on(stopped) {
+    if let Ok(timeout) = runtime.block_on(stopped) {
         accepting.abort();
         let _ = runtime.block_on(async {
-            // Its share of the connections goes with it.
+            // The task must have ended: it shares the ownership of the connections.
             let _ = accepting.await;
             let finished = Arc::into_inner(connections).map(GracefulShutdown::shutdown)?;
-            tokio::time::timeout(patience, finished).await.ok()
+            tokio::time::timeout(timeout, finished).await.ok()
         });
     }
-    runtime.shutdown_timeout(STOP_PATIENCE);
+    runtime.shutdown_timeout(STOP_TIMEOUT);
 }
 
 async fn accept(
@@ -309,7 +310,7 @@ async fn accept(
                     watcher,
                 ));
             }
-            // For want of file descriptors, say: wait for some to come free.
+            // The process may be out of file descriptors for a moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -326,14 +327,14 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize,
         .await;
 }
 
-/// The response to a request; an error drops the connection.
+/// Responds to a request; an error closes the connection.
 async fn respond(
     shared: Arc<Shared>,
     stream: SharedStream,
     number: usize,
     request: Request<Incoming>,
 ) -> io::Result<Response<ResponseBody>> {
-    // In a task of its own a request is carried out even if its client goes away.
+    // In a task of its own, a request is performed even if the client disconnects.
     let task = tokio::spawn(exchange::run(shared, stream.clone(), number, request));
     match task.await {
         Ok(Outcome::Respond(response)) => Ok(response.into_hyper()),

@@ -1,10 +1,10 @@
-//! The signals that ask the program to stop: Ctrl-C, and SIGTERM where there is one.
+//! The signals that stop the program: Ctrl-C, and SIGTERM on Unix.
 
 use std::io;
 
 use tokio::runtime::Runtime;
 
-/// The signals, which are caught from now on.
+/// A handler of these signals. They no longer end the process once it exists.
 pub struct Signals {
     runtime: Runtime,
     #[cfg(unix)]
@@ -31,7 +31,7 @@ impl Signals {
         Ok(Signals { runtime })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub fn wait(&mut self) {
         use std::future::poll_fn;
@@ -45,11 +45,11 @@ impl Signals {
         }));
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(not(unix))]
     pub fn wait(&mut self) {
         self.runtime.block_on(async {
-            // Without a handler for Ctrl-C the signal ends the process all the same.
+            // Without a handler, Ctrl-C ends the process.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }

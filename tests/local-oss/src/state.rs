@@ -47,7 +47,7 @@ impl Shared {
         })
     }
 
-    /// The server's clock.
+    /// Returns the time of the server's clock.
     pub(crate) fn now(&self) -> SystemTime {
         shift(SystemTime::now(), self.skew_seconds.load(Ordering::SeqCst))
     }

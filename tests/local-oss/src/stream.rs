@@ -1,4 +1,4 @@
-//! The TCP stream of one connection, shared between the HTTP library and whoever wants to break it.
+//! The TCP stream of one connection, shared by the HTTP library and the faults that break it.
 
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -22,12 +22,12 @@ impl SharedStream {
         }
     }
 
-    /// Makes the coming close a reset.
+    /// Makes the next close send a reset.
     pub(crate) fn reset_on_close(&self) {
         let _ = self.stream.set_zero_linger();
     }
 
-    /// Waits until the client has gone away, without reading anything.
+    /// Waits until the client disconnects, without reading.
     pub(crate) async fn wait_for_disconnect(&self) {
         loop {
             match self.stream.ready(Interest::READABLE).await {
@@ -39,7 +39,7 @@ impl SharedStream {
         }
     }
 
-    /// Sends raw bytes past the HTTP library.
+    /// Sends raw bytes, bypassing the HTTP library.
     pub(crate) async fn send_raw(&self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             self.stream.writable().await?;
@@ -104,7 +104,7 @@ impl AsyncWrite for SharedStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Does nothing: dropping the last handle closes the stream.
+    /// Does nothing, because dropping the last handle closes the stream.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -142,7 +142,7 @@ pub(crate) fn unix_millis(time: SystemTime) -> u64 {
         .as_millis() as u64
 }
 
-/// Is the inverse of [`unix_millis`].
+/// Converts milliseconds since 1970 into a time.
 pub(crate) fn from_unix_millis(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis.min(1 << 50))
 }
@@ -168,7 +168,7 @@ impl Xml {
         xml
     }
 
-    /// `<name>text</name>`
+    /// Adds `<name>text</name>`.
     pub(crate) fn element(&mut self, name: &str, text: &str) {
         self.open(name);
         escape_into(&mut self.text, text);

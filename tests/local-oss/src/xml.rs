@@ -99,8 +99,8 @@ fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
                 }
                 path.pop();
             }
-            Event::Text(piece) => text.push_str(&piece),
-            Event::CData(piece) => text.push_str(&piece),
+            Event::Text(chunk) => text.push_str(&chunk),
+            Event::CData(chunk) => text.push_str(&chunk),
             Event::GeneralRef(reference) => match reference.resolve_char_ref().ok()? {
                 Some(character) => text.push(character),
                 None => text.push_str(resolve_predefined_entity(&reference)?),
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn part_lists() {
+    fn complete_document() {
         let document = "<?xml version=\"1.0\"?>\n<CompleteMultipartUpload>\n \
             <Part><PartNumber>1</PartNumber><ETag>\"AB\"</ETag></Part>\
             <Part><ETag>&#34;CD&quot;</ETag><PartNumber> 3 </PartNumber><Other>x</Other></Part>\
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn delete_lists() {
+    fn delete_document() {
         let document = "<?xml version=\"1.0\"?>\n<Delete>\n <Quiet>true</Quiet>\
             <Object><Key> a&amp;b&#10;</Key></Object>\n<Object><Key>c</Key></Object></Delete>";
         let list = parse_delete(document.as_bytes()).expect("a good list");

@@ -21,7 +21,7 @@ const SUB_RESOURCES: &str = "accessPoint acl append asyncFetch bucketInfo callba
     sequential startTime stat status style styleName symlink tagging transferAcceleration uploadId \
     uploads versionId versioning versions vod website worm wormExtend wormId";
 
-/// Documented for signed URLs of version 1; headers of version 1 are taken to have the same.
+/// The EC of a mismatch. It is documented for signed URLs of version 1; here headers have it, too.
 const EC_MISMATCH: &str = "0002-00000040";
 
 pub(super) fn verify_header(head: &Head, authorization: &str, shared: &Shared) -> Result<()> {

@@ -17,10 +17,10 @@ use crate::text::{
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-/// A signed URL is good for seven days at most.
+/// The longest lifetime of a signed URL: seven days.
 const EXPIRES_SECONDS_MAX: u64 = 7 * 24 * 3600;
 
-/// `<access key id>/<day>/<region>/<product>/aliyun_v4_request`
+/// A credential scope: `<access key id>/<day>/<region>/<product>/aliyun_v4_request`.
 struct Scope<'a> {
     access_key_id: &'a str,
     day: &'a str,

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! <dir>/<bucket>/<key>             finished objects
-//! <dir>/.meta/<bucket>/<md5>       the record of each object
-//! <dir>/.uploads/<id>/upload       the record of an unfinished upload
-//! <dir>/.uploads/<id>/part-...     its parts; their facts are in the name
-//! <dir>/.uploads/<id>/commit       the record of an object that is being moved to its place
+//! <dir>/.meta/<bucket>/<md5>       the metadata of each object
+//! <dir>/.uploads/<id>/upload       the metadata of an unfinished upload
+//! <dir>/.uploads/<id>/part-...     its parts; their metadata is in the name
+//! <dir>/.uploads/<id>/commit       the metadata of an object that is being moved to its path
 //! ```
 //!
-//! Every file comes into being under another name and is renamed, so that a process that is killed leaves
-//! no half-written one behind; a commit that was begun is finished at the next start.
+//! Every file is written under a temporary name and then renamed, so that a process that is killed leaves no
+//! partial file. An unfinished commit is finished at the next start.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -24,11 +24,11 @@ use crate::text::{hex_lower, unique_hex};
 /// The directory of a store.
 pub(crate) struct Disk {
     root: PathBuf,
-    /// Keeps a second server out of the directory; a process that dies lets go of it.
+    /// Keeps a second server out of the directory. The lock ends with the process.
     _lock: File,
 }
 
-/// What a directory holds.
+/// The content of a directory.
 #[derive(Default)]
 pub(crate) struct LoadedState {
     pub(crate) buckets: Vec<String>,
@@ -37,7 +37,7 @@ pub(crate) struct LoadedState {
 }
 
 impl Disk {
-    /// Opens a directory, finishes what was begun and reads what it holds.
+    /// Opens a directory, finishes unfinished commits and reads its content.
     pub(crate) fn open(root: &Path) -> io::Result<(Disk, LoadedState)> {
         fs::create_dir_all(root.join(".uploads"))?;
         fs::create_dir_all(root.join(".meta"))?;
@@ -60,10 +60,10 @@ impl Disk {
                 .buckets
                 .push(bucket.file_name().to_string_lossy().into_owned());
             for entry in fs::read_dir(bucket.path())? {
-                let record = fs::read_to_string(entry?.path())
+                let metadata = fs::read_to_string(entry?.path())
                     .ok()
                     .and_then(|text| MetadataFile::parse(&text));
-                let object = record.and_then(|record| record.to_object(&disk.root));
+                let object = metadata.and_then(|metadata| metadata.to_object(&disk.root));
                 found
                     .objects
                     .extend(object.filter(|(_, _, object)| exists(object)));
@@ -77,7 +77,7 @@ impl Disk {
         fs::create_dir_all(self.root.join(".meta").join(bucket))
     }
 
-    /// The directory of an upload, or of an object on its way.
+    /// Returns the directory of an upload, or the staging directory of an object.
     fn staging(&self, id: &str) -> PathBuf {
         self.root.join(".uploads").join(id)
     }
@@ -91,12 +91,12 @@ impl Disk {
         )
     }
 
-    /// Makes the directory in which an object that is put in one piece waits.
+    /// Creates the staging directory of an object that is stored by PutObject.
     pub(crate) fn create_staging(&self, id: &str) -> io::Result<()> {
         fs::create_dir(self.staging(id))
     }
 
-    /// A new file for a body, in the directory of an upload or of an object on its way.
+    /// Creates a file for a body in the directory of an upload, or in a staging directory.
     pub(crate) fn create_temporary(&self, id: &str) -> io::Result<(PathBuf, File)> {
         let path = self.staging(id).join(format!("tmp-{}", unique_hex(24)));
         let file = File::options()
@@ -107,7 +107,7 @@ impl Disk {
         Ok((path, file))
     }
 
-    /// Gives a part its final name.
+    /// Renames a part to its final name.
     pub(crate) fn rename_part(
         &self,
         id: &str,
@@ -116,14 +116,14 @@ impl Disk {
         part: &StoredPart,
     ) -> io::Result<PathBuf> {
         let etag = part.etag.trim_matches('"');
-        // The leading time of the serial makes the latest version of a part the last in order of name.
+        // The unique number begins with the time, so the latest version of a part is last by name.
         let name = format!("part-{number:05}-{}-{etag}-{}", unique_hex(32), part.crc64);
         let path = self.staging(id).join(name);
         fs::rename(temporary, &path)?;
         Ok(path)
     }
 
-    /// Moves an object from its temporary file to its place. After a crash the next start carries on.
+    /// Moves an object from its temporary file to its path. After a crash the next start finishes this.
     pub(crate) fn commit(
         &self,
         id: &str,
@@ -138,35 +138,35 @@ impl Disk {
         };
         let staging = self.staging(id);
         fs::rename(temporary, staging.join("object"))?;
-        let record = MetadataFile::of_object(bucket, key, object, &file);
-        write_atomically(&staging.join("commit"), record.to_text().as_bytes())?;
-        self.finish_commit(&staging, &record)?;
+        let metadata = MetadataFile::of_object(bucket, key, object, &file);
+        write_atomically(&staging.join("commit"), metadata.to_text().as_bytes())?;
+        self.finish_commit(&staging, &metadata)?;
         object.content = Content::File(self.root.join(file));
         Ok(())
     }
 
-    fn finish_commit(&self, staging: &Path, record: &MetadataFile) -> io::Result<()> {
-        let fact = |name: &str| {
-            record
+    fn finish_commit(&self, staging: &Path, metadata: &MetadataFile) -> io::Result<()> {
+        let field = |name: &str| {
+            metadata
                 .get(name)
                 .map(str::to_owned)
                 .ok_or(ErrorKind::InvalidData)
         };
-        let (bucket, key, file) = (fact("bucket")?, fact("key")?, fact("file")?);
+        let (bucket, key, file) = (field("bucket")?, field("key")?, field("file")?);
         self.create_bucket(&bucket)?;
-        let place = self.root.join(file);
-        if let Some(parent) = place.parent() {
+        let path = self.root.join(file);
+        if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        match fs::rename(staging.join("object"), &place) {
-            Err(error) if error.kind() == ErrorKind::NotFound && place.exists() => {}
+        match fs::rename(staging.join("object"), &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && path.exists() => {}
             done => done?,
         }
-        write_atomically(&self.meta(&bucket, &key), record.to_text().as_bytes())?;
+        write_atomically(&self.meta(&bucket, &key), metadata.to_text().as_bytes())?;
         remove_staging(staging)
     }
 
-    /// The place of an object: that of its key, unless something else is in the way.
+    /// Chooses the path of an object: that of its key, unless it is taken by another object.
     fn choose_path(&self, bucket: &str, key: &str) -> io::Result<String> {
         let plain = format!("{bucket}/{}", relative_path(key));
         let path = self.root.join(&plain);
@@ -215,7 +215,7 @@ impl Disk {
         ignore_missing(remove_staging(&self.staging(id)))
     }
 
-    /// Brings the directory of an upload to a state that makes sense.
+    /// Brings the directory of an upload into a consistent state after a crash.
     fn recover(&self, staging: &Path) -> io::Result<Option<StoredUpload>> {
         let read = |name: &str| {
             fs::read_to_string(staging.join(name))
@@ -229,11 +229,11 @@ impl Disk {
             fs::remove_dir_all(staging)?;
             return Ok(None);
         }
-        if let Some(record) = read("commit") {
-            self.finish_commit(staging, &record)?;
+        if let Some(metadata) = read("commit") {
+            self.finish_commit(staging, &metadata)?;
             return Ok(None);
         }
-        let Some(mut upload) = read("upload").and_then(|record| record.to_upload()) else {
+        let Some(mut upload) = read("upload").and_then(|metadata| metadata.to_upload()) else {
             remove_staging(staging)?;
             return Ok(None);
         };
@@ -242,7 +242,7 @@ impl Disk {
     }
 }
 
-/// The latest version of each part; everything else is removed.
+/// Returns the latest version of each part, and removes all other files.
 fn recover_parts(staging: &Path) -> io::Result<BTreeMap<u32, StoredPart>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(staging)? {
@@ -293,14 +293,14 @@ fn parse_part_name(name: &str) -> Option<(u32, String, u64)> {
     }
 }
 
-/// Removes a directory in such a way that a crash does not leave half of it.
+/// Removes a directory so that a crash leaves all of it or none.
 fn remove_staging(staging: &Path) -> io::Result<()> {
     let trash = staging.with_file_name(format!("trash-{}", unique_hex(24)));
     fs::rename(staging, &trash)?;
     ignore_missing(fs::remove_dir_all(trash))
 }
 
-/// Writes a file that is either there in full or not at all.
+/// Writes a file so that a crash leaves all of it or none.
 fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", unique_hex(24)));
     let mut file = File::create(&temporary)?;
@@ -309,7 +309,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(temporary, path)
 }
 
-/// Whether the file of an object is there, with the right size.
+/// Returns whether the file of an object exists and has the right size.
 fn exists(object: &StoredObject) -> bool {
     let Content::File(path) = &object.content else {
         return false;
@@ -322,9 +322,9 @@ fn lock(root: &Path) -> io::Result<File> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             ErrorKind::ResourceBusy,
-            "another server uses it",
+            "it is in use by another server",
         )),
-        // Where files can't be locked the directory goes unprotected.
+        // Without file locks the directory is not protected.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }

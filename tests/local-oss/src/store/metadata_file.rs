@@ -1,4 +1,4 @@
-//! The text form of what is kept beside the bytes: one `name value` line per fact, values percent-encoded.
+//! The metadata of objects and uploads as text: one line `name value` per field, percent-encoded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,27 +6,27 @@ use std::path::Path;
 use super::types::{Attributes, Content, StoredObject, StoredUpload};
 use crate::text::{decode, encode_component, from_unix_millis, unix_millis};
 
-/// Facts in order.
+/// The fields in order.
 #[derive(Default)]
 pub(crate) struct MetadataFile {
-    facts: Vec<(String, String)>,
+    fields: Vec<(String, String)>,
 }
 
 impl MetadataFile {
     pub(crate) fn parse(text: &str) -> Option<MetadataFile> {
-        let fact = |line: &str| {
+        let field = |line: &str| {
             let (name, value) = line.split_once(' ')?;
             Some((decode(name)?, decode(value)?))
         };
-        let facts: Option<Vec<(String, String)>> = text.lines().map(fact).collect();
-        let record = MetadataFile { facts: facts? };
-        record.get("end").is_some().then_some(record)
+        let fields: Option<Vec<(String, String)>> = text.lines().map(field).collect();
+        let metadata = MetadataFile { fields: fields? };
+        metadata.get("end").is_some().then_some(metadata)
     }
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
         for (name, value) in self
-            .facts
+            .fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
         {
@@ -40,13 +40,13 @@ impl MetadataFile {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
-        self.facts.push((name.to_owned(), value.to_string()));
+        self.fields.push((name.to_owned(), value.to_string()));
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.facts
+        self.fields
             .iter()
-            .find(|(fact, _)| fact == name)
+            .find(|(field, _)| field == name)
             .map(|(_, value)| value.as_str())
     }
 
@@ -71,41 +71,41 @@ impl MetadataFile {
             Some((name.strip_prefix("header.")?.to_owned(), value.clone()))
         };
         Attributes {
-            headers: self.facts.iter().filter_map(header).collect(),
+            headers: self.fields.iter().filter_map(header).collect(),
             tagging: self.get("tagging").map(str::to_owned),
             acl: self.get("acl").map(str::to_owned),
         }
     }
 
-    /// The record of an object whose bytes lie in `file`, a path below the directory of the store.
+    /// Creates the metadata of an object whose content is in `file`, a path below the directory of the store.
     pub(crate) fn of_object(
         bucket: &str,
         key: &str,
         object: &StoredObject,
         file: &str,
     ) -> MetadataFile {
-        let mut record = MetadataFile::default();
-        record.set("bucket", bucket);
-        record.set("key", key);
-        record.set("file", file);
-        record.set("size", object.size);
-        record.set("etag", &object.etag);
-        record.set("crc64", object.crc64);
+        let mut metadata = MetadataFile::default();
+        metadata.set("bucket", bucket);
+        metadata.set("key", key);
+        metadata.set("file", file);
+        metadata.set("size", object.size);
+        metadata.set("etag", &object.etag);
+        metadata.set("crc64", object.crc64);
         if let Some(content_md5) = &object.content_md5 {
-            record.set("content-md5", content_md5);
+            metadata.set("content-md5", content_md5);
         }
         if let Some(parts) = object.parts {
-            record.set("parts", parts);
+            metadata.set("parts", parts);
         }
-        record.set("modified", unix_millis(object.modified));
+        metadata.set("modified", unix_millis(object.modified));
         if let Some(version) = &object.version {
-            record.set("version", version);
+            metadata.set("version", version);
         }
-        record.set_attributes(&object.attributes);
-        record
+        metadata.set_attributes(&object.attributes);
+        metadata
     }
 
-    /// Bucket, key and object.
+    /// Returns the bucket, the key and the object.
     pub(crate) fn to_object(&self, root: &Path) -> Option<(String, String, StoredObject)> {
         let object = StoredObject {
             size: self.number("size")?,
@@ -126,14 +126,14 @@ impl MetadataFile {
     }
 
     pub(crate) fn of_upload(upload: &StoredUpload) -> MetadataFile {
-        let mut record = MetadataFile::default();
-        record.set("upload-id", &upload.id);
-        record.set("bucket", &upload.bucket);
-        record.set("key", &upload.key);
-        record.set("initiated", unix_millis(upload.initiated));
-        record.set("sequential", upload.sequential);
-        record.set_attributes(&upload.attributes);
-        record
+        let mut metadata = MetadataFile::default();
+        metadata.set("upload-id", &upload.id);
+        metadata.set("bucket", &upload.bucket);
+        metadata.set("key", &upload.key);
+        metadata.set("initiated", unix_millis(upload.initiated));
+        metadata.set("sequential", upload.sequential);
+        metadata.set_attributes(&upload.attributes);
+        metadata
     }
 
     pub(crate) fn to_upload(&self) -> Option<StoredUpload> {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_survive_text() {
+    fn metadata_round_trips() {
         let attributes = Attributes {
             headers: vec![("x-oss-meta-a".to_owned(), "b\n c%".to_owned())],
             tagging: Some("a=b&c=d".to_owned()),
@@ -172,14 +172,14 @@ mod tests {
             content: Content::Discarded,
         };
         let text = MetadataFile::of_object("b", "k \u{4e2d}", &object, "b/k").to_text();
-        let record = MetadataFile::parse(&text).expect("a record");
-        let (bucket, key, read) = record.to_object(Path::new("/data")).expect("an object");
+        let metadata = MetadataFile::parse(&text).expect("metadata");
+        let (bucket, key, read) = metadata.to_object(Path::new("/data")).expect("an object");
         assert_eq!((bucket.as_str(), key.as_str()), ("b", "k \u{4e2d}"));
         assert_eq!(read.attributes.headers, object.attributes.headers);
         assert_eq!((read.crc64, read.modified), (object.crc64, object.modified));
         assert!(
             MetadataFile::parse(&text[..text.len() - 5]).is_none(),
-            "a torn record is no record"
+            "an incomplete file is refused"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Where a body goes while it is received.
+//! The destination of a body while it is received.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,14 +8,14 @@ use bytes::Bytes;
 
 use super::types::Content;
 
-/// Takes a body piece by piece; a file that is not finished is removed.
+/// Receives a body in chunks. A file that is not finished is removed.
 pub(crate) enum Sink {
     Memory(Vec<u8>),
     File(TempFile, File),
     Discard,
 }
 
-/// A file that is removed when it is dropped, unless it was kept.
+/// A file that is removed when it is dropped, unless it is kept.
 pub(crate) struct TempFile(Option<PathBuf>);
 
 impl Sink {
@@ -32,7 +32,7 @@ impl Sink {
         Ok(())
     }
 
-    /// The content that was taken; a file is still removed when the guard is dropped.
+    /// Returns the content. A file is still removed when the guard is dropped.
     pub(crate) fn finish(self) -> (Content, TempFile) {
         match self {
             Sink::Memory(buffer) => (Content::Memory(Bytes::from(buffer)), TempFile(None)),
@@ -46,7 +46,7 @@ impl Sink {
 }
 
 impl TempFile {
-    /// Lets the file live.
+    /// Keeps the file.
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! What the store keeps.
+//! The types of the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-/// A stored object, as tests see it.
+/// A stored object.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Object {
-    /// The content; empty when the server discards bodies.
+    /// The content; empty if the server discards bodies.
     pub bytes: Vec<u8>,
     /// The size in bytes.
     pub size: u64,
@@ -20,17 +20,17 @@ pub struct Object {
     pub crc64: u64,
     /// Content headers, metadata, storage class and encryption; names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The tagging, as it was sent.
+    /// The tagging as received.
     pub tagging: Option<String>,
     /// The access control list, if one was set.
     pub acl: Option<String>,
-    /// The number of parts; 0 for an object that was put in one piece.
+    /// The number of parts; 0 for an object that was stored by PutObject.
     pub parts: usize,
     /// When it was stored.
     pub last_modified: SystemTime,
 }
 
-/// An unfinished upload, as tests see it.
+/// An unfinished upload.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Upload {

@@ -20,7 +20,7 @@ impl Store {
         Ok(id)
     }
 
-    /// Looks at an upload, which must belong to this object.
+    /// Calls `look` with an upload, which must belong to this object.
     pub(crate) fn with_upload<T>(
         &self,
         (bucket, key, id): (&str, &str, &str),
@@ -31,7 +31,7 @@ impl Store {
         look(&mut inner.uploads[index])
     }
 
-    /// Stores a part that was received; an older one with its number is gone then.
+    /// Stores a part that was received, and replaces an older one with the same number.
     pub(crate) fn put_part(
         &self,
         upload: (&str, &str, &str),
@@ -66,14 +66,14 @@ impl Store {
         })
     }
 
-    /// Takes an upload out of the store, in order to complete or to abort it.
+    /// Removes an upload from the store in order to complete or to abort it.
     pub(crate) fn take_upload(&self, bucket: &str, key: &str, id: &str) -> Result<StoredUpload> {
         let mut inner = self.inner();
         let index = inner.find_upload(bucket, key, id)?;
         Ok(inner.uploads.remove(index))
     }
 
-    /// Puts back an upload that could not be completed.
+    /// Restores an upload that could not be completed.
     pub(crate) fn restore_upload(&self, upload: StoredUpload) {
         let mut inner = self.inner();
         inner.uploads.push(upload);
@@ -82,18 +82,18 @@ impl Store {
             .sort_by(|left, right| (left.initiated, &left.id).cmp(&(right.initiated, &right.id)));
     }
 
-    /// Drops an upload whatever object it belongs to.
+    /// Removes an upload, whatever object it belongs to.
     pub(crate) fn expire_upload(&self, id: &str) {
         self.inner().uploads.retain(|upload| upload.id != id);
         self.remove_staging(id);
     }
 
-    /// Unfinished uploads in order of initiation.
+    /// Returns the unfinished uploads in order of initiation.
     pub(crate) fn uploads(&self) -> Vec<StoredUpload> {
         self.inner().uploads.clone()
     }
 
-    /// Flips one bit of a part; its ETag and CRC then describe what is stored.
+    /// Flips one bit of a part. Its ETag and CRC-64 then describe the changed content.
     pub(crate) fn corrupt_part(&self, id: &str, number: u32) -> io::Result<()> {
         let mut inner = self.inner();
         let upload = inner.uploads.iter_mut().find(|upload| upload.id == id);
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// Whether a part may come now, if its upload is one in order.
+/// Fails if the upload is sequential and this part is not the next one.
 pub(crate) fn check_sequence(upload: &StoredUpload, number: u32) -> Result<()> {
     if !upload.sequential {
         return Ok(());
@@ -142,7 +142,8 @@ pub(crate) fn check_sequence(upload: &StoredUpload, number: u32) -> Result<()> {
     if number == next {
         return Ok(());
     }
-    let message =
-        format!("The parts of a sequential upload must arrive in order: part {next} is next.");
+    let message = format!(
+        "The parts of a sequential upload must be uploaded in order; the next one is part {next}."
+    );
     Err(OssError::new(400, "PartNotSequential", message))
 }

@@ -1,4 +1,4 @@
-//! Each fault, as a client notices it.
+//! The effect of each fault on a client.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use local_oss::{Fault, LocalOss, Operation, Rule};
 use crate::client::Client;
 use crate::{noise, wait_until};
 
-/// Large enough not to fit into the buffers between client and server.
+/// Larger than the socket buffers between client and server.
 const LARGE: usize = 16 << 20;
 
 fn put(server: &LocalOss, fault: Fault, body: &[u8]) -> std::io::Result<crate::client::Response> {
@@ -21,7 +21,7 @@ fn stored(server: &LocalOss) -> bool {
 }
 
 #[test]
-fn connections_that_break() {
+fn fault_breaks_the_connection() {
     let (small, large) = (noise(1000), noise(LARGE));
     for (fault, body, applied, received) in [
         (Fault::Reset, &large, false, 0..=0),
@@ -58,7 +58,7 @@ fn connections_that_break() {
 }
 
 #[test]
-fn silence_lasts_until_the_client_goes() {
+fn fault_stalls_until_the_client_disconnects() {
     for (fault, applied) in [
         (Fault::Stall, false),
         (Fault::StallMidBody, false),
@@ -82,7 +82,7 @@ fn silence_lasts_until_the_client_goes() {
 }
 
 #[test]
-fn stalled_connections_do_not_hold_up_the_stop() {
+fn stop_does_not_wait_for_stalled_connections() {
     let server = LocalOss::start();
     server.inject(Rule::new(Fault::Stall).forever());
     let client = Client::of(&server);
@@ -101,7 +101,7 @@ fn stalled_connections_do_not_hold_up_the_stop() {
 }
 
 #[test]
-fn answers_that_lie() {
+fn fault_falsifies_the_response() {
     let server = LocalOss::start();
     let body = noise(1000);
     let good = Client::of(&server)
@@ -135,7 +135,7 @@ fn answers_that_lie() {
 }
 
 #[test]
-fn answers_from_elsewhere() {
+fn fault_replaces_the_response() {
     let server = LocalOss::start();
     let body = noise(1000);
     let status = Fault::Status {
@@ -199,7 +199,7 @@ fn answers_from_elsewhere() {
 }
 
 #[test]
-fn answers_that_stop_short() {
+fn fault_truncates_the_response() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     server.inject(Rule::new(Fault::TruncateResponse).on(Operation::InitiateMultipartUpload));
@@ -212,11 +212,11 @@ fn answers_that_stop_short() {
         .send("POST", "key?uploads", &[], b"")
         .expect("a response");
     assert!(!response.text().contains("</InitiateMultipartUploadResult>"));
-    assert_eq!(server.uploads().len(), 2, "both were applied");
+    assert_eq!(server.uploads().len(), 2, "both requests were applied");
 }
 
 #[test]
-fn early_answers() {
+fn fault_responds_before_the_body() {
     let server = LocalOss::start();
     let early = || Fault::EarlyStatus {
         status: 403,
@@ -224,7 +224,7 @@ fn early_answers() {
     };
     assert_eq!(put(&server, early(), b"").expect("a response").status, 403);
     server.clear_requests();
-    // The response may be lost in the reset; that the body was not read is certain.
+    // The response may be lost in the reset, but the body is never read.
     if let Ok(response) = put(&server, early(), &noise(LARGE)) {
         assert_eq!(response.status, 403);
     }
@@ -246,7 +246,7 @@ fn early_answers() {
 }
 
 #[test]
-fn late_answers() {
+fn fault_delays_the_response() {
     let server = LocalOss::start();
     let start = Instant::now();
     put(&server, Fault::Delay(Duration::from_millis(150)), b"x").expect("a response");
@@ -264,7 +264,7 @@ fn late_answers() {
 }
 
 #[test]
-fn rules_choose_their_requests() {
+fn rule_selects_requests() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let id = client.initiate("key");

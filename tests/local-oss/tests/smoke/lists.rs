@@ -1,4 +1,4 @@
-//! Lists with their groups and pages, and the deletion of many objects.
+//! Lists: common prefixes, pages and their order. And the deletion of many objects.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,24 +24,24 @@ fn get(client: &Client, query: &str) -> Response {
     response
 }
 
-/// The keys and prefixes of a page, groups in brackets.
+/// Returns the keys of a page, and its common prefixes in brackets.
 fn entries(response: &Response) -> Vec<String> {
     let text = response.text();
-    let inside = |piece: &str, end: &str| piece.split(end).next().unwrap_or_default().to_owned();
+    let inside = |chunk: &str, end: &str| chunk.split(end).next().unwrap_or_default().to_owned();
     let keys = text
         .split("<Key>")
         .skip(1)
-        .map(|piece| inside(piece, "</Key>"));
+        .map(|chunk| inside(chunk, "</Key>"));
     let groups = text
         .split("<CommonPrefixes><Prefix>")
         .skip(1)
-        .map(|piece| inside(piece, "</Prefix>"));
+        .map(|chunk| inside(chunk, "</Prefix>"));
     keys.chain(groups.map(|group| format!("[{group}]")))
         .collect()
 }
 
 #[test]
-fn objects_come_in_groups() {
+fn objects_are_grouped() {
     let server = server();
     let client = Client::of(&server);
     for (query, expected) in [
@@ -63,7 +63,7 @@ fn objects_come_in_groups() {
     assert_eq!(
         get(&client, "prefix=g").element("ID"),
         "0",
-        "the first version tells the owner"
+        "version 1 includes the owner"
     );
     assert_eq!(get(&client, "prefix=g&list-type=2").element("ID"), "");
     assert_eq!(
@@ -73,7 +73,7 @@ fn objects_come_in_groups() {
 }
 
 #[test]
-fn objects_come_in_pages() {
+fn objects_are_paged() {
     let server = server();
     let client = Client::of(&server);
     for (query, next, parameter) in [
@@ -101,12 +101,12 @@ fn objects_come_in_pages() {
     assert_eq!(
         (response.status, response.element("Code").as_str()),
         (400, "InvalidArgument"),
-        "no token of ours"
+        "not a token of this server"
     );
 }
 
 #[test]
-fn uploads_come_in_groups_and_pages() {
+fn uploads_are_grouped_and_paged() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     for key in ["a", "b/1", "b/2", "c"] {
@@ -133,7 +133,7 @@ fn uploads_come_in_groups_and_pages() {
 }
 
 #[test]
-fn many_objects_are_deleted() {
+fn delete_of_many_objects() {
     let server = server();
     let client = Client::of(&server);
     let delete = |query: &str, document: &str| {

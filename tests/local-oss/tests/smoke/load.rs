@@ -11,7 +11,7 @@ use crate::noise;
 const CONNECTIONS: usize = 200;
 
 #[test]
-fn two_hundred_connections_at_once() {
+fn load_of_200_connections() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let body = noise(100 * 1024);
@@ -19,7 +19,7 @@ fn two_hundred_connections_at_once() {
     let ready = Barrier::new(CONNECTIONS);
     let send = |number: usize| {
         let mut stream = client.connect().expect("a connection");
-        // Nobody goes on before everybody is connected.
+        // All clients are connected before the first one sends.
         ready.wait();
         let target = format!("whole?partNumber={number}&uploadId={id}");
         stream

@@ -1,4 +1,4 @@
-//! The binary: its options, its log, and how it ends.
+//! The program: its options, its log, and how it stops.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 
-/// A running binary, and a client for it.
+/// A running process, and a client for it.
 struct Program {
     child: Child,
     client: Client,
@@ -22,8 +22,8 @@ impl Program {
             .spawn()
             .expect("a process");
         let mut line = String::new();
-        let output = child.stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut line).expect("a line");
+        let stdout = child.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
         let address = line.rsplit("//").next().expect("an address").trim();
         let client = Client::at(address.parse().expect("an address"));
         Program { child, client }
@@ -36,7 +36,7 @@ impl Program {
             .status
     }
 
-    /// Waits for the end; returns the exit status and the log.
+    /// Waits until the process ends; returns its exit status and its log.
     fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut log = String::new();
         self.child
@@ -45,13 +45,13 @@ impl Program {
             .expect("its log")
             .read_to_string(&mut log)
             .expect("text");
-        let status = self.child.wait().expect("gone");
+        let status = self.child.wait().expect("ended");
         (status.code(), log.lines().map(str::to_owned).collect())
     }
 }
 
 #[test]
-fn faults_and_a_line_for_each_request() {
+fn program_injects_faults_and_logs_requests() {
     let mut program = Program::start(&[
         "--fault",
         "Status,status=503,code=SlowDown,on=PutObject,times=2",
@@ -86,7 +86,7 @@ fn faults_and_a_line_for_each_request() {
 }
 
 #[test]
-fn the_start_tells_what_to_export() {
+fn program_prints_what_to_export() {
     for (arguments, exported) in [
         (
             &[][..],
@@ -104,22 +104,22 @@ fn the_start_tells_what_to_export() {
             .spawn()
             .expect("a process");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let told: Vec<String> = lines.take(10).map(|line| line.expect("text")).collect();
+        let output: Vec<String> = lines.take(10).map(|line| line.expect("text")).collect();
         child.kill().and_then(|()| child.wait()).expect("killed");
-        let endpoint = told[0]
+        let endpoint = output[0]
             .strip_prefix("endpoint")
             .expect("an endpoint")
             .trim();
         assert_eq!(
-            told[8],
+            output[8],
             format!("export OSS_ENDPOINT={endpoint} {exported}")
         );
-        assert_eq!(told[9], "Ctrl-C stops the server.");
+        assert_eq!(output[9], "Ctrl-C stops the server.");
     }
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn program_names_the_invalid_argument() {
     for (arguments, problem) in [
         (["--dir", "Cargo.toml"], "can't keep data in Cargo.toml: "),
         (
@@ -144,15 +144,15 @@ fn what_is_wrong_is_named() {
             .args(arguments)
             .output()
             .expect("a process");
-        let told = String::from_utf8(output.stderr).expect("text");
+        let message = String::from_utf8(output.stderr).expect("text");
         assert_eq!(
             (output.status.code(), output.stdout.len()),
             (Some(1), 0),
-            "{arguments:?}: {told}"
+            "{arguments:?}: {message}"
         );
         assert!(
-            told.starts_with(&format!("local-oss: {problem}")),
-            "{arguments:?}: {told}"
+            message.starts_with(&format!("local-oss: {problem}")),
+            "{arguments:?}: {message}"
         );
     }
 }
@@ -167,10 +167,10 @@ fn signal(program: &Program, name: &str) {
 
 #[test]
 #[cfg(unix)]
-fn signals_let_requests_finish() {
+fn signal_lets_requests_finish() {
     for name in ["TERM", "INT"] {
         let program = Program::start(&["--fault", "Delay,time=700ms"]);
-        // These say nothing, and so don't hold up the end.
+        // Idle connections do not delay the stop.
         let idle = [
             program.client.connect().expect("a connection"),
             program.client.connect().expect("one more"),
@@ -199,7 +199,7 @@ fn signals_let_requests_finish() {
 
 #[test]
 #[cfg(unix)]
-fn a_second_signal_ends_it_at_once() {
+fn signal_again_stops_immediately() {
     let program = Program::start(&["--fault", "Delay,time=60s"]);
     let start = Instant::now();
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Memory, a directory, or nothing at all.
+//! The stores: in memory, in a directory, or none.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use local_oss::LocalOss;
 use crate::client::Client;
 use crate::noise;
 
-/// A directory of its own for a test, gone when the test ends.
+/// A directory for one test, removed at the end of the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -28,7 +28,7 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn a_directory_outlives_its_server() {
+fn directory_outlives_the_server() {
     let scratch = Scratch::new("outlive");
     let open = || {
         LocalOss::builder()
@@ -51,7 +51,11 @@ fn a_directory_outlives_its_server() {
         .part("dir/key", &id, 1, b"an older part")
         .expect("a response");
     client.part("dir/key", &id, 1, &part).expect("a response");
-    server.put_object("examplebucket", "dir", b"in the way");
+    server.put_object(
+        "examplebucket",
+        "dir",
+        b"a file where a directory is needed",
+    );
     server.put_object("examplebucket", "../out/./there", b"kept inside");
     let before = server.uploads();
     server.stop();
@@ -76,7 +80,7 @@ fn a_directory_outlives_its_server() {
     assert_eq!((object.bytes, object.headers[0].1.as_str()), (part, "b"));
     assert_eq!(
         server.object("examplebucket", "dir").expect("stored").bytes,
-        b"in the way"
+        b"a file where a directory is needed"
     );
     let path = server
         .object_path("examplebucket", "../out/./there")
@@ -113,7 +117,7 @@ fn binary(scratch: &Scratch) -> (Child, String) {
     )
 }
 
-/// Puts objects and parts until the server is gone; returns how many of each were answered for.
+/// Puts objects and parts until the server is killed; returns how many of each were confirmed.
 fn write_until_killed(client: &Client, round: u32, id: &str) -> (u32, u32) {
     let body = noise(300 * 1024);
     let good = |response: std::io::Result<crate::client::Response>| {
@@ -131,7 +135,7 @@ fn write_until_killed(client: &Client, round: u32, id: &str) -> (u32, u32) {
 }
 
 #[test]
-fn a_directory_survives_a_kill() {
+fn directory_survives_a_kill() {
     let scratch = Scratch::new("kill");
     let body = noise(300 * 1024);
     for round in 0..4 {
@@ -144,7 +148,7 @@ fn a_directory_survives_a_kill() {
             150 + u64::from(round) * 31,
         ));
         child.kill().expect("killed");
-        child.wait().expect("gone");
+        child.wait().expect("ended");
         let (objects, parts) = writer.join().expect("the writer");
         assert!(parts > 0);
         let server = LocalOss::builder()
@@ -153,7 +157,7 @@ fn a_directory_survives_a_kill() {
             .expect("a server");
         for index in 0..objects {
             let object = server.object("examplebucket", &format!("round{round}/{index}"));
-            assert!(object.expect("an object that was answered for").bytes == body);
+            assert!(object.expect("an object that was confirmed").bytes == body);
         }
         let uploads = server.uploads();
         assert_eq!(uploads.len(), 1, "only the upload is left");
@@ -181,7 +185,7 @@ fn a_directory_survives_a_kill() {
 }
 
 #[test]
-fn bodies_are_discarded() {
+fn discard_keeps_no_content() {
     let server = LocalOss::builder().discard(true).start().expect("a server");
     let client = Client::of(&server);
     let response = client
@@ -203,7 +207,7 @@ fn bodies_are_discarded() {
 }
 
 #[test]
-fn a_port_in_use_is_a_clear_error() {
+fn program_reports_a_port_in_use() {
     let server = LocalOss::start();
     let port = server.address().port().to_string();
     for arguments in [
