@@ -263,7 +263,7 @@ fn a_refusal_is_told_in_full_and_not_repeated() {
     refused("examplebucket", (403, "InvalidAccessKeyId", "does not exist"), |builder| {
         builder.credentials(Credentials::new("nobody", "sk"))
     });
-    refused("examplebucket", (403, "AccessDenied", "signing region"), |builder| {
+    refused("examplebucket", (400, "InvalidArgument", "signing region"), |builder| {
         builder.region("cn-shanghai")
     });
     refused("nosuchbucket", (404, "NoSuchBucket", "bucket"), |builder| builder);

@@ -263,7 +263,7 @@ impl Exchange {
         if code.is_empty() {
             return Response::empty(status);
         }
-        let message = "This error was requested by a fault.";
+        let message = "This error was asked for by a fault.";
         self.error_response(&OssError::new(status, code, message))
     }
 

@@ -169,7 +169,7 @@ pub(crate) fn parse_tagging(tagging: &str) -> Option<Vec<(String, String)>> {
 
 /// Returns the headers that the object will have.
 ///
-/// With KMS encryption there is always a key ID, and the data encryption SM4 exists only with KMS.
+/// The data encryption SM4 exists only with KMS; otherwise its header is dropped.
 pub(crate) fn attributes(head: &Head) -> Attributes {
     let kept = |name: &str| {
         CONTENT_HEADERS.contains(&name)
@@ -177,17 +177,14 @@ pub(crate) fn attributes(head: &Head) -> Attributes {
             || name == "x-oss-storage-class"
             || ENCRYPTION_HEADERS.contains(&name)
     };
-    let [encryption, data_encryption, key_id] = ENCRYPTION_HEADERS;
+    let [encryption, data_encryption, _] = ENCRYPTION_HEADERS;
     let uses_kms = head.header(encryption) == Some("KMS");
-    let mut headers: Vec<(String, String)> = head
+    let headers = head
         .headers
         .iter()
         .filter(|(name, _)| kept(name) && (uses_kms || name != data_encryption))
         .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
         .collect();
-    if uses_kms && head.header(key_id).is_none() {
-        headers.push((key_id.to_owned(), DEFAULT_KMS_KEY_ID.to_owned()));
-    }
     Attributes {
         headers,
         tagging: head.header("x-oss-tagging").map(str::to_owned),
@@ -195,14 +192,19 @@ pub(crate) fn attributes(head: &Head) -> Attributes {
     }
 }
 
-/// Returns the encryption headers, which responses repeat.
-pub(crate) fn encryption_headers(
-    attributes: &Attributes,
-) -> impl Iterator<Item = &(String, String)> {
-    attributes
+/// Returns the encryption headers of responses. With KMS there is always a key ID.
+pub(crate) fn encryption_headers(attributes: &Attributes) -> Vec<(String, String)> {
+    let [encryption, _, key_id] = ENCRYPTION_HEADERS;
+    let mut headers: Vec<(String, String)> = attributes
         .headers
         .iter()
         .filter(|(name, _)| ENCRYPTION_HEADERS.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    if attributes.header(encryption) == Some("KMS") && attributes.header(key_id).is_none() {
+        headers.push((key_id.to_owned(), DEFAULT_KMS_KEY_ID.to_owned()));
+    }
+    headers
 }
 
 /// Compares a body with the `Content-MD5` of its request.

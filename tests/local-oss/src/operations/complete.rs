@@ -65,7 +65,7 @@ fn finish(head: &Head, shared: &Shared, upload: &StoredUpload, document: &[u8]) 
         .header("content-type")
         .unwrap_or_default()
         .to_owned();
-    let encryption = encryption_headers(&attributes).cloned().collect();
+    let encryption = encryption_headers(&attributes);
     let (content, temporary) = sink.finish();
     let object = StoredObject {
         size,

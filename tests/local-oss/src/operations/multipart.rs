@@ -38,9 +38,7 @@ pub(super) fn initiate(exchange: &Exchange) -> Result<Response> {
     xml.element("Key", &encode(&head.key));
     xml.element("UploadId", &id);
     let mut response = Response::xml(200, xml);
-    response
-        .headers
-        .extend(encryption_headers(&attributes).cloned());
+    response.headers.extend(encryption_headers(&attributes));
     Ok(response)
 }
 
@@ -70,9 +68,7 @@ pub(super) async fn upload_part(exchange: &mut Exchange) -> Result<Response> {
     if let Some(md5) = digests.md5 {
         response.set("content-md5", &base64(md5));
     }
-    response
-        .headers
-        .extend(encryption_headers(&attributes).cloned());
+    response.headers.extend(encryption_headers(&attributes));
     Ok(response)
 }
 

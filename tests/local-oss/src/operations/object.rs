@@ -69,7 +69,7 @@ async fn put_staged(
     check_md5(head, &digests)?;
     let attributes = attributes(head);
     let etag = digests.etag(attributes.has_opaque_etag().then_some(staging));
-    let encryption = encryption_headers(&attributes).cloned().collect();
+    let encryption = encryption_headers(&attributes);
     let mut response = Response::empty(200);
     if let Some(md5) = digests.md5 {
         response.set("content-md5", &base64(md5));

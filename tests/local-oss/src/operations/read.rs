@@ -2,7 +2,7 @@
 
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
-use crate::header_validation::parse_tagging;
+use crate::header_validation::{encryption_headers, parse_tagging};
 use crate::request::Head;
 use crate::response::{Response, ResponseBody};
 use crate::store::StoredObject;
@@ -31,6 +31,9 @@ fn describe(object: &StoredObject, response: &mut Response) {
     response.set("content-type", "application/octet-stream");
     for (name, value) in &object.attributes.headers {
         response.set(name, value);
+    }
+    for (name, value) in encryption_headers(&object.attributes) {
+        response.set(&name, &value);
     }
     response.set("etag", &object.etag);
     if let Some(content_md5) = &object.content_md5 {

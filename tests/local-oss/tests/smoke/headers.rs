@@ -125,6 +125,11 @@ fn encryption_headers_belong_to_the_beginning_of_an_upload() {
     let sm4 = ("x-oss-server-side-data-encryption", "SM4");
     let alone = put(&client, &[sm4]);
     assert_eq!((alone.status, alone.header(sm4.0)), (200, None));
+    let head = client.send("HEAD", "key", &[], b"").expect("a response");
+    assert_eq!(head.header(sm4.0), None);
+    put(&client, &kms);
+    let head = client.send("HEAD", "key", &[], b"").expect("a response");
+    assert_eq!(head.header(KMS_KEY), Some(key.as_str()));
     let with_kms = put(&client, &[kms[0], (KMS_KEY, "mine"), sm4]);
     assert_eq!(with_kms.header(sm4.0), Some("SM4"));
     assert_eq!(with_kms.header(KMS_KEY), Some("mine"));
