@@ -129,6 +129,8 @@ mod tests {
             0x27DB_187F_C15B_BC72
         );
         assert_eq!(crc(b"hello world"), 5_981_764_153_023_615_706);
+        let live = "hello from the typescript sdk \u{4e16}\u{754c}".as_bytes();
+        assert_eq!(crc(live), 2_861_621_986_004_973_752);
         assert_eq!(
             crc(b"test\0hello\x01world\x02!\x03"),
             6_745_424_696_046_691_431
