@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use local_oss::{LocalOss, Logged, Operation};
+use local_oss::{LocalOss, RecordedRequest, Operation};
 use oss_upload::{Client, Credentials, bandwidth_limit, checkpoint, routines};
 
 const KEY: &str = "examplefile.bin";
@@ -91,8 +91,8 @@ fn parts_kept(server: &LocalOss) -> usize {
 }
 
 /// The numbers of the parts whose bodies have arrived whole.
-fn sent(requests: &[Logged]) -> Vec<u32> {
-    let is_sent = |request: &&Logged| {
+fn sent(requests: &[RecordedRequest]) -> Vec<u32> {
+    let is_sent = |request: &&RecordedRequest| {
         request.operation == Operation::UploadPart && request.body_bytes == PART_SIZE as u64
     };
     requests.iter().filter(is_sent).filter_map(|request| request.part_number).collect()

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the README's program small, in each variant; prints sizes and crates; fails when one has grown by more than a
-# tenth, or when a proc-macro is in the normal tree. `tests/bench/sizes.sh [WORK_DIRECTORY]`
+# Builds the program of the README with minimal size, in each variant, and prints sizes and crates. Fails if one has grown
+# by more than a tenth, or if a proc-macro is in the normal dependency tree. `tests/bench/sizes.sh [WORK_DIRECTORY]`
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${1:-${CARGO_TARGET_DIR:-$root/target}/sizes}
 
-# Bytes, as measured when they were last looked at; crates are without the program itself.
+# Bytes as last measured, and crates without the program itself.
 limits='
 no-tls        970120 37
 tls          1966608 47
@@ -42,7 +42,7 @@ build() {
     RUSTFLAGS=$4 CARGO_TARGET_DIR=$target_dir cargo build -q --release --manifest-path "$work/Cargo.toml" --target "$2" --features "$3"
     tree=$(cargo tree --manifest-path "$work/Cargo.toml" --target "$2" -e normal --prefix none --features "$3")
     if grep -F '(proc-macro)' <<<"$tree"; then
-        echo "$1: a proc-macro is in the normal tree" >&2
+        echo "$1: a proc-macro is in the normal dependency tree" >&2
         return 1
     fi
     crates=$(awk '{ print $1, $2 }' <<<"$tree" | sort -u | grep -vc '^small ')

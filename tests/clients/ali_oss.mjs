@@ -15,7 +15,7 @@ const client = new OSS({
   accessKeySecret: 'sk',
   bucket: 'examplebucket',
   region: 'oss-cn-hangzhou',
-  // The bucket in the path works with a name only: at an IP address the client sends it in the Host header.
+  // The client puts the bucket into the path only if the endpoint is a name. At an IP address it sends it in the Host header.
   endpoint: endpoint.replace('127.0.0.1', 'localhost'),
   sldEnable: true,
   authorizationV4: sign === 'V4',
@@ -87,8 +87,8 @@ await step('signed_url', async () => {
     sign === 'V4' ? client.signatureUrlV4(method, 60, { headers }, key) : client.signatureUrl(key, { expires: 60, method });
   const put = await fetch(await sign_url('PUT', {}), { method: 'PUT', body: data });
   assert.equal(put.status, 200, await put.text());
-  const answer = await fetch(await sign_url('GET'));
-  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), data);
+  const response = await fetch(await sign_url('GET'));
+  assert.deepEqual(Buffer.from(await response.arrayBuffer()), data);
 });
 
 await step('read_back', async () => {
@@ -114,7 +114,7 @@ await step('delete', async () => {
 });
 
 await step('delete_many', async () => {
-  const names = [`${folder}sub/1`, `${folder}never there`];
+  const names = [`${folder}sub/1`, `${folder}missing`];
   const { deleted } = await client.deleteMulti(names);
   assert.deepEqual(deleted.map(object => object.Key), names);
 });

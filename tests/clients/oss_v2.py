@@ -47,8 +47,8 @@ def put():
 
 
 def multipart():
-    with tempfile.TemporaryDirectory() as place:
-        path = os.path.join(place, "file")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "file")
         with open(path, "wb") as file:
             file.write(data)
         uploader = client.uploader(part_size=PART, parallel_num=3)
@@ -91,8 +91,8 @@ def read_back():
     assert client.get_object(oss.GetObjectRequest(**here)).body.content == data
     part = client.get_object(oss.GetObjectRequest(**here, range_header="bytes=10-19", range_behavior="standard"))
     assert part.body.content == data[10:20]
-    with tempfile.TemporaryDirectory() as place:
-        path = os.path.join(place, "file")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "file")
         client.downloader(part_size=PART).download_file(oss.GetObjectRequest(**here), path)
         with open(path, "rb") as file:
             assert file.read() == data
@@ -117,7 +117,7 @@ def delete():
 
 
 def delete_many():
-    names = [folder + "sub/1", folder + "never there"]
+    names = [folder + "sub/1", folder + "missing"]
     request = oss.DeleteMultipleObjectsRequest("examplebucket", objects=[oss.DeleteObject(name) for name in names])
     assert [entry.key for entry in client.delete_multiple_objects(request).deleted_objects] == names
     assert not client.is_object_exist("examplebucket", names[0])
@@ -126,8 +126,8 @@ def delete_many():
 def signed_url():
     signed = client.presign(oss.PutObjectRequest(**here, content_type="text/plain"))
     urllib.request.urlopen(urllib.request.Request(signed.url, data, signed.signed_headers, method="PUT")).close()
-    with urllib.request.urlopen(client.presign(oss.GetObjectRequest(**here)).url) as answer:
-        assert answer.read() == data
+    with urllib.request.urlopen(client.presign(oss.GetObjectRequest(**here)).url) as response:
+        assert response.read() == data
 
 
 print("version", oss.__version__)

@@ -33,11 +33,11 @@ def initiate():
 
 
 def multipart():
-    with tempfile.TemporaryDirectory() as place:
-        path = os.path.join(place, "file")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "file")
         with open(path, "wb") as file:
             file.write(data)
-        store = oss2.ResumableStore(root=place)
+        store = oss2.ResumableStore(root=directory)
         oss2.resumable_upload(bucket, key, path, store, multipart_threshold=0, part_size=PART, num_threads=3)
 
 
@@ -63,7 +63,7 @@ def abort():
         bucket.list_parts(key, upload_id)
     except oss2.exceptions.NoSuchUpload:
         return
-    raise AssertionError("the upload is still there")
+    raise AssertionError("the upload still exists")
 
 
 def read_back():
@@ -87,7 +87,7 @@ def delete():
 
 
 def delete_many():
-    names = [folder + "sub/1", folder + "<&>\n", folder + "never there"]
+    names = [folder + "sub/1", folder + "<&>\n", folder + "missing"]
     bucket.put_object(names[1], b"x")
     assert bucket.batch_delete_objects(names).deleted_keys == names
     assert list(oss2.ObjectIterator(bucket, prefix=folder)) == []
@@ -97,8 +97,8 @@ def signed_url():
     headers = {"Content-Type": "text/plain"}
     url = bucket.sign_url("PUT", key, 60, headers, slash_safe=True)
     urllib.request.urlopen(urllib.request.Request(url, data, headers, method="PUT")).close()
-    with urllib.request.urlopen(bucket.sign_url("GET", key, 60, slash_safe=True)) as answer:
-        assert answer.read() == data
+    with urllib.request.urlopen(bucket.sign_url("GET", key, 60, slash_safe=True)) as response:
+        assert response.read() == data
 
 
 print("version", oss2.__version__)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs other people's OSS clients against local-oss and prints a table of what works: `tests/clients/run.sh`.
-# Fails when something does not work; a client whose runtime or packages can't be had is left out, and the table says so.
+# Runs the OSS clients of other projects against local-oss and prints a table of the results: `tests/clients/run.sh`.
+# Fails if a step fails. A client whose runtime or packages are not available is skipped, and the table says why.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 mkdir -p "${CARGO_TARGET_DIR:=$root/target}"
 CARGO_TARGET_DIR=$(cd "$CARGO_TARGET_DIR" && pwd)
 export CARGO_TARGET_DIR
-# What is installed here is used again by the next run.
+# Installed packages are kept for the next run.
 work=$CARGO_TARGET_DIR/clients
 log=$work/log
 mkdir -p "$work"
@@ -23,42 +23,42 @@ rows=()
 failed=0
 why=
 
-# Nothing here takes longer, unless it hangs.
+# No client takes longer than this, unless it hangs.
 limited() {
     if command -v timeout >/dev/null; then timeout 300 "$@"; else "$@"; fi
 }
 
-# Each of these makes a runtime ready, or says why it can't.
-ready_python() {
+# Each of these functions prepares a runtime; if that fails, "why" has the reason.
+prepare_python() {
     local venv=$work/python
     python=$venv/bin/python
     [[ -e $venv/has-$oss2-$oss_v2 ]] && return
-    why='there is no python3'
+    why='python3 is not installed'
     command -v python3 >>"$log" || return
-    why='python3 can not make a venv'
+    why='python3 cannot create a venv'
     python3 -m venv --clear "$venv" >>"$log" 2>&1 || return
-    why='pip can not install it'
+    why='pip cannot install it'
     limited "$python" -m pip install --quiet --disable-pip-version-check --retries 1 \
         "oss2==$oss2" "alibabacloud-oss-v2==$oss_v2" >>"$log" 2>&1 || return
     : >"$venv/has-$oss2-$oss_v2"
 }
 
-ready_node() {
+prepare_node() {
     export NODE_PATH=$work/node/node_modules
-    why='there is no node of version 18 or later'
+    why='node 18 or later is not installed'
     node --eval fetch >>"$log" 2>&1 || return
     [[ $(node --print "require('ali-oss/package.json').version" 2>>"$log") == "$ali_oss" ]] && return
-    why='there is no npm'
+    why='npm is not installed'
     command -v npm >>"$log" || return
-    why='npm can not install it'
+    why='npm cannot install it'
     mkdir -p "$work/node"
     limited npm install --prefix "$work/node" --no-save --no-audit --no-fund --silent \
         --fetch-retries 1 --fetch-retry-mintimeout 1000 --fetch-timeout 30000 "ali-oss@$ali_oss" >>"$log" 2>&1
 }
 
-ready_rust() {
+prepare_rust() {
     local manifest=(--quiet --locked --manifest-path "$here/rust/Cargo.toml")
-    why='cargo can not fetch it'
+    why='cargo cannot fetch it'
     cargo fetch "${manifest[@]}" >>"$log" 2>&1 || return
     cargo build "${manifest[@]}" --target-dir "$work/rust" >"$work/build" 2>&1 && return
     why='rustc is too old for it'
@@ -77,7 +77,7 @@ run() {
     row=$(printf '%-28s%-6s' "$name $(awk '$1 == "version" { print $2 }' "$work/steps")" "$sign")
     for column in "${columns[@]}"; do
         result=$(awk -v column="$column" '$1 == column { print $2 }' "$work/steps")
-        # A step that is not there is one that the client does not have, unless the client broke down.
+        # A missing step is one that the client does not support, unless the client has failed.
         [[ -z $result && $status != 0 ]] && result=FAILED
         row+=$(printf "%-$((${#column} + 2))s" "${result:--}")
         if [[ $result == FAILED ]]; then failed=1; fi
@@ -89,8 +89,8 @@ run() {
     fi
 }
 
-absent() {
-    rows+=("$(printf '%-28snot here: %s' "$1" "$why")")
+skip() {
+    rows+=("$(printf '%-28sskipped: %s' "$1" "$why")")
 }
 
 cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --package local-oss
@@ -108,35 +108,35 @@ if [[ -z $endpoint ]]; then
     cat "$work/requests" >&2
     exit 1
 fi
-# The server is on this machine, whatever the way to others is.
+# The server is on this machine, and no proxy must be used for it.
 export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost" NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
 
-if ready_python; then
+if prepare_python; then
     run oss2 V4 "$python" "$here/python_v1.py"
     run oss2 V1 "$python" "$here/python_v1.py"
     run alibabacloud-oss-v2 V4 "$python" "$here/oss_v2.py"
     run alibabacloud-oss-v2 V1 "$python" "$here/oss_v2.py"
 else
-    absent oss2
-    absent alibabacloud-oss-v2
+    skip oss2
+    skip alibabacloud-oss-v2
 fi
-if ready_node; then
+if prepare_node; then
     run ali-oss V4 node "$here/ali_oss.mjs"
     run ali-oss V1 node "$here/ali_oss.mjs"
 else
-    absent ali-oss
+    skip ali-oss
 fi
-if ready_rust; then
+if prepare_rust; then
     client=opendal run opendal V1 "$work/rust/debug/rust-clients"
     client=ali-oss-rs run ali-oss-rs V4 "$work/rust/debug/rust-clients"
 else
-    absent opendal
-    absent ali-oss-rs
+    skip opendal
+    skip ali-oss-rs
 fi
 
 kill "$server"
 if ! wait "$server"; then
-    echo 'local-oss did not end well' >&2
+    echo 'local-oss exited with an error' >&2
     failed=1
 fi
 server=

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
 use oss_upload::{
     CheckpointStore, Client, Credentials, Error, UploadOption, bandwidth_limit, checkpoint, checkpoint_store,
     routines,
@@ -142,11 +142,11 @@ impl Witness {
     }
 }
 
-fn parts(requests: &[Logged]) -> impl Iterator<Item = &Logged> {
+fn parts(requests: &[RecordedRequest]) -> impl Iterator<Item = &RecordedRequest> {
     requests.iter().filter(|logged| logged.operation == Operation::UploadPart)
 }
 
-fn sent(part: &Logged) -> Sent {
+fn sent(part: &RecordedRequest) -> Sent {
     (part.upload_id.clone(), part.part_number)
 }
 
@@ -162,7 +162,7 @@ fn finish(house: &House, path: &Path, witness: &Witness, what: &str) {
 /// At the n-th request, for n = 1, 2, …: killed when it was sent, and when it was applied.
 #[test]
 fn killed_at_every_request() {
-    for fault in [Fault::Stall, Fault::StallBeforeAnswer, Fault::StallAfterApply] {
+    for fault in [Fault::Stall, Fault::StallBeforeResponse, Fault::StallAfterApply] {
         for n in 1.. {
             let what = format!("{fault:?} at request {n}");
             let house = House::new();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
 use oss_upload::{
     Bucket, Client, Credentials, Error, ProvideCredentials, SignatureVersion, checkpoint, content_type,
 };
@@ -27,7 +27,7 @@ fn bucket(house: &House, provider: impl ProvideCredentials + 'static) -> Bucket 
     client(&house.server).credentials(provider).build().unwrap().bucket("examplebucket").unwrap()
 }
 
-fn access_key_id(logged: &Logged) -> &str {
+fn access_key_id(logged: &RecordedRequest) -> &str {
     let authorization = logged.header("authorization").unwrap();
     authorization.split("Credential=").nth(1).unwrap().split('/').next().unwrap()
 }

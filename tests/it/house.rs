@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
 use oss_upload::{Bucket, CheckpointStore, Client, ClientBuilder, Credentials, RetryPolicy};
 
 /// Bytes: the smallest part that OSS takes.
@@ -63,7 +63,7 @@ impl House {
         assert_eq!(there, files);
     }
 
-    pub fn requests(&self, operation: Operation) -> Vec<Logged> {
+    pub fn requests(&self, operation: Operation) -> Vec<RecordedRequest> {
         self.server.requests().into_iter().filter(|logged| logged.operation == operation).collect()
     }
 

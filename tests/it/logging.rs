@@ -74,7 +74,7 @@ fn a_line_for_each_request_and_a_warning_for_each_retry() {
     house.server.clear_requests();
     let busy = Fault::Status { status: 503, code: "ServiceUnavailable".into(), retry_after: None };
     house.server.inject(Rule::new(busy).on(Operation::UploadPart).part(2));
-    house.server.inject(Rule::new(Fault::CloseBeforeAnswer).on(Operation::CompleteMultipartUpload));
+    house.server.inject(Rule::new(Fault::CloseBeforeResponse).on(Operation::CompleteMultipartUpload));
     bucket.upload_file("dir/o", &path, PART, []).unwrap();
     let lines = taken();
     assert_eq!(at(Level::Debug, &lines).len(), house.server.requests().len(), "{lines:#?}");

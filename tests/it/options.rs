@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use local_oss::{Fault, Logged, Operation, Rule};
+use local_oss::{Fault, RecordedRequest, Operation, Rule};
 use oss_upload::{
     Callback, CancelToken, Error, ObjectAcl, ProgressEvent, RestartReason, ServerSideEncryption,
     SignatureVersion, StorageClass, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit, cache_control,
@@ -39,7 +39,7 @@ const COMMON: [&str; 11] = [
 ];
 
 /// What a request was given beyond that, in the order of names.
-fn headers(logged: &Logged) -> Vec<(&str, &str)> {
+fn headers(logged: &RecordedRequest) -> Vec<(&str, &str)> {
     let all = logged.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut own: Vec<_> = all.filter(|(name, _)| !COMMON.contains(name)).collect();
     own.sort_unstable();

@@ -263,7 +263,7 @@ fn a_refusal_is_told_in_full_and_not_repeated() {
     refused("examplebucket", (403, "InvalidAccessKeyId", "does not exist"), |builder| {
         builder.credentials(Credentials::new("nobody", "sk"))
     });
-    refused("examplebucket", (403, "AccessDenied", "signing region"), |builder| {
+    refused("examplebucket", (400, "InvalidArgument", "signing region"), |builder| {
         builder.region("cn-shanghai")
     });
     refused("nosuchbucket", (404, "NoSuchBucket", "bucket"), |builder| builder);
@@ -359,7 +359,7 @@ fn redirects_are_not_followed() {
 fn a_gigabyte_of_answer_is_not_read() {
     for operation in [Operation::InitiateMultipartUpload, Operation::UploadPart, Operation::PutObject] {
         let house = House::new();
-        house.server.inject(Rule::new(Fault::HugeAnswer(1 << 30)).on(operation).forever());
+        house.server.inject(Rule::new(Fault::HugeResponse(1 << 30)).on(operation).forever());
         let bucket = bucket(client(&house.server).retry(RetryPolicy::default().max_attempts(1)));
         let size = if operation == Operation::PutObject { 1 } else { 2 * PART };
         let started = Instant::now();
@@ -461,7 +461,7 @@ fn after_a_reset_in_mid_body_the_next_attempt_asks_first() {
 fn an_early_refusal_is_told_though_the_connection_was_reset() {
     let refusals: [fn(u16, String) -> Fault; 2] = [
         |status, code| Fault::EarlyStatus { status, code },
-        |status, code| Fault::RefuseAtHead { status, code },
+        |status, code| Fault::StatusBeforeContinue { status, code },
     ];
     for (operation, part_size) in [(Operation::UploadPart, LARGE / 2), (Operation::PutObject, LARGE)] {
         for refusal in refusals {

@@ -1,4 +1,4 @@
-//! The same file, uploaded to the same server by this crate and by other programs, run in turn.
+//! Uploads the same file to the same server by this crate and by other programs, in turn.
 //!
 //! `cargo bench -p oss-upload-bench --bench upload -- [--mib 1024] [--runs 5] [--only TEXT]`
 
@@ -24,20 +24,20 @@ struct Arguments {
     only: String,
 }
 
-/// What all runs share.
-struct Scene {
+/// The file and the server of all runs.
+struct Setup {
     file: PathBuf,
     bytes: u64,
     server: Server,
-    record: PathBuf,
+    checkpoint: PathBuf,
 }
 
-/// One way to upload the file.
+/// A way to upload the file.
 struct Contender {
     name: &'static str,
-    /// What its ratios are to.
+    /// The name of the lower bound that it is compared with.
     floor: &'static str,
-    command: fn(&Scene) -> Option<Command>,
+    command: fn(&Setup) -> Option<Command>,
 }
 
 const FLOOR: &str = "floor, 4 connections";
@@ -45,28 +45,36 @@ const FLOOR_ONE: &str = "floor, 1 connection";
 const FLOOR_TLS: &str = "floor, 4 connections, TLS";
 
 const CONTENDERS: [Contender; 15] = [
-    Contender { name: FLOOR, floor: FLOOR, command: |scene| Some(floor(scene, THREADS, scene.bytes, false)) },
+    Contender {
+        name: FLOOR,
+        floor: FLOOR,
+        command: |setup| Some(floor(setup, THREADS, setup.bytes, false)),
+    },
     Contender {
         name: "  a request for each 8 MiB",
         floor: FLOOR,
-        command: |scene| Some(floor(scene, THREADS, 8 * MIB, false)),
+        command: |setup| Some(floor(setup, THREADS, 8 * MIB, false)),
     },
     Contender {
         name: "  10,000 requests",
         floor: FLOOR,
-        command: |scene| Some(floor(scene, THREADS, smallest(scene), false)),
+        command: |setup| Some(floor(setup, THREADS, smallest_part(setup), false)),
     },
     Contender {
         name: "oss-upload, 4 threads, 8 MiB",
         floor: FLOOR,
-        command: |scene| Some(ours(scene, &scene.server.endpoint, THREADS, 8 * MIB)),
+        command: |setup| Some(ours(setup, &setup.server.endpoint, THREADS, 8 * MIB)),
     },
-    Contender { name: "  with a checkpoint", floor: FLOOR, command: |scene| Some(recorded(scene, 8 * MIB)) },
+    Contender {
+        name: "  with a checkpoint",
+        floor: FLOOR,
+        command: |setup| Some(with_checkpoint(setup, 8 * MIB)),
+    },
     Contender {
         name: "  with Content-MD5",
         floor: FLOOR,
-        command: |scene| {
-            let mut command = ours(scene, &scene.server.endpoint, THREADS, 8 * MIB);
+        command: |setup| {
+            let mut command = ours(setup, &setup.server.endpoint, THREADS, 8 * MIB);
             command.arg("--content-md5");
             Some(command)
         },
@@ -74,61 +82,84 @@ const CONTENDERS: [Contender; 15] = [
     Contender {
         name: "oss-upload, 4 threads, 10,000 parts",
         floor: FLOOR,
-        command: |scene| Some(ours(scene, &scene.server.endpoint, THREADS, smallest(scene))),
+        command: |setup| {
+            Some(ours(
+                setup,
+                &setup.server.endpoint,
+                THREADS,
+                smallest_part(setup),
+            ))
+        },
     },
     Contender {
         name: "  10,000 parts, checkpoint",
         floor: FLOOR,
-        command: |scene| Some(recorded(scene, smallest(scene))),
+        command: |setup| Some(with_checkpoint(setup, smallest_part(setup))),
     },
-    Contender { name: "oss2 (Python), 4 threads, 8 MiB", floor: FLOOR, command: oss2 },
-    Contender { name: "opendal, 4 at a time, 8 MiB", floor: FLOOR, command: opendal },
+    Contender {
+        name: "oss2 (Python), 4 threads, 8 MiB",
+        floor: FLOOR,
+        command: oss2,
+    },
+    Contender {
+        name: "opendal, 4 at a time, 8 MiB",
+        floor: FLOOR,
+        command: opendal,
+    },
     Contender {
         name: FLOOR_ONE,
         floor: FLOOR_ONE,
-        command: |scene| Some(floor(scene, 1, scene.bytes, false)),
+        command: |setup| Some(floor(setup, 1, setup.bytes, false)),
     },
     Contender {
         name: "oss-upload, 1 thread, 8 MiB",
         floor: FLOOR_ONE,
-        command: |scene| Some(ours(scene, &scene.server.endpoint, 1, 8 * MIB)),
+        command: |setup| Some(ours(setup, &setup.server.endpoint, 1, 8 * MIB)),
     },
-    Contender { name: "curl -T", floor: FLOOR_ONE, command: curl },
+    Contender {
+        name: "curl -T",
+        floor: FLOOR_ONE,
+        command: curl,
+    },
     Contender {
         name: FLOOR_TLS,
         floor: FLOOR_TLS,
-        command: |scene| Some(floor(scene, THREADS, scene.bytes, true)),
+        command: |setup| Some(floor(setup, THREADS, setup.bytes, true)),
     },
     Contender {
         name: "oss-upload, 4 threads, 8 MiB, TLS",
         floor: FLOOR_TLS,
-        command: |scene| {
-            let mut command = ours(scene, &scene.server.tls_endpoint, THREADS, 8 * MIB);
-            command.args(["--roots", &scene.server.roots]);
+        command: |setup| {
+            let mut command = ours(setup, &setup.server.tls_endpoint, THREADS, 8 * MIB);
+            command.args(["--roots", &setup.server.roots]);
             Some(command)
         },
     },
 ];
 
 fn main() -> Result<()> {
-    let arguments = arguments()?;
+    let arguments = parse_arguments()?;
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let bytes = arguments.mib * MIB;
-    let scene = Scene {
+    let setup = Setup {
         file: fill(directory.path().join("file"), bytes)?,
         bytes,
         server: Server::start(env!("CARGO_BIN_EXE_bench-server"), Duration::ZERO)?,
-        record: directory.path().join("record"),
+        checkpoint: directory.path().join("checkpoint"),
     };
-    let runs = run_all(scene, &arguments)?;
+    let runs = run_all(setup, &arguments)?;
     print(&runs, bytes);
     Ok(())
 }
 
-/// Cargo adds `--bench`.
-fn arguments() -> Result<Arguments> {
+/// Parses the arguments. Cargo adds `--bench`.
+fn parse_arguments() -> Result<Arguments> {
     use lexopt::{Arg, ValueExt};
-    let mut arguments = Arguments { mib: 1024, runs: 5, only: String::new() };
+    let mut arguments = Arguments {
+        mib: 1024,
+        runs: 5,
+        only: String::new(),
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -142,7 +173,7 @@ fn arguments() -> Result<Arguments> {
     Ok(arguments)
 }
 
-/// No two blocks of it are the same, and it is no sparse file.
+/// Writes a file that is not sparse and whose blocks are all different.
 fn fill(path: PathBuf, bytes: u64) -> Result<PathBuf> {
     let (mut file, mut block) = (File::create(&path)?, vec![0x5a; MIB as usize]);
     for number in 0..bytes / MIB {
@@ -152,22 +183,26 @@ fn fill(path: PathBuf, bytes: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// In turn, so that what else the machine does hits all alike. The first turn warms up and does not count.
-fn run_all(mut scene: Scene, arguments: &Arguments) -> Result<BTreeMap<usize, Vec<Cost>>> {
+/// Runs all contenders in turn, so that other load on the machine affects all of them. The first round is a warm-up.
+fn run_all(mut setup: Setup, arguments: &Arguments) -> Result<BTreeMap<usize, Vec<Cost>>> {
     let chosen = |name: &str| name.contains(&arguments.only) || name.starts_with("floor");
     let mut runs: BTreeMap<usize, Vec<Cost>> = BTreeMap::new();
-    for turn in 0..=arguments.runs {
-        for (index, contender) in CONTENDERS.iter().enumerate().filter(|(_, it)| chosen(it.name)) {
-            let Some(mut command) = (contender.command)(&scene) else {
-                if turn == 0 {
-                    println!("skipped, since it is not installed: {}", contender.name);
+    for round in 0..=arguments.runs {
+        for (index, contender) in CONTENDERS
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| chosen(it.name))
+        {
+            let Some(mut command) = (contender.command)(&setup) else {
+                if round == 0 {
+                    println!("skipped (not installed): {}", contender.name);
                 }
                 continue;
             };
-            scene.server.counts()?;
+            setup.server.counts()?;
             let mut cost = Cost::of(&mut command)?;
-            (cost.connections, cost.requests) = scene.server.counts()?;
-            if turn > 0 {
+            (cost.connections, cost.requests) = setup.server.counts()?;
+            if round > 0 {
                 runs.entry(index).or_default().push(cost);
             }
         }
@@ -177,10 +212,15 @@ fn run_all(mut scene: Scene, arguments: &Arguments) -> Result<BTreeMap<usize, Ve
 
 fn print(runs: &BTreeMap<usize, Vec<Cost>>, bytes: u64) {
     let gib = bytes as f64 / (1 << 30) as f64;
-    let all: Vec<(&Contender, Cost)> =
-        runs.iter().map(|(index, runs)| (&CONTENDERS[*index], medians(runs))).collect();
-    let floor =
-        |name: &str| all.iter().find(|(it, _)| it.name == name).map_or(f64::NAN, |(_, cost)| cost.cpu);
+    let all: Vec<(&Contender, Cost)> = runs
+        .iter()
+        .map(|(index, runs)| (&CONTENDERS[*index], medians(runs)))
+        .collect();
+    let floor = |name: &str| {
+        all.iter()
+            .find(|(it, _)| it.name == name)
+            .map_or(f64::NAN, |(_, cost)| cost.cpu)
+    };
     println!("| | CPU s/GiB | × floor | wall s/GiB | peak RSS MiB | connections | requests |");
     println!("|---|---|---|---|---|---|---|");
     for (contender, cost) in &all {
@@ -197,73 +237,105 @@ fn print(runs: &BTreeMap<usize, Vec<Cost>>, bytes: u64) {
     }
 }
 
-fn floor(scene: &Scene, connections: usize, part_size: u64, tls: bool) -> Command {
+fn floor(setup: &Setup, connections: usize, part_size: u64, tls: bool) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench-floor"));
-    command.arg(&scene.file).arg(part_size.to_string()).arg(&scene.server.roots);
-    let endpoint = if tls { &scene.server.tls_endpoint } else { &scene.server.endpoint };
+    command
+        .arg(&setup.file)
+        .arg(part_size.to_string())
+        .arg(&setup.server.roots);
+    let endpoint = if tls {
+        &setup.server.tls_endpoint
+    } else {
+        &setup.server.endpoint
+    };
     command.args((0..connections).map(|number| signed_url(endpoint, &format!("floor{number}"))));
     command
 }
 
-fn ours(scene: &Scene, endpoint: &str, threads: usize, part_size: u64) -> Command {
+fn ours(setup: &Setup, endpoint: &str, threads: usize, part_size: u64) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench-ours"));
-    command.arg(endpoint).arg(&scene.file);
-    command.args(["--threads", &threads.to_string(), "--part-size", &part_size.to_string()]);
+    command.arg(endpoint).arg(&setup.file);
+    command.args([
+        "--threads",
+        &threads.to_string(),
+        "--part-size",
+        &part_size.to_string(),
+    ]);
     command
 }
 
-fn recorded(scene: &Scene, part_size: u64) -> Command {
-    let mut command = ours(scene, &scene.server.endpoint, THREADS, part_size);
-    command.arg("--checkpoint").arg(&scene.record);
+fn with_checkpoint(setup: &Setup, part_size: u64) -> Command {
+    let mut command = ours(setup, &setup.server.endpoint, THREADS, part_size);
+    command.arg("--checkpoint").arg(&setup.checkpoint);
     command
 }
 
-/// The smallest part size that the file's 10,000 parts allow.
-fn smallest(scene: &Scene) -> u64 {
-    scene.bytes.div_ceil(PARTS_MAX).max(100 << 10)
+/// Returns the smallest part size with which the file has at most 10,000 parts.
+fn smallest_part(setup: &Setup) -> u64 {
+    setup.bytes.div_ceil(PARTS_MAX).max(100 << 10)
 }
 
-fn curl(scene: &Scene) -> Option<Command> {
+fn curl(setup: &Setup) -> Option<Command> {
     let mut command = Command::new("curl");
-    runs(Command::new("curl").arg("--version"))?;
-    command.args(["-sS", "--fail", "-T"]).arg(&scene.file).arg(signed_url(&scene.server.endpoint, "curl"));
+    run_quietly(Command::new("curl").arg("--version"))?;
+    command
+        .args(["-sS", "--fail", "-T"])
+        .arg(&setup.file)
+        .arg(signed_url(&setup.server.endpoint, "curl"));
     Some(command)
 }
 
-/// Installed below the target directory on the first use.
-fn oss2(scene: &Scene) -> Option<Command> {
+/// Installs oss2 below the target directory on the first use.
+fn oss2(setup: &Setup) -> Option<Command> {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oss2-venv");
     let python = venv.join("bin/python");
-    let works = || runs(Command::new(&python).args(["-c", "import oss2"]));
+    let works = || run_quietly(Command::new(&python).args(["-c", "import oss2"]));
     if works().is_none() {
-        runs(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        runs(Command::new(&python).args(["-m", "pip", "install", "-q", "oss2"]))?;
+        run_quietly(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run_quietly(Command::new(&python).args(["-m", "pip", "install", "-q", "oss2"]))?;
         works()?;
     }
     let mut command = Command::new(python);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/oss2_upload.py")).arg(&scene.server.endpoint);
-    command.arg(&scene.file).args([(8 * MIB).to_string(), THREADS.to_string()]);
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/oss2_upload.py"))
+        .arg(&setup.server.endpoint);
+    command
+        .arg(&setup.file)
+        .args([(8 * MIB).to_string(), THREADS.to_string()]);
     Some(command)
 }
 
-/// Built below the target directory on the first use: its hundreds of crates stay out of this workspace.
-fn opendal(scene: &Scene) -> Option<Command> {
+/// Builds opendal below the target directory on the first use, so that its dependencies stay out of this workspace.
+fn opendal(setup: &Setup) -> Option<Command> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("opendal");
     let program = target.join("release/opendal-upload");
     if !program.exists() {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/opendal/Cargo.toml");
         let cargo = option_env!("CARGO").unwrap_or("cargo");
         let mut build = Command::new(cargo);
-        build.args(["build", "--release", "-q", "--manifest-path", manifest, "--target-dir"]).arg(&target);
-        runs(&mut build)?;
+        build
+            .args([
+                "build",
+                "--release",
+                "-q",
+                "--manifest-path",
+                manifest,
+                "--target-dir",
+            ])
+            .arg(&target);
+        run_quietly(&mut build)?;
     }
     let mut command = Command::new(program);
-    command.arg(&scene.server.endpoint).arg(&scene.file);
+    command.arg(&setup.server.endpoint).arg(&setup.file);
     command.args([(8 * MIB).to_string(), THREADS.to_string()]);
     Some(command)
 }
 
-fn runs(command: &mut Command) -> Option<()> {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+fn run_quietly(command: &mut Command) -> Option<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success()).then_some(())
 }

@@ -1,4 +1,4 @@
-//! What a child process costs, and how many runs become one figure.
+//! The cost of a child process, and the median of several runs.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,26 +7,26 @@ use wait4::Wait4;
 
 use crate::Result;
 
-/// One run of a program.
+/// The cost of one run of a program.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// Seconds of the processor, in the program and in the kernel for it.
+    /// CPU time in seconds: user and system.
     pub cpu: f64,
-    /// Seconds by the clock.
+    /// Elapsed time in seconds.
     pub wall: f64,
-    /// The most memory it had, in MiB.
+    /// Peak resident memory in MiB.
     pub rss: f64,
-    /// Connections it made.
+    /// The number of connections.
     pub connections: usize,
-    /// Requests it made.
+    /// The number of requests.
     pub requests: usize,
 }
 
 impl Cost {
-    /// Runs a program to its end.
+    /// Runs a program and waits until it has ended.
     ///
     /// # Errors
-    /// When it can't be started or fails.
+    /// If it can't be started, or if it fails.
     pub fn of(command: &mut Command) -> Result<Cost> {
         let started = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -37,26 +37,31 @@ impl Cost {
         }
         let used = ended.rusage;
         let cpu = used.utime + used.stime;
-        Ok(Cost { cpu: cpu.as_secs_f64(), wall, rss: used.maxrss as f64 / RSS_PER_MIB, ..Cost::default() })
+        Ok(Cost {
+            cpu: cpu.as_secs_f64(),
+            wall,
+            rss: used.maxrss as f64 / RSS_PER_MIB,
+            ..Cost::default()
+        })
     }
 }
 
-/// `wait4` gives bytes on every system.
+/// `wait4` returns bytes on every system.
 const RSS_PER_MIB: f64 = 1_048_576.0;
 
-/// The middle one of some values.
+/// Returns the median.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The middle one of some durations, in microseconds.
+/// Returns the median in microseconds.
 pub fn median_micros(values: impl IntoIterator<Item = Duration>) -> f64 {
     median(values.into_iter().map(|value| value.as_secs_f64() * 1e6))
 }
 
-/// Each figure of its own is the median of the runs.
+/// Returns the medians of all figures, each on its own.
 pub fn medians(runs: &[Cost]) -> Cost {
     let of = |figure: fn(&Cost) -> f64| median(runs.iter().map(figure));
     Cost {

@@ -1,4 +1,4 @@
-//! What the benches share: the server in a process of its own, and the cost of a child process.
+//! Shared code of the benchmarks: a server in a process of its own, and the cost of a child process.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -6,16 +6,16 @@ pub mod cost;
 pub mod server;
 pub mod sign;
 
-/// The error of everything here: a bench that can't go on says why.
+/// The result of everything here.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The bucket that the server always has.
+/// The bucket that always exists.
 pub const BUCKET: &str = "examplebucket";
 
-/// A client of the server at `endpoint`, and its bucket. `roots`: a file of certificates, for https.
+/// Returns the bucket of the server at `endpoint`. `roots` is a file with certificates for HTTPS.
 ///
 /// # Errors
-/// Those of the client's builder.
+/// If the client can't be built.
 pub fn bucket(endpoint: &str, roots: Option<&str>) -> Result<oss_upload::Bucket> {
     let mut builder = oss_upload::Client::builder(endpoint)
         .credentials(oss_upload::Credentials::new("ak", "sk"))

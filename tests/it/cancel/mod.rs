@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
 use oss_upload::{
     CancelToken, Error, Progress, ProgressEvent, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit,
     cancel, checkpoint, delete_upload_on_cancelling, multipart_threshold, progress, routines,
@@ -76,7 +76,7 @@ impl Leave {
 
 /// Of what had been acknowledged by then. The server may still take what was in flight.
 #[track_caller]
-fn assert_nothing_sent_again(house: &House, before: &[Logged]) {
+fn assert_nothing_sent_again(house: &House, before: &[RecordedRequest]) {
     let acknowledged: HashSet<_> =
         before.iter().filter(|part| part.status == Some(200)).map(|part| part.part_number).collect();
     for part in &house.requests(UploadPart)[before.len()..] {
@@ -146,7 +146,7 @@ fn busy() -> Fault {
 fn silence_and_sleep_are_left_at_once() {
     let operations = [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload];
     let mut cases = Vec::new();
-    for fault in [Fault::Stall, Fault::StallMidBody, Fault::StallBeforeAnswer, busy()] {
+    for fault in [Fault::Stall, Fault::StallMidBody, Fault::StallBeforeResponse, busy()] {
         for leave in LEAVE {
             cases.extend(operations.map(|operation| (fault.clone(), operation, leave)));
         }
@@ -173,7 +173,7 @@ fn silence_and_sleep_are_left_at_once() {
 
 #[test]
 fn a_put_object_is_left_at_once() {
-    each([Fault::Stall, Fault::StallMidBody, Fault::StallBeforeAnswer, busy()], |fault| {
+    each([Fault::Stall, Fault::StallMidBody, Fault::StallBeforeResponse, busy()], |fault| {
         for leave in LEAVE {
             let house = House::new();
             house.file("f", PART);

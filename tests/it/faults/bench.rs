@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, Logged, Operation, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
 use oss_upload::{Credentials, Error, RetryPolicy, UploadOption, Uploaded, adopt_unfinished, checkpoint};
 
 use crate::house::{House, PART, client, content};
@@ -76,7 +76,7 @@ fn effect(fault: &Fault, operation: Operation, story: Story) -> Effect {
         // Once the object is made, the answer is an error that stops in the middle.
         (TruncateXml, ListParts) if story == Story::Completing => Effect::Final(Wrong::Service(404)),
         (TruncateXml, CompleteMultipartUpload) => Effect::Passing(Wrong::Service(404)),
-        (Html | HugeAnswer(_) | ErrorInside200 { .. }, HeadObject) => Effect::Passing(Wrong::Response),
+        (Html | HugeResponse(_) | ErrorInside200 { .. }, HeadObject) => Effect::Passing(Wrong::Response),
         (Status { status: status @ (408 | 429 | 500..), .. }, _) => Effect::Passing(Wrong::Service(*status)),
         (Status { status: 403, .. } | EarlyStatus { .. }, _) if asks => Effect::None,
         (EarlyStatus { status, .. }, _) => Effect::Early(Wrong::Service(*status)),
@@ -125,7 +125,7 @@ impl Bench {
             .max_attempts(3)
             .base_delay(Duration::from_millis(1))
             .max_delay(Duration::from_millis(20));
-        let silent = matches!(fault, Stall | StallMidBody | StallBeforeAnswer | StallAfterApply);
+        let silent = matches!(fault, Stall | StallMidBody | StallBeforeResponse | StallAfterApply);
         let patience = Duration::from_millis(if silent { 1000 } else { 10_000 });
         let builder = client(&server).credentials(in_turns).retry(policy).stall_timeout(patience);
         let client = builder.build().unwrap();
@@ -184,7 +184,7 @@ impl Bench {
         !struck.is_empty()
     }
 
-    fn check(&self, result: Result<Uploaded, Error>, struck: &[Logged], forever: bool) {
+    fn check(&self, result: Result<Uploaded, Error>, struck: &[RecordedRequest], forever: bool) {
         let effects = struck.iter().map(|logged| effect(&self.fault, logged.operation, self.story));
         let effect = effects.into_iter().find(|effect| *effect != Effect::None).unwrap_or(Effect::None);
         match (effect, result) {
@@ -198,7 +198,7 @@ impl Bench {
         }
     }
 
-    fn check_done(&self, uploaded: &Uploaded, struck: &[Logged]) {
+    fn check_done(&self, uploaded: &Uploaded, struck: &[RecordedRequest]) {
         self.house.assert_stored("o", &self.path);
         self.house.assert_files(&["f"]);
         let object = self.house.server.object("examplebucket", "o").unwrap();
@@ -210,7 +210,7 @@ impl Bench {
         assert!(told_wrong || format!("\"{}\"", uploaded.etag) == object.etag, "{}", uploaded.etag);
     }
 
-    fn check_error(&self, error: &Error, wrong: Wrong, struck: &[Logged]) {
+    fn check_error(&self, error: &Error, wrong: Wrong, struck: &[RecordedRequest]) {
         let seen = match error {
             Error::Transport { .. } => Wrong::Transport,
             Error::Response { .. } => Wrong::Response,
@@ -234,7 +234,7 @@ impl Bench {
     }
 
     /// A part that was acknowledged goes up once, unless its upload is lost.
-    fn check_not_sent_again(&self, struck: &[Logged], failed: bool) {
+    fn check_not_sent_again(&self, struck: &[RecordedRequest], failed: bool) {
         let on = |operation| struck.iter().any(|logged| logged.operation == operation);
         let denied = matches!(&self.fault, Status { status: 403, .. } | EarlyStatus { .. });
         let lost = match &self.fault {
@@ -262,7 +262,7 @@ impl Bench {
     }
 
     /// Nothing stays that would be billed, but what no client can know of or was not allowed to remove.
-    fn check_server(&self, struck: &[Logged], forever: bool) {
+    fn check_server(&self, struck: &[RecordedRequest], forever: bool) {
         let requests = self.house.server.requests();
         let answers_lost = struck.iter().filter(|logged| logged.operation == InitiateMultipartUpload).count();
         let of = |id: &str| requests.iter().filter(|logged| logged.upload_id.as_deref() == Some(id)).count();
@@ -271,7 +271,7 @@ impl Bench {
         let (mut unknown, mut known) = (0, Vec::new());
         for upload in self.house.server.uploads() {
             let id = upload.upload_id.as_str();
-            let aborting = |logged: &&Logged| {
+            let aborting = |logged: &&RecordedRequest| {
                 logged.operation == AbortMultipartUpload && logged.upload_id.as_deref() == Some(id)
             };
             if of(id) == 0 {

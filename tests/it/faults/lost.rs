@@ -92,7 +92,7 @@ fn a_complete_whose_answer_is_lost_has_worked() {
         Callback,
     }
     for with in [With::Nothing, With::ForbidOverwrite, With::Callback] {
-        for (fault, recorded) in [(ResetAfterApply, true), (CloseAfterApply, false), (TruncateAnswer, true)] {
+        for (fault, recorded) in [(ResetAfterApply, true), (CloseAfterApply, false), (TruncateResponse, true)] {
             let house = House::new();
             house.file("f", SIZE);
             house.server.inject(Rule::new(fault).on(CompleteMultipartUpload));
@@ -232,7 +232,7 @@ fn a_sequential_part_whose_answer_is_lost_is_not_sent_twice() {
 
 #[test]
 fn an_abort_whose_answer_is_lost_is_an_abort() {
-    for fault in [ResetAfterApply, CloseAfterApply, CloseBeforeAnswer, refused(503, "ServiceUnavailable")] {
+    for fault in [ResetAfterApply, CloseAfterApply, CloseBeforeResponse, refused(503, "ServiceUnavailable")] {
         let house = House::new();
         house.file("f", SIZE);
         house.refuse_part(2);
@@ -246,7 +246,7 @@ fn an_abort_whose_answer_is_lost_is_an_abort() {
 
 #[test]
 fn a_put_object_whose_answer_is_lost_has_not_overwritten_itself() {
-    for fault in [ResetAfterApply, CloseAfterApply, TruncateAnswer] {
+    for fault in [ResetAfterApply, CloseAfterApply, TruncateResponse] {
         let house = House::new();
         house.file("f", PART);
         house.server.inject(Rule::new(fault).on(PutObject));
@@ -281,9 +281,9 @@ fn somebody_elses_object_stays_whole() {
                 let server = &house.server;
                 if matches!(foreign, Foreign::Before | Foreign::BeforeAndLost) {
                     server.put_object("examplebucket", "o", &theirs);
-                    server.inject(Rule::new(CloseBeforeAnswer).times((foreign != Foreign::Before).into()));
+                    server.inject(Rule::new(CloseBeforeResponse).times((foreign != Foreign::Before).into()));
                 } else if foreign == Foreign::MeanwhileAndLost {
-                    server.inject(Rule::new(CloseBeforeAnswer).on(last));
+                    server.inject(Rule::new(CloseBeforeResponse).on(last));
                 }
                 let appear = |progress: &Progress| {
                     if progress.parts_done + 1 >= progress.parts_total {
@@ -316,7 +316,7 @@ fn an_equal_object_of_somebody_else_is_success_and_leaves_no_parts() {
     let house = House::new();
     house.file("f", SIZE);
     let server = &house.server;
-    server.inject(Rule::new(CloseBeforeAnswer).on(CompleteMultipartUpload));
+    server.inject(Rule::new(CloseBeforeResponse).on(CompleteMultipartUpload));
     let appear = |progress: &Progress| {
         if progress.parts_done == 4 {
             server.put_object("examplebucket", "o", &content("f", SIZE));
@@ -329,7 +329,7 @@ fn an_equal_object_of_somebody_else_is_success_and_leaves_no_parts() {
 
 #[test]
 fn an_initiate_whose_answer_is_lost_leaves_one_empty_upload_and_no_more() {
-    each([ResetAfterApply, CloseAfterApply, TruncateAnswer, TruncateXml], |fault| {
+    each([ResetAfterApply, CloseAfterApply, TruncateResponse, TruncateXml], |fault| {
         let house = House::new();
         house.file("f", SIZE);
         house.server.inject(Rule::new(fault).on(InitiateMultipartUpload));

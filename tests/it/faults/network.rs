@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, Logged, Rule};
+use local_oss::{Fault, LocalOss, RecordedRequest, Rule};
 use oss_upload::{Error, checkpoint, content_md5, routines};
 
 use super::bench::{Bench, Story, status};
@@ -58,7 +58,7 @@ fn sweep(faults: impl IntoIterator<Item = Fault>) {
 
 #[test]
 fn connections_that_break() {
-    sweep([Reset, ResetMidBody, ResetAfterApply, CloseAfterApply, CloseBeforeAnswer, InvalidHttp]);
+    sweep([Reset, ResetMidBody, ResetAfterApply, CloseAfterApply, CloseBeforeResponse, InvalidHttp]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn refusals() {
 #[test]
 fn answers_that_cannot_be_read() {
     let code = "InternalError".to_owned();
-    sweep([TruncateAnswer, TruncateXml, Html, HugeAnswer(1 << 30), ErrorInside200 { code }]);
+    sweep([TruncateResponse, TruncateXml, Html, HugeResponse(1 << 30), ErrorInside200 { code }]);
 }
 
 #[test]
@@ -153,11 +153,11 @@ fn whatever_goes_wrong_in_whatever_order() {
             ResetMidBody,
             ResetAfterApply,
             CloseAfterApply,
-            CloseBeforeAnswer,
+            CloseBeforeResponse,
             status(503, "ServiceUnavailable"),
             status(403, "AccessDenied"),
             EarlyStatus { status: 403, code: "AccessDenied".into() },
-            TruncateAnswer,
+            TruncateResponse,
             TruncateXml,
             Html,
             InvalidHttp,
@@ -185,7 +185,7 @@ fn whatever_goes_wrong_in_whatever_order() {
             .count();
         assert!(server.uploads().len() <= excused, "{:?}", server.uploads());
         // Of an upload that was lost the record may be old: nothing was written when starting over failed.
-        let expires = |logged: &&Logged| logged.fault.as_deref() == Some("ExpireUpload");
+        let expires = |logged: &&RecordedRequest| logged.fault.as_deref() == Some("ExpireUpload");
         let expired: HashSet<_> = requests.iter().filter(expires).map(|logged| &logged.upload_id).collect();
         let mut acknowledged = HashSet::new();
         for logged in requests.iter().filter(|logged| logged.operation == UploadPart) {

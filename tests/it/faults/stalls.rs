@@ -17,7 +17,7 @@ use Operation::*;
 #[test]
 fn a_server_that_falls_silent() {
     // Where there is no body to read, silence is silence.
-    let all = &[Stall, StallMidBody, StallBeforeAnswer, StallAfterApply][..];
+    let all = &[Stall, StallMidBody, StallBeforeResponse, StallAfterApply][..];
     let two = &[Stall, StallAfterApply][..];
     let table = [
         (Story::Put, PutObject, all),
@@ -49,7 +49,7 @@ fn a_server_that_falls_silent() {
 /// The size of a part does not delay it.
 #[test]
 fn stall_in_a_large_part_is_noticed_as_soon() {
-    each([Stall, StallMidBody, StallBeforeAnswer, StallAfterApply], |fault| {
+    each([Stall, StallMidBody, StallBeforeResponse, StallAfterApply], |fault| {
         let started = Instant::now();
         let rule = Rule::new(fault.clone()).on(UploadPart).part(1);
         assert!(Bench::new(fault, Story::Parts, true).strike(rule, false));
@@ -162,7 +162,7 @@ fn an_answer_without_end_takes_no_memory() {
     let house = House::new();
     let path = house.file("f", 2 * PART + 7);
     for operation in [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload] {
-        house.server.inject(Rule::new(HugeAnswer(1 << 30)).on(operation).forever());
+        house.server.inject(Rule::new(HugeResponse(1 << 30)).on(operation).forever());
         let (before, started) = (peak_memory(), Instant::now());
         let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
         assert!(error.to_string().contains("response is larger than"), "{error}");

@@ -76,8 +76,8 @@ fn silence(book: &mut Book) {
 
 fn broken(book: &mut Book) {
     book.add("the connection is reset", struck(Fault::Reset, Operation::InitiateMultipartUpload));
-    book.add("the connection is closed", struck(Fault::CloseBeforeAnswer, Operation::UploadPart));
-    book.add("the answer breaks off", struck(Fault::TruncateAnswer, Operation::InitiateMultipartUpload));
+    book.add("the connection is closed", struck(Fault::CloseBeforeResponse, Operation::UploadPart));
+    book.add("the answer breaks off", struck(Fault::TruncateResponse, Operation::InitiateMultipartUpload));
     book.add("the answer is not HTTP", struck(Fault::InvalidHttp, Operation::UploadPart));
     let house = house();
     let mail = client(&format!("http://{}", saying(b"220 mail ready\r\n")));

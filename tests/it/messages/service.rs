@@ -146,7 +146,7 @@ fn not_oss(book: &mut Book) {
     {
         book.add(mistake, upload_by(&house, client(&answering(code, "Content-Type: text/html\r\n", portal))));
     }
-    book.add("an endless answer", struck(Fault::HugeAnswer(1 << 30), Operation::InitiateMultipartUpload));
+    book.add("an endless answer", struck(Fault::HugeResponse(1 << 30), Operation::InitiateMultipartUpload));
 }
 
 fn untrue(book: &mut Book) {

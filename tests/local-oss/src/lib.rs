@@ -1,7 +1,7 @@
 //! A strict local stand-in for Alibaba Cloud OSS.
 //!
-//! [`LocalOss::start`] runs a server on a free port of the loopback interface; it verifies signatures from
-//! the bytes it receives, keeps objects in memory or in a directory, and can be told to go wrong:
+//! [`LocalOss::start`] runs a server on a free port of the loopback interface. It verifies the signature of every
+//! request, keeps objects in memory or in a directory, and injects faults on request:
 //!
 //! ```
 //! use local_oss::{Fault, LocalOss, Operation, Rule};
@@ -15,19 +15,19 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod answer;
-mod body;
 mod builder;
 mod callback;
-mod checks;
-mod checksum;
+mod digest;
 mod error;
 mod exchange;
 mod faults;
-mod journal;
+mod header_validation;
 mod operations;
 mod request;
-mod rule_text;
+mod request_body;
+mod request_log;
+mod response;
+mod rule_parser;
 mod server;
 mod signature;
 mod state;
@@ -38,6 +38,6 @@ mod xml;
 
 pub use builder::Builder;
 pub use faults::{Fault, Operation, Rule};
-pub use journal::Logged;
+pub use request_log::RecordedRequest;
 pub use server::LocalOss;
 pub use store::{Object, Upload};

@@ -1,7 +1,7 @@
 //! A local stand-in for Alibaba Cloud OSS, for development without an account.
 #![forbid(unsafe_code)]
 
-mod stop;
+mod signals;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 use local_oss::{LocalOss, Rule};
 
-/// How long requests that are under way may hold up the stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The time that running requests have to finish when the program stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const HELP: &str = "\
 local-oss: a strict local stand-in for Alibaba Cloud OSS
@@ -31,13 +31,13 @@ Usage: local-oss [OPTIONS]
   --security-token TOKEN   the STS token that must come with them [none]
   --region REGION          the region that V4 signatures must name [cn-hangzhou]
   --no-v1                  refuse V1 signatures
-  --fault RULE             what goes wrong, for example ResetAfterApply,on=UploadPart,part=2 or
+  --fault RULE             a fault to inject, for example ResetAfterApply,on=UploadPart,part=2 or
                            Status,status=503,code=SlowDown,times=3; may be given again
   --quiet                  do not print each request
   --help                   print this text
 ";
 
-/// The arguments of a run.
+/// The command-line arguments.
 struct Arguments {
     host: String,
     port: u16,
@@ -68,19 +68,20 @@ fn run() -> Result<(), String> {
         print!("{HELP}");
         return Ok(());
     };
-    let mut stop = stop::Signals::listen().map_err(|error| format!("can't start: {error}"))?;
+    let mut signals =
+        signals::Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let server = start(&arguments)?;
     for rule in &arguments.faults {
         server.inject(rule.clone());
     }
     describe(&arguments, &server);
-    stop.wait();
-    // Another signal means at once.
+    signals.wait();
+    // A second signal stops the program immediately.
     std::thread::spawn(move || {
-        stop.wait();
+        signals.wait();
         std::process::exit(1);
     });
-    server.finish(STOP_PATIENCE);
+    server.shut_down(STOP_TIMEOUT);
     Ok(())
 }
 
@@ -108,8 +109,12 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             Arg::Long("bucket") => arguments.buckets.push(parser.value()?.string()?),
             Arg::Long("any-bucket") => arguments.any_bucket = true,
             Arg::Long("access-key-id") => arguments.access_key_id = parser.value()?.string()?,
-            Arg::Long("access-key-secret") => arguments.access_key_secret = parser.value()?.string()?,
-            Arg::Long("security-token") => arguments.security_token = Some(parser.value()?.string()?),
+            Arg::Long("access-key-secret") => {
+                arguments.access_key_secret = parser.value()?.string()?
+            }
+            Arg::Long("security-token") => {
+                arguments.security_token = Some(parser.value()?.string()?)
+            }
             Arg::Long("region") => arguments.region = parser.value()?.string()?,
             Arg::Long("no-v1") => arguments.allow_v1 = false,
             Arg::Long("fault") => arguments.faults.push(parsed(&mut parser, "fault")?),
@@ -123,13 +128,18 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
 
 fn parsed<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str) -> Result<T, lexopt::Error> {
     let text = parser.value()?.string()?;
-    text.parse().map_err(|error| format!("--{option} {text:?}: {error}").into())
+    text.parse()
+        .map_err(|error| format!("--{option} {text:?}: {error}").into())
 }
 
 fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     let host = &arguments.host;
     let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let host = if bare_ipv6 { format!("[{host}]") } else { host.clone() };
+    let host = if bare_ipv6 {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
     let address = format!("{host}:{}", arguments.port);
     let mut builder = LocalOss::builder()
         .address(&address)
@@ -150,15 +160,22 @@ fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     builder.start().map_err(|error| error.to_string())
 }
 
-/// Prints what a client needs to know, also as a line for the shell. The secret is shown only if it is the well-known
+/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if it is the
 /// default.
 fn describe(arguments: &Arguments, server: &LocalOss) {
     let given = |secret: bool| if secret { "(as given)" } else { "none" };
     let mut buckets = vec!["examplebucket"];
     buckets.extend(arguments.buckets.iter().map(String::as_str));
     buckets.extend(arguments.any_bucket.then_some("any other"));
-    let secret = if arguments.access_key_secret == "sk" { "sk" } else { given(true) };
-    let store = arguments.dir.as_ref().map_or("memory".to_owned(), |dir| dir.display().to_string());
+    let secret = if arguments.access_key_secret == "sk" {
+        "sk"
+    } else {
+        given(true)
+    };
+    let store = arguments
+        .dir
+        .as_ref()
+        .map_or("memory".to_owned(), |dir| dir.display().to_string());
     let mut text = String::new();
     for (name, value) in [
         ("endpoint", server.endpoint()),
@@ -166,8 +183,14 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
         ("buckets", buckets.join(", ")),
         ("access key ID", arguments.access_key_id.clone()),
         ("access key secret", secret.to_owned()),
-        ("security token", given(arguments.security_token.is_some()).to_owned()),
-        ("signatures", if arguments.allow_v1 { "V4, V1" } else { "V4" }.to_owned()),
+        (
+            "security token",
+            given(arguments.security_token.is_some()).to_owned(),
+        ),
+        (
+            "signatures",
+            if arguments.allow_v1 { "V4, V1" } else { "V4" }.to_owned(),
+        ),
         ("store", store),
     ] {
         text.push_str(&format!("{name:<19}{value}\n"));
@@ -183,11 +206,14 @@ fn describe(arguments: &Arguments, server: &LocalOss) {
     if secret == "sk" {
         export.push_str(" OSS_ACCESS_KEY_SECRET=sk");
     }
-    // A reader that has gone away is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{text}{export}\nCtrl-C stops the server.");
+    // The reader of standard output may be gone; the server runs on.
+    let _ = writeln!(
+        std::io::stdout(),
+        "{text}{export}\nCtrl-C stops the server."
+    );
 }
 
-/// As a POSIX shell reads it.
+/// Quotes a value for a POSIX shell.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
     match value.chars().all(is_plain) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,24 +18,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::answer::{Outcome, Payload};
 use crate::builder::{Builder, Settings};
-use crate::checksum::Sums;
+use crate::digest::Digests;
 use crate::exchange;
 use crate::faults::Rule;
-use crate::journal::Logged;
+use crate::request_log::RecordedRequest;
+use crate::response::{Outcome, ResponseBody};
 use crate::state::{Credential, Shared};
 use crate::store::{Attributes, NewObject, Object, StoredObject, Upload};
-use crate::stream::Wire;
+use crate::stream::SharedStream;
+use crate::text::base64;
 
-/// How long callbacks that are under way may hold up the stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// The time that running callbacks have to finish when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server; it stops when it is dropped.
 pub struct LocalOss {
     shared: Arc<Shared>,
     address: SocketAddr,
-    /// Takes how long requests that are under way may go on; without a word they end at once.
+    /// Receives the time that running requests have to finish; if it is dropped, they are aborted.
     stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,7 +46,7 @@ impl LocalOss {
     /// `sk`, and the region `cn-hangzhou`.
     ///
     /// # Panics
-    /// When no port can be bound.
+    /// If no port can be bound.
     pub fn start() -> LocalOss {
         match LocalOss::builder().start() {
             Ok(server) => server,
@@ -53,14 +54,17 @@ impl LocalOss {
         }
     }
 
-    /// A server with other settings.
+    /// Returns a builder for a server with other settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    pub(crate) fn launch(settings: Settings) -> io::Result<LocalOss> {
+    pub(crate) fn spawn(settings: Settings) -> io::Result<LocalOss> {
         let listener = std::net::TcpListener::bind(&settings.address).map_err(|error| {
-            io::Error::new(error.kind(), format!("can't listen on {}: {error}", settings.address))
+            io::Error::new(
+                error.kind(),
+                format!("can't listen on {}: {error}", settings.address),
+            )
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -73,86 +77,100 @@ impl LocalOss {
         let (stop, stopped) = oneshot::channel();
         let state = Arc::clone(&shared);
         let serve = move || serve_until(runtime, listener, &state, stopped);
-        let thread = std::thread::Builder::new().name("local-oss".to_owned()).spawn(serve)?;
-        Ok(LocalOss { shared, address, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("local-oss".to_owned())
+            .spawn(serve)?;
+        Ok(LocalOss {
+            shared,
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
-    /// The endpoint to give to a client: `http://127.0.0.1:PORT`.
+    /// Returns the endpoint for clients: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where the server listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Adds a rule by which requests go wrong.
+    /// Adds a rule that injects a fault.
     pub fn inject(&self, rule: Rule) {
         self.shared.faults.add(rule);
     }
 
-    /// Drops all rules.
+    /// Removes all rules.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// How many requests were struck by a fault so far.
+    /// Returns the number of requests that a fault was applied to.
     pub fn faults_fired(&self) -> usize {
         self.shared.faults.fired()
     }
 
-    /// All requests in order of arrival.
-    pub fn requests(&self) -> Vec<Logged> {
-        self.shared.journal.entries()
+    /// Returns all requests in order of arrival.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.request_log.requests()
     }
 
-    /// Forgets all requests.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
-        self.shared.journal.clear();
+        self.shared.request_log.clear();
     }
 
-    /// How many connections were accepted so far.
+    /// Returns the number of connections that were accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// A copy of an object.
+    /// Returns a copy of an object.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Object> {
         self.shared.store.snapshot(bucket, key)
     }
 
-    /// Stores an object as a client would.
+    /// Stores an object directly, as PutObject would.
     ///
     /// # Panics
-    /// When the bucket has no valid name or the directory can't be written.
+    /// If the bucket name is not valid, or the directory can't be written.
     pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) {
-        let done = self.seed(bucket, key, bytes);
+        let done = self.put_fixture(bucket, key, bytes);
         if let Err(error) = done {
             panic!("local-oss can't store {bucket}/{key}: {}", error.message);
         }
     }
 
-    fn seed(&self, bucket: &str, key: &str, bytes: &[u8]) -> crate::error::Result<()> {
+    fn put_fixture(&self, bucket: &str, key: &str, bytes: &[u8]) -> crate::error::Result<()> {
         let store = &self.shared.store;
         store.create_bucket(bucket)?;
-        let sums = Sums::of(bytes);
+        let digests = Digests::of(bytes);
         let staging = store.new_staging()?;
-        let mut sink = store.sink(&staging, Some(sums.size))?;
+        let mut sink = store.sink(&staging, Some(digests.size))?;
         sink.write(bytes)?;
         let (content, temporary) = sink.finish();
         let object = StoredObject {
-            size: sums.size,
-            etag: sums.etag(None),
-            crc64: sums.crc64,
+            size: digests.size,
+            etag: digests.etag(None),
+            crc64: digests.crc64,
+            content_md5: digests.md5.map(base64),
             attributes: Attributes::default(),
-            parts: 0,
-            modified: SystemTime::now(),
+            parts: None,
+            modified: self.shared.now(),
             version: None,
             content,
         };
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        store.store_object(NewObject { bucket, key, object, forbid_overwrite: false, staging })?;
+        store.store_object(NewObject {
+            bucket,
+            key,
+            object,
+            forbid_overwrite: false,
+            staging,
+        })?;
         temporary.keep();
         Ok(())
     }
@@ -162,56 +180,69 @@ impl LocalOss {
         let _ = self.shared.store.remove_object(bucket, key);
     }
 
-    /// Where the bytes of an object lie, if the server keeps them in a directory.
+    /// Returns the path of an object's file, if the server stores objects in a directory.
     pub fn object_path(&self, bucket: &str, key: &str) -> Option<PathBuf> {
         self.shared.store.object_path(bucket, key)
     }
 
-    /// The unfinished uploads, in order of initiation.
+    /// Returns the unfinished uploads in order of initiation.
     pub fn uploads(&self) -> Vec<Upload> {
-        self.shared.store.uploads().iter().map(|upload| upload.snapshot()).collect()
+        self.shared
+            .store
+            .uploads()
+            .iter()
+            .map(|upload| upload.snapshot())
+            .collect()
     }
 
-    /// Makes an upload vanish, as a lifecycle rule does.
+    /// Removes an upload, as a lifecycle rule does.
     pub fn expire_upload(&self, upload_id: &str) {
         self.shared.store.expire_upload(upload_id);
     }
 
-    /// Flips a bit of a stored part; its ETag and CRC-64 then describe the flipped bytes.
+    /// Flips a bit of a stored part. Its ETag and CRC-64 then describe the changed bytes.
     ///
     /// # Panics
-    /// When there is no such part, or none that could be changed.
+    /// If there is no such part, or if it is empty or was discarded.
     pub fn corrupt_part(&self, upload_id: &str, number: u32) {
         if let Err(error) = self.shared.store.corrupt_part(upload_id, number) {
             panic!("local-oss can't corrupt part {number} of {upload_id}: {error}");
         }
     }
 
-    /// Accepts further credentials.
+    /// Adds credentials that are accepted.
     pub fn add_credentials(&self, id: &str, secret: &str, token: Option<&str>) {
         let (secret, token) = (secret.to_owned(), token.map(str::to_owned));
-        self.shared.add_credential(id, Credential { secret, token, expired: false });
+        self.shared.add_credential(
+            id,
+            Credential {
+                secret,
+                token,
+                expired: false,
+            },
+        );
     }
 
-    /// Answers `SecurityTokenExpired` to these credentials from now on.
+    /// Rejects these credentials with `SecurityTokenExpired` from now on.
     pub fn expire_credentials(&self, id: &str) {
         self.shared.expire_credential(id);
     }
 
-    /// Sets how far the server's clock is ahead, or behind if negative.
+    /// Sets the difference of the server's clock: positive if it is ahead, negative if it is behind.
     pub fn set_clock_skew(&self, seconds: i64) {
         self.shared.set_skew(seconds);
     }
 
-    /// Stops the server: no thread and no port is left afterwards. Requests that are under way are broken off.
+    /// Stops the server and aborts running requests. All threads have ended and the port is free when this
+    /// returns.
     pub fn stop(self) {
         drop(self);
     }
 
-    /// Stops the server once the requests that are under way have their answers, or after `patience`.
-    pub fn finish(mut self, patience: Duration) {
+    /// Stops the server gracefully: running requests are completed, unless they take longer than `timeout`.
+    pub fn shut_down(mut self, timeout: Duration) {
         if let Some(stop) = self.stop.take() {
-            let _ = stop.send(patience);
+            let _ = stop.send(timeout);
         }
     }
 }
@@ -227,11 +258,14 @@ impl Drop for LocalOss {
 
 impl std::fmt::Debug for LocalOss {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("LocalOss").field("address", &self.address).finish_non_exhaustive()
+        formatter
+            .debug_struct("LocalOss")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
-/// Accepts connections until the server is stopped, then ends whatever still runs.
+/// Accepts connections until the server is stopped, then ends the remaining tasks.
 fn serve_until(
     runtime: Runtime,
     listener: std::net::TcpListener,
@@ -239,29 +273,44 @@ fn serve_until(
     stopped: oneshot::Receiver<Duration>,
 ) {
     let connections = Arc::new(GracefulShutdown::new());
-    let accepting = runtime.spawn(accept(listener, Arc::clone(shared), Arc::clone(&connections)));
-    if let Ok(patience) = runtime.block_on(stopped) {
+    let accepting = runtime.spawn(accept(
+        listener,
+        Arc::clone(shared),
+        Arc::clone(&connections),
+    ));
+    if let Ok(timeout) = runtime.block_on(stopped) {
         accepting.abort();
         let _ = runtime.block_on(async {
-            // Its share of the connections goes with it.
+            // The task must have ended: it shares the ownership of the connections.
             let _ = accepting.await;
             let finished = Arc::into_inner(connections).map(GracefulShutdown::shutdown)?;
-            tokio::time::timeout(patience, finished).await.ok()
+            tokio::time::timeout(timeout, finished).await.ok()
         });
     }
-    runtime.shutdown_timeout(STOP_PATIENCE);
+    runtime.shutdown_timeout(STOP_TIMEOUT);
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, connections: Arc<GracefulShutdown>) {
-    let Ok(listener) = TcpListener::from_std(listener) else { return };
+async fn accept(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    connections: Arc<GracefulShutdown>,
+) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let watcher = connections.watcher();
-                tokio::spawn(serve_connection(stream, Arc::clone(&shared), number, watcher));
+                tokio::spawn(serve_connection(
+                    stream,
+                    Arc::clone(&shared),
+                    number,
+                    watcher,
+                ));
             }
-            // For want of file descriptors, say: wait for some to come free.
+            // The process may be out of file descriptors for a moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -269,25 +318,28 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>, connection
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, number: usize, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream);
-    let io = TokioIo::new(wire.clone());
-    let service = service_fn(move |request| respond(Arc::clone(&shared), wire.clone(), number, request));
-    let _ = watcher.watch(http1::Builder::new().serve_connection(io, service)).await;
+    let stream = SharedStream::new(stream);
+    let io = TokioIo::new(stream.clone());
+    let service =
+        service_fn(move |request| respond(Arc::clone(&shared), stream.clone(), number, request));
+    let _ = watcher
+        .watch(http1::Builder::new().serve_connection(io, service))
+        .await;
 }
 
-/// The answer to a request; an error drops the connection.
+/// Responds to a request; an error closes the connection.
 async fn respond(
     shared: Arc<Shared>,
-    wire: Wire,
+    stream: SharedStream,
     number: usize,
     request: Request<Incoming>,
-) -> io::Result<Response<Payload>> {
-    // In a task of its own a request is carried out even if its client goes away.
-    let task = tokio::spawn(exchange::run(shared, wire.clone(), number, request));
+) -> io::Result<Response<ResponseBody>> {
+    // In a task of its own, a request is performed even if the client disconnects.
+    let task = tokio::spawn(exchange::run(shared, stream.clone(), number, request));
     match task.await {
-        Ok(Outcome::Answer(answer)) => Ok(answer.into_response()),
+        Ok(Outcome::Respond(response)) => Ok(response.into_hyper()),
         Ok(Outcome::Reset) => {
-            wire.reset_on_close();
+            stream.reset_on_close();
             Err(io::ErrorKind::ConnectionReset.into())
         }
         Ok(Outcome::Close) | Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),

@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The state that all connections of a server share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::builder::Settings;
 use crate::faults::Faults;
-use crate::journal::Journal;
+use crate::request_log::RequestLog;
 use crate::store::Store;
 use crate::text::shift;
 
@@ -24,27 +24,30 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) faults: Faults,
-    pub(crate) journal: Journal,
+    pub(crate) request_log: RequestLog,
     pub(crate) connections: AtomicUsize,
+    pub(crate) started: SystemTime,
     skew_seconds: AtomicI64,
     credentials: Mutex<HashMap<String, Credential>>,
 }
 
 impl Shared {
     pub(crate) fn new(settings: Settings) -> std::io::Result<Shared> {
-        let credentials = HashMap::from([(settings.access_key_id.clone(), settings.credential.clone())]);
+        let credentials =
+            HashMap::from([(settings.access_key_id.clone(), settings.credential.clone())]);
         Ok(Shared {
             store: Store::open(&settings)?,
             settings,
             faults: Faults::default(),
-            journal: Journal::default(),
+            request_log: RequestLog::default(),
             connections: AtomicUsize::new(0),
+            started: SystemTime::now(),
             skew_seconds: AtomicI64::new(0),
             credentials: Mutex::new(credentials),
         })
     }
 
-    /// The server's clock.
+    /// Returns the time of the server's clock.
     pub(crate) fn now(&self) -> SystemTime {
         shift(SystemTime::now(), self.skew_seconds.load(Ordering::SeqCst))
     }
@@ -68,6 +71,8 @@ impl Shared {
     }
 
     fn credentials(&self) -> MutexGuard<'_, HashMap<String, Credential>> {
-        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

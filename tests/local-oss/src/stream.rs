@@ -1,4 +1,4 @@
-//! The TCP stream of one connection, shared between the HTTP library and whoever wants to break it.
+//! The TCP stream of one connection, shared by the HTTP library and the faults that break it.
 
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -11,31 +11,35 @@ use tokio::net::TcpStream;
 
 /// A handle on a TCP stream; the stream closes when the last handle is dropped.
 #[derive(Clone)]
-pub(crate) struct Wire {
+pub(crate) struct SharedStream {
     stream: Arc<TcpStream>,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Wire {
-        Wire { stream: Arc::new(stream) }
+impl SharedStream {
+    pub(crate) fn new(stream: TcpStream) -> SharedStream {
+        SharedStream {
+            stream: Arc::new(stream),
+        }
     }
 
-    /// Makes the coming close a reset.
+    /// Makes the next close send a reset.
     pub(crate) fn reset_on_close(&self) {
         let _ = self.stream.set_zero_linger();
     }
 
-    /// Waits until the client has gone away, without reading anything.
-    pub(crate) async fn gone(&self) {
+    /// Waits until the client disconnects, without reading.
+    pub(crate) async fn wait_for_disconnect(&self) {
         loop {
             match self.stream.ready(Interest::READABLE).await {
-                Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(ready) if !ready.is_read_closed() => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 _ => return,
             }
         }
     }
 
-    /// Sends raw bytes past the HTTP library.
+    /// Sends raw bytes, bypassing the HTTP library.
     pub(crate) async fn send_raw(&self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             self.stream.writable().await?;
@@ -49,7 +53,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for SharedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -69,8 +73,12 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+impl AsyncWrite for SharedStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
@@ -96,7 +104,7 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Does nothing: dropping the last handle closes the stream.
+    /// Does nothing, because dropping the last handle closes the stream.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
     }

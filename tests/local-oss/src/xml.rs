@@ -1,4 +1,4 @@
-//! Reading the documents that clients send: lists of parts, and of objects to delete.
+//! Parsers of the documents that clients send: lists of parts, and of objects to delete.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -9,10 +9,11 @@ use crate::error::{OssError, Result};
 /// The most objects that one request deletes.
 const DELETED_MAX: usize = 1000;
 
-/// Number and ETag of each part, in the order of a `CompleteMultipartUpload` document.
+/// Parses a `CompleteMultipartUpload` document. Returns the number and the ETag of each part, in the
+/// order of the document, which may be empty.
 pub(crate) fn parse_complete(document: &[u8]) -> Result<Vec<(u32, String)>> {
     let parts = elements(document, "CompleteMultipartUpload").and_then(|elements| parts(&elements));
-    parts.filter(|parts| !parts.is_empty()).ok_or_else(malformed)
+    parts.ok_or_else(malformed)
 }
 
 fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
@@ -28,11 +29,11 @@ fn parts(elements: &[Element]) -> Option<Vec<(u32, String)>> {
     Some(parts)
 }
 
-/// What a `Delete` document asks for.
+/// The content of a `Delete` document.
 #[derive(Debug, Default)]
 pub(crate) struct DeleteList {
     pub(crate) keys: Vec<String>,
-    /// Whether the client does not want to hear of what was deleted.
+    /// Whether the response does not list what was deleted.
     pub(crate) quiet: bool,
 }
 
@@ -44,27 +45,35 @@ pub(crate) fn parse_delete(document: &[u8]) -> Result<DeleteList> {
             "Object" => {}
             "Quiet" if ["true", "false"].contains(&text.as_str()) => list.quiet = text == "true",
             "Object/VersionId" => {
-                return Err(OssError::new(501, "NotImplemented", "This local server has no versions."));
+                return Err(OssError::new(
+                    501,
+                    "NotImplemented",
+                    "This local server has no versions.",
+                ));
             }
             _ => return Err(malformed()),
         }
     }
-    if (1..=DELETED_MAX).contains(&list.keys.len()) { Ok(list) } else { Err(malformed()) }
+    if (1..=DELETED_MAX).contains(&list.keys.len()) {
+        Ok(list)
+    } else {
+        Err(malformed())
+    }
 }
 
 fn malformed() -> OssError {
-    let message =
-        "The XML you provided was not well-formed or did not validate against our published schema.";
+    let message = "The XML you provided was not well-formed or did not validate against our published schema.";
     OssError::new(400, "MalformedXML", message).ec("0042-00000205")
 }
 
-/// An element below the root: the names that lead to it, and the text before its end.
+/// An element below the root: the path of its name, and its text.
 struct Element {
     path: String,
     text: String,
 }
 
-/// All elements below the root, in order of their ends; `None` if the document is not whole or has another root.
+/// Returns all elements below the root, in the order of their end tags; `None` if the document is not
+/// complete or has another root.
 fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
     let mut reader = Reader::from_str(std::str::from_utf8(document).ok()?);
     let mut path: Vec<String> = Vec::new();
@@ -82,13 +91,16 @@ fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
             Event::End(_) => {
                 match path.get(1..) {
                     Some([]) => complete = true,
-                    Some(below) => elements.push(Element { path: below.join("/"), text: text.clone() }),
+                    Some(below) => elements.push(Element {
+                        path: below.join("/"),
+                        text: text.clone(),
+                    }),
                     None => {}
                 }
                 path.pop();
             }
-            Event::Text(piece) => text.push_str(&piece),
-            Event::CData(piece) => text.push_str(&piece),
+            Event::Text(chunk) => text.push_str(&chunk),
+            Event::CData(chunk) => text.push_str(&chunk),
             Event::GeneralRef(reference) => match reference.resolve_char_ref().ok()? {
                 Some(character) => text.push(character),
                 None => text.push_str(resolve_predefined_entity(&reference)?),
@@ -104,17 +116,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn part_lists() {
+    fn complete_document() {
         let document = "<?xml version=\"1.0\"?>\n<CompleteMultipartUpload>\n \
             <Part><PartNumber>1</PartNumber><ETag>\"AB\"</ETag></Part>\
             <Part><ETag>&#34;CD&quot;</ETag><PartNumber> 3 </PartNumber><Other>x</Other></Part>\
             <Part><PartNumber>4</PartNumber><ETag><![CDATA[EF]]></ETag></Part>\n</CompleteMultipartUpload>";
         let parts = parse_complete(document.as_bytes()).expect("a good list");
-        assert_eq!(parts, [(1, "\"AB\"".to_owned()), (3, "\"CD\"".to_owned()), (4, "EF".to_owned())]);
+        assert_eq!(
+            parts,
+            [
+                (1, "\"AB\"".to_owned()),
+                (3, "\"CD\"".to_owned()),
+                (4, "EF".to_owned())
+            ]
+        );
         for wrong in [
             "",
             "nothing",
-            "<CompleteMultipartUpload></CompleteMultipartUpload>",
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>",
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>A</ETag></Part>",
             "<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>A</ETag></Part>\
@@ -125,11 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn delete_lists() {
+    fn delete_document() {
         let document = "<?xml version=\"1.0\"?>\n<Delete>\n <Quiet>true</Quiet>\
             <Object><Key> a&amp;b&#10;</Key></Object>\n<Object><Key>c</Key></Object></Delete>";
         let list = parse_delete(document.as_bytes()).expect("a good list");
-        assert_eq!((list.keys, list.quiet), (vec![" a&b\n".to_owned(), "c".to_owned()], true));
+        assert_eq!(
+            (list.keys, list.quiet),
+            (vec![" a&b\n".to_owned(), "c".to_owned()], true)
+        );
         let many = "<Object><Key>a</Key></Object>".repeat(DELETED_MAX + 1);
         for wrong in [
             "<Delete></Delete>",

@@ -1,5 +1,5 @@
-//! The least that an upload can cost: reads a file once, computes its CRC-64, and writes it to sockets, an even share to
-//! each of so many connections, in requests of at most PART bytes. `bench-floor FILE PART ROOTS URL…`
+//! The lower bound of the cost of an upload: reads a file once, computes its CRC-64, and writes it to sockets. Each
+//! connection gets the same share, in requests of at most PART bytes. `bench-floor FILE PART ROOTS URL…`
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,14 +14,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// What is read and written at a time: as much as the crate does.
+/// The number of bytes that are read and written at once, as in the crate.
 const BUFFER_BYTES: usize = 112 << 10;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let file = File::open(arguments.next().ok_or("which file?")?)?;
-    let part_size: u64 = arguments.next().ok_or("how large are parts?")?.parse()?;
-    let tls = client_config(&arguments.next().ok_or("which certificates?")?)?;
+    let file = File::open(arguments.next().ok_or("FILE is missing")?)?;
+    let part_size: u64 = arguments.next().ok_or("PART is missing")?.parse()?;
+    let tls = client_config(&arguments.next().ok_or("ROOTS is missing")?)?;
     let urls: Vec<String> = arguments.collect();
     let share = file.metadata()?.len().div_ceil(urls.len() as u64);
     let (file, tls) = (&file, &tls);
@@ -31,24 +31,44 @@ fn main() -> Result<()> {
             let range = share * index..share * (index + 1);
             threads.push(scope.spawn(move || put(file, range, part_size, url, tls)));
         }
-        threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("the thread panicked"))
     })
 }
 
-fn put(file: &File, range: Range<u64>, part_size: u64, url: &str, tls: &Arc<ClientConfig>) -> Result<()> {
-    let (scheme, rest) = url.split_once("://").ok_or("which URL?")?;
-    let (host, path) = rest.split_once('/').ok_or("which URL?")?;
+fn put(
+    file: &File,
+    range: Range<u64>,
+    part_size: u64,
+    url: &str,
+    tls: &Arc<ClientConfig>,
+) -> Result<()> {
+    let (scheme, rest) = url.split_once("://").ok_or("the URL is not valid")?;
+    let (host, path) = rest.split_once('/').ok_or("the URL is not valid")?;
     let socket = TcpStream::connect(host.replace("localhost", "127.0.0.1"))?;
     socket.set_nodelay(true)?;
     let end = range.end.min(file.metadata()?.len());
     let head = format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: ");
     let mut socket: Box<dyn Stream> = match scheme {
         "http" => Box::new(socket),
-        _ => Box::new(StreamOwned::new(ClientConnection::new(tls.clone(), "localhost".try_into()?)?, socket)),
+        _ => Box::new(StreamOwned::new(
+            ClientConnection::new(tls.clone(), "localhost".try_into()?)?,
+            socket,
+        )),
     };
     let mut buffer = vec![0; BUFFER_BYTES];
-    for start in range.step_by(part_size as usize).take_while(|start| *start < end) {
-        send(file, start..end.min(start + part_size), &head, &mut *socket, &mut buffer)?;
+    for start in range
+        .step_by(part_size as usize)
+        .take_while(|start| *start < end)
+    {
+        send_request(
+            file,
+            start..end.min(start + part_size),
+            &head,
+            &mut *socket,
+            &mut buffer,
+        )?;
     }
     Ok(())
 }
@@ -57,8 +77,8 @@ trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// One request, and its answer, which has no body.
-fn send(
+/// Sends one request and reads its response, which has no body.
+fn send_request(
     file: &File,
     range: Range<u64>,
     head: &str,
@@ -78,17 +98,24 @@ fn send(
         position += read as u64;
     }
     socket.flush()?;
-    let answers = BufReader::new(socket).lines().map_while(io::Result::ok);
-    let head: Vec<String> = answers.take_while(|line| !line.is_empty()).collect();
-    let wanted = format!("x-oss-hash-crc64ecma: {}", crc64.sum64());
-    let good = head.iter().any(|line| line.eq_ignore_ascii_case(&wanted));
-    if good { Ok(()) } else { Err(format!("the server's answer: {head:?}").into()) }
+    let lines = BufReader::new(socket).lines().map_while(io::Result::ok);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let expected = format!("x-oss-hash-crc64ecma: {}", crc64.sum64());
+    let good = head.iter().any(|line| line.eq_ignore_ascii_case(&expected));
+    if good {
+        Ok(())
+    } else {
+        Err(format!("unexpected response: {head:?}").into())
+    }
 }
 
 fn client_config(roots: &str) -> Result<Arc<ClientConfig>> {
     let mut store = RootCertStore::empty();
     store.add(CertificateDer::from_pem_file(roots)?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(store).with_no_client_auth()))
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(
+        config.with_root_certificates(store).with_no_client_auth(),
+    ))
 }

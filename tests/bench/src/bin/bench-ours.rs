@@ -1,4 +1,4 @@
-//! One upload by this crate, to be measured from outside.
+//! An upload by this crate, which is measured from outside.
 
 use lexopt::{Arg, ValueExt};
 use oss_upload::{UploadOption, bandwidth_limit, checkpoint, content_md5, routines};
@@ -21,7 +21,9 @@ fn main() -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let [endpoint, path] = positional.try_into().map_err(|_| "an endpoint and a file, please")?;
+    let [endpoint, path] = positional
+        .try_into()
+        .map_err(|_| "usage: bench-ours ENDPOINT FILE")?;
     let bucket = bucket(&endpoint, roots.as_deref())?;
     if files == 0 {
         bucket.upload_file("object", &path, part_size, options)?;

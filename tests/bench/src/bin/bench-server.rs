@@ -1,5 +1,5 @@
-//! The server of the benches: bodies are dropped. Its argument is the latency of each request in milliseconds; each line
-//! of its input asks for the connections and requests since the last one. It ends with its input.
+//! The server of the benchmarks, which discards bodies. The argument is the latency of each request in milliseconds. For
+//! each line of its input it prints the numbers of connections and requests since the last line. It ends with its input.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,46 +13,70 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What the end of a request's head looks like.
+/// The end of the head of a message.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
 fn main() -> Result<()> {
-    let latency = std::env::args().nth(1).unwrap_or_default().parse().unwrap_or(0);
-    let server = LocalOss::builder().discard(true).latency(Duration::from_millis(latency)).start()?;
-    let (tls, pem) = tls_in_front_of(server.address())?;
+    let latency = std::env::args()
+        .nth(1)
+        .unwrap_or_default()
+        .parse()
+        .unwrap_or(0);
+    let server = LocalOss::builder()
+        .discard(true)
+        .latency(Duration::from_millis(latency))
+        .start()?;
+    let (tls, pem) = start_tls_proxy(server.address())?;
     let mut roots = tempfile::NamedTempFile::new()?;
     roots.write_all(pem.as_bytes())?;
-    println!("{}\nhttps://localhost:{}\n{}", server.endpoint(), tls.port(), roots.path().display());
+    println!(
+        "{}\nhttps://localhost:{}\n{}",
+        server.endpoint(),
+        tls.port(),
+        roots.path().display()
+    );
     let mut connections = 0;
     for _ in io::stdin().lock().lines() {
-        println!("{} {}", server.connections() - connections, server.requests().len());
+        println!(
+            "{} {}",
+            server.connections() - connections,
+            server.requests().len()
+        );
         connections = server.connections();
         server.clear_requests();
     }
     Ok(())
 }
 
-fn tls_in_front_of(server: SocketAddr) -> Result<(SocketAddr, String)> {
+fn start_tls_proxy(server: SocketAddr) -> Result<(SocketAddr, String)> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()])?;
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key)?);
+    let config =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = Arc::new(
+        config
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)?,
+    );
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for client in listener.incoming().map_while(io::Result::ok) {
             let config = config.clone();
-            thread::spawn(move || splice(client, server, config));
+            thread::spawn(move || proxy(client, server, config));
         }
     });
     Ok((address, cert.pem()))
 }
 
-/// Request by request: what the client sends until its body has ended, then what the server answers.
-fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> io::Result<()> {
+/// Forwards a request with its body, then the response, and so on.
+fn proxy(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let mut tls = StreamOwned::new(ServerConnection::new(config).map_err(io::Error::other)?, client);
+    let mut tls = StreamOwned::new(
+        ServerConnection::new(config).map_err(io::Error::other)?,
+        client,
+    );
     let mut plain = TcpStream::connect(server)?;
     plain.set_nodelay(true)?;
     loop {
@@ -61,7 +85,7 @@ fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> i
     }
 }
 
-/// One message with its body.
+/// Forwards one message with its body.
 fn forward(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let (mut buffer, mut head) = (vec![0; 64 * 1024], Vec::new());
     let head_bytes = loop {
@@ -70,7 +94,10 @@ fn forward(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(&buffer[..read]);
-        if let Some(at) = head.windows(BLANK_LINE.len()).position(|bytes| bytes == BLANK_LINE) {
+        if let Some(at) = head
+            .windows(BLANK_LINE.len())
+            .position(|bytes| bytes == BLANK_LINE)
+        {
             break at + BLANK_LINE.len();
         }
     };
@@ -89,6 +116,10 @@ fn forward(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
 
 fn content_length(head: &[u8]) -> usize {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let value = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    let value = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! opendal, which signs with V1 only. With the bucket in the path it does not sign lists as OSS wants them, so that
-//! the bucket is in the host name here.
+//! opendal, which supports only V1 signatures. With the bucket in the path, its signature of lists is not the one that OSS
+//! documents, so the bucket is in the host name here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,14 +8,16 @@ use opendal::services::Oss;
 use opendal::{Entry, ErrorKind, HttpTransporter, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
-use crate::{BUCKET, PART, Result, data, same, step};
+use crate::{BUCKET, PART, Result, assert_same, data, step};
 
 const FOLDER: &str = "opendal/";
 const KEY: &str = "opendal/a b+\u{4e2d}.bin";
 
 pub async fn run(endpoint: &str) -> Result {
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse()?;
-    let http = reqwest::Client::builder().resolve(&format!("{BUCKET}.localhost"), address).build()?;
+    let http = reqwest::Client::builder()
+        .resolve(&format!("{BUCKET}.localhost"), address)
+        .build()?;
     HttpTransporter::install_default(ReqwestTransport::new(http.clone()));
     let service = Oss::default()
         .endpoint(&format!("http://localhost:{}", address.port()))
@@ -40,18 +42,18 @@ async fn put(operator: &Operator) -> Result {
         .content_type("text/plain")
         .user_metadata([("who".into(), "dal".into())])
         .await?;
-    let facts = operator.stat(KEY).await?;
-    same(facts.content_length(), data().len() as u64)?;
-    same(facts.content_type(), Some("text/plain"))
+    let metadata = operator.stat(KEY).await?;
+    assert_same(metadata.content_length(), data().len() as u64)?;
+    assert_same(metadata.content_type(), Some("text/plain"))
 }
 
 async fn multipart(operator: &Operator) -> Result {
     let mut writer = operator.writer_with(KEY).chunk(PART).concurrent(3).await?;
-    for piece in data().chunks(70_000) {
-        writer.write(piece.to_vec()).await?;
+    for chunk in data().chunks(70_000) {
+        writer.write(chunk.to_vec()).await?;
     }
     writer.close().await?;
-    same(operator.read(KEY).await?.to_vec(), data())
+    assert_same(operator.read(KEY).await?.to_vec(), data())
 }
 
 async fn abort(operator: &Operator) -> Result {
@@ -59,30 +61,41 @@ async fn abort(operator: &Operator) -> Result {
     let mut writer = operator.writer_with(key).chunk(PART).await?;
     writer.write(data()).await?;
     writer.abort().await?;
-    same(operator.exists(key).await?, false)
+    assert_same(operator.exists(key).await?, false)
 }
 
 async fn signed_url(operator: &Operator, http: &reqwest::Client) -> Result {
     let minute = Duration::from_secs(60);
     let signed = operator.presign_write(KEY, minute).await?;
-    http.put(signed.uri().to_string()).body(data()).send().await?.error_for_status()?;
+    http.put(signed.uri().to_string())
+        .body(data())
+        .send()
+        .await?
+        .error_for_status()?;
     let signed = operator.presign_read(KEY, minute).await?;
-    let answer = http.get(signed.uri().to_string()).send().await?.error_for_status()?;
-    same(answer.bytes().await?.to_vec(), data())
+    let response = http
+        .get(signed.uri().to_string())
+        .send()
+        .await?
+        .error_for_status()?;
+    assert_same(response.bytes().await?.to_vec(), data())
 }
 
 async fn read_back(operator: &Operator) -> Result {
     operator.write(KEY, data()).await?;
-    same(operator.read(KEY).await?.to_vec(), data())?;
-    same(operator.read_with(KEY).range(10..20).await?.to_vec(), data()[10..20].to_vec())
+    assert_same(operator.read(KEY).await?.to_vec(), data())?;
+    assert_same(
+        operator.read_with(KEY).range(10..20).await?.to_vec(),
+        data()[10..20].to_vec(),
+    )
 }
 
 async fn list_objects(operator: &Operator) -> Result {
     operator.write("opendal/sub/1", "x").await?;
     let level = operator.list(FOLDER).await?;
-    same(names(&level), vec![KEY, "opendal/sub/"])?;
+    assert_same(names(&level), vec![KEY, "opendal/sub/"])?;
     let all = operator.list_with(FOLDER).recursive(true).limit(1).await?;
-    same(names(&all), vec![KEY, "opendal/sub/1"])
+    assert_same(names(&all), vec![KEY, "opendal/sub/1"])
 }
 
 fn names(entries: &[Entry]) -> Vec<&str> {
@@ -93,11 +106,16 @@ fn names(entries: &[Entry]) -> Vec<&str> {
 
 async fn delete(operator: &Operator) -> Result {
     operator.delete(KEY).await?;
-    same(operator.stat(KEY).await.map_err(|error| error.kind()).err(), Some(ErrorKind::NotFound))
+    assert_same(
+        operator.stat(KEY).await.map_err(|error| error.kind()).err(),
+        Some(ErrorKind::NotFound),
+    )
 }
 
 async fn delete_many(operator: &Operator) -> Result {
     operator.write("opendal/<&>", "x").await?;
-    operator.delete_iter(["opendal/sub/1", "opendal/<&>"].map(str::to_owned)).await?;
-    same(operator.list_with(FOLDER).recursive(true).await?.len(), 0)
+    operator
+        .delete_iter(["opendal/sub/1", "opendal/<&>"].map(str::to_owned))
+        .await?;
+    assert_same(operator.list_with(FOLDER).recursive(true).await?.len(), 0)
 }

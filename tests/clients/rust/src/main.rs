@@ -1,4 +1,4 @@
-//! Rust clients against local-oss: ENDPOINT V4|V1 CLIENT.
+//! Runs a Rust client against local-oss: ENDPOINT V4|V1 CLIENT.
 #![forbid(unsafe_code)]
 
 mod ali_oss;
@@ -16,7 +16,7 @@ async fn main() -> Result {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (endpoint, sign, client) = match &arguments[..] {
         [endpoint, sign, client] => (endpoint, sign, client),
-        _ => return Err("three arguments: ENDPOINT V4|V1 CLIENT".into()),
+        _ => return Err("usage: rust-clients ENDPOINT V4|V1 CLIENT".into()),
     };
     println!("version {}", version(client));
     match (client.as_str(), sign.as_str()) {
@@ -26,14 +26,18 @@ async fn main() -> Result {
     }
 }
 
-/// The version of a package in the lock file.
+/// Returns the version of a package in the lock file.
 fn version(package: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");
-    let entry = lock.split_once(&format!("name = \"{package}\"\nversion = \"")).map(|(_, rest)| rest);
-    entry.and_then(|rest| rest.split_once('"')).map_or("?", |(version, _)| version)
+    let entry = lock
+        .split_once(&format!("name = \"{package}\"\nversion = \""))
+        .map(|(_, rest)| rest);
+    entry
+        .and_then(|rest| rest.split_once('"'))
+        .map_or("?", |(version, _)| version)
 }
 
-/// Reports a step.
+/// Prints the result of a step.
 pub fn step(name: &str, result: Result) {
     println!("{name} {}", if result.is_ok() { "ok" } else { "FAILED" });
     if let Err(error) = result {
@@ -41,14 +45,18 @@ pub fn step(name: &str, result: Result) {
     }
 }
 
-pub fn same<T: PartialEq + Debug>(left: T, right: T) -> Result {
+pub fn assert_same<T: PartialEq + Debug>(left: T, right: T) -> Result {
     if left == right {
         return Ok(());
     }
-    Err(format!("{left:?} is not {right:?}").chars().take(300).collect::<String>().into())
+    Err(format!("{left:?} is not equal to {right:?}")
+        .chars()
+        .take(300)
+        .collect::<String>()
+        .into())
 }
 
-/// Three whole parts and a short one.
+/// Returns three full parts and a short one.
 pub fn data() -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let step = |_| {

@@ -1,33 +1,44 @@
-//! What each request does.
+//! The operations of the service.
 
 mod complete;
 mod listing;
 mod multipart;
 mod object;
 mod read;
+mod service;
 
-use crate::answer::Answer;
-use crate::checks::check_headers;
 use crate::error::{OssError, Result};
 use crate::exchange::Exchange;
 use crate::faults::Operation;
+use crate::header_validation::check_headers;
+use crate::response::Response;
 use crate::signature;
-use crate::text::Xml;
 
-/// Checks a request and carries it out.
-pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
+/// Verifies a request and performs its operation.
+pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Response> {
+    let operation = exchange.head.operation;
+    let result = verify_and_dispatch(exchange).await;
+    result.map_err(|error| error.for_operation(operation))
+}
+
+async fn verify_and_dispatch(exchange: &mut Exchange) -> Result<Response> {
     let head = &exchange.head;
+    let store = &exchange.shared.store;
+    let creates_bucket = head.method == "PUT" && head.key.is_empty();
+    // The service looks up the bucket before the access key.
+    if !head.bucket.is_empty() && !creates_bucket {
+        store.check_bucket(&head.bucket)?;
+    }
     signature::verify(head, &exchange.shared)?;
     head.check_target()?;
+    if let Some(parameter) = head.unsupported_parameter() {
+        return Err(OssError::not_implemented(&format!("?{parameter} here")));
+    }
     check_headers(head)?;
     if head.bucket.is_empty() {
-        return service(exchange);
+        return service::list_buckets(exchange);
     }
-    if head.key.is_empty() && head.method == "PUT" && head.params.is_empty() {
-        exchange.shared.store.create_bucket(&head.bucket)?;
-        return Ok(Answer::empty(200));
-    }
-    exchange.shared.store.check_bucket(&head.bucket)?;
+    store.create_bucket_if_allowed(&head.bucket)?;
     match head.operation {
         Operation::InitiateMultipartUpload => multipart::initiate(exchange),
         Operation::UploadPart => multipart::upload_part(exchange).await,
@@ -43,55 +54,19 @@ pub(crate) async fn perform(exchange: &mut Exchange) -> Result<Answer> {
     }
 }
 
-async fn other(exchange: &mut Exchange) -> Result<Answer> {
+async fn other(exchange: &mut Exchange) -> Result<Response> {
     let head = &exchange.head;
     let has = |name| head.param(name).is_some();
     match (head.method.as_str(), head.key.is_empty()) {
         ("GET", false) if has("tagging") => read::tagging(exchange),
         ("GET", false) if has("acl") => read::acl(exchange),
-        ("GET", true) if has("location") => {
-            Ok(Answer::xml(200, Xml::text_document("LocationConstraint", &location(exchange))))
-        }
-        ("GET", true) if has("bucketInfo") => Ok(bucket_info(exchange)),
-        ("GET" | "HEAD", true) => listing::objects(exchange),
+        ("GET", true) if has("location") => Ok(service::bucket_location(exchange)),
+        ("GET", true) if has("bucketInfo") => Ok(service::bucket_info(exchange)),
+        ("GET", true) if has("acl") => Ok(service::bucket_acl()),
+        ("GET", true) => listing::objects(exchange),
+        ("HEAD", true) => Ok(Response::empty(200)),
+        ("PUT", true) => service::create_bucket(exchange),
         ("POST", true) if has("delete") => object::delete_many(exchange).await,
-        _ => Err(not_implemented()),
+        _ => Err(OssError::not_implemented("this request")),
     }
-}
-
-fn not_implemented() -> OssError {
-    OssError::new(501, "NotImplemented", "This local server does not know this request.")
-}
-
-fn location(exchange: &Exchange) -> String {
-    format!("oss-{}", exchange.shared.settings.region)
-}
-
-fn bucket_info(exchange: &Exchange) -> Answer {
-    let mut xml = Xml::document("BucketInfo");
-    xml.open("Bucket");
-    xml.element("Name", &exchange.head.bucket);
-    xml.element("Location", &location(exchange));
-    xml.element("StorageClass", "Standard");
-    xml.element("ExtranetEndpoint", exchange.head.header("host").unwrap_or_default());
-    xml.close("Bucket");
-    Answer::xml(200, xml)
-}
-
-/// Requests that address no bucket: only the list of all buckets is known.
-fn service(exchange: &Exchange) -> Result<Answer> {
-    if exchange.head.method != "GET" {
-        return Err(not_implemented());
-    }
-    let mut xml = Xml::document("ListAllMyBucketsResult");
-    xml.open("Buckets");
-    for bucket in exchange.shared.store.buckets() {
-        xml.open("Bucket");
-        xml.element("Name", &bucket);
-        xml.element("Location", &location(exchange));
-        xml.element("StorageClass", "Standard");
-        xml.close("Bucket");
-    }
-    xml.close("Buckets");
-    Ok(Answer::xml(200, xml))
 }

@@ -1,22 +1,22 @@
-//! Buckets, objects and unfinished uploads, in memory or in a directory.
+//! The store: buckets, objects and unfinished uploads, in memory or in a directory.
 
-mod assemble;
+mod content;
 mod disk;
+mod metadata_file;
 mod paths;
-mod record;
 mod sink;
 mod types;
 mod uploads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) use self::assemble::Source;
-use self::disk::{Disk, Found};
+pub(crate) use self::content::Source;
+use self::disk::{Disk, LoadedState};
 pub(crate) use self::sink::Sink;
 pub(crate) use self::types::{Attributes, Content, StoredObject, StoredPart, StoredUpload};
 pub use self::types::{Object, Upload};
@@ -25,10 +25,10 @@ use crate::builder::Settings;
 use crate::error::{OssError, Result};
 use crate::text::unique_hex;
 
-/// The most that is reserved in memory on the word of a `Content-Length`.
+/// The largest buffer that is allocated because of a `Content-Length`.
 const RESERVED_BYTES_MAX: u64 = 64 << 20;
 
-/// All that a server keeps.
+/// Everything that a server stores.
 pub(crate) struct Store {
     inner: Mutex<Inner>,
     disk: Option<Disk>,
@@ -44,26 +44,26 @@ struct Inner {
     uploads: Vec<StoredUpload>,
 }
 
-/// An object that has been received and waits for its place.
+/// An object that has been received completely, but is not stored under its key yet.
 pub(crate) struct NewObject {
     pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) object: StoredObject,
-    /// Whether an object that is there already may not be replaced.
+    /// Whether an existing object must not be replaced.
     pub(crate) forbid_overwrite: bool,
-    /// The upload it comes from, or the name of its place to wait.
+    /// The ID of its upload, or the name of its staging directory.
     pub(crate) staging: String,
 }
 
 /// An entry of a list of objects.
-pub(crate) enum Listed {
+pub(crate) enum ListEntry {
     Object(Box<StoredObject>),
-    /// All objects whose keys begin alike up to the delimiter.
-    Group,
+    /// All objects whose keys have the same beginning up to the delimiter.
+    CommonPrefix,
 }
 
-/// What the key has up to the first delimiter behind the prefix, if there is one.
-pub(crate) fn group<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+/// Returns the key up to the first delimiter after the prefix, if there is one.
+pub(crate) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(prefix).filter(|_| !delimiter.is_empty())?;
     Some(&key[..prefix.len() + rest.find(delimiter)? + delimiter.len()])
 }
@@ -73,13 +73,19 @@ impl Store {
         let (disk, found) = match &settings.dir {
             Some(dir) => {
                 let (disk, found) = Disk::open(dir).map_err(|error| {
-                    io::Error::new(error.kind(), format!("can't keep data in {}: {error}", dir.display()))
+                    io::Error::new(
+                        error.kind(),
+                        format!("can't keep data in {}: {error}", dir.display()),
+                    )
                 })?;
                 (Some(disk), found)
             }
-            None => (None, Found::default()),
+            None => (None, LoadedState::default()),
         };
-        let mut inner = Inner { buckets: BTreeMap::new(), uploads: found.uploads };
+        let mut inner = Inner {
+            buckets: BTreeMap::new(),
+            uploads: found.uploads,
+        };
         for bucket in found.buckets {
             inner.buckets.entry(bucket).or_default();
         }
@@ -100,7 +106,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Creates a bucket, unless there is one of this name.
+    /// Creates a bucket, unless it exists.
     pub(crate) fn create_bucket(&self, bucket: &str) -> Result<()> {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let ends = bucket.starts_with('-') || bucket.ends_with('-');
@@ -115,23 +121,30 @@ impl Store {
         Ok(())
     }
 
-    /// Fails when there is no such bucket and none may come into being.
+    /// Fails if there is no such bucket and it must not be created on demand.
     pub(crate) fn check_bucket(&self, bucket: &str) -> Result<()> {
-        if self.inner().buckets.contains_key(bucket) {
+        if self.any_bucket || self.inner().buckets.contains_key(bucket) {
             return Ok(());
         }
-        if self.any_bucket {
-            return self.create_bucket(bucket);
-        }
         let message = "The specified bucket does not exist.";
-        Err(OssError::new(404, "NoSuchBucket", message).ec("0015-00000101").with("BucketName", bucket))
+        Err(OssError::new(404, "NoSuchBucket", message)
+            .ec("0015-00000101")
+            .with("BucketName", bucket))
     }
 
-    pub(crate) fn buckets(&self) -> Vec<String> {
+    /// Creates a missing bucket if buckets are created on demand.
+    pub(crate) fn create_bucket_if_allowed(&self, bucket: &str) -> Result<()> {
+        if self.any_bucket && !self.inner().buckets.contains_key(bucket) {
+            return self.create_bucket(bucket);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn buckets(&self) -> BTreeSet<String> {
         self.inner().buckets.keys().cloned().collect()
     }
 
-    /// A place for the body of a part of this upload, or of an object with this name of a waiting place.
+    /// Creates a sink for the body of a part of this upload, or of an object with this staging directory.
     pub(crate) fn sink(&self, staging: &str, content_length: Option<u64>) -> Result<Sink> {
         if self.discard {
             return Ok(Sink::Discard);
@@ -142,12 +155,14 @@ impl Store {
         };
         match disk.create_temporary(staging) {
             Ok((path, file)) => Ok(Sink::file(path, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OssError::no_such_upload(staging)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(OssError::no_such_upload(staging))
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A place to wait for an object that is put in one piece.
+    /// Creates the staging directory of an object that is stored by PutObject; returns its name.
     pub(crate) fn new_staging(&self) -> Result<String> {
         let staging = format!("put-{}", unique_hex(32));
         if let Some(disk) = &self.disk {
@@ -156,7 +171,7 @@ impl Store {
         Ok(staging)
     }
 
-    /// Clears a place to wait, or what there is of an upload beside its entry.
+    /// Removes a staging directory, or the directory of an upload.
     pub(crate) fn remove_staging(&self, staging: &str) {
         if let Some(disk) = &self.disk {
             let _ = disk.remove_upload(staging);
@@ -167,8 +182,13 @@ impl Store {
         self.discard
     }
 
-    /// Whether an object exists that may not be replaced.
-    pub(crate) fn check_overwrite(&self, bucket: &str, key: &str, forbid_overwrite: bool) -> Result<()> {
+    /// Fails if an object exists that must not be replaced.
+    pub(crate) fn check_overwrite(
+        &self,
+        bucket: &str,
+        key: &str,
+        forbid_overwrite: bool,
+    ) -> Result<()> {
         if forbid_overwrite && self.inner().object(bucket, key).is_some() {
             return Err(OssError::file_already_exists());
         }
@@ -177,7 +197,13 @@ impl Store {
 
     /// Stores an object; returns its version ID.
     pub(crate) fn store_object(&self, new: NewObject) -> Result<Option<String>> {
-        let NewObject { bucket, key, mut object, forbid_overwrite, staging } = new;
+        let NewObject {
+            bucket,
+            key,
+            mut object,
+            forbid_overwrite,
+            staging,
+        } = new;
         let mut inner = self.inner();
         if forbid_overwrite && inner.object(&bucket, &key).is_some() {
             return Err(OssError::file_already_exists());
@@ -192,7 +218,9 @@ impl Store {
         let placed = object.content.clone();
         let old = inner.buckets.entry(bucket).or_default().insert(key, object);
         match (old.map(|old| old.content), placed) {
-            (Some(Content::File(old)), Content::File(new)) if old != new => drop(fs::remove_file(old)),
+            (Some(Content::File(old)), Content::File(new)) if old != new => {
+                drop(fs::remove_file(old))
+            }
             _ => {}
         }
         Ok(version)
@@ -204,37 +232,42 @@ impl Store {
 
     pub(crate) fn remove_object(&self, bucket: &str, key: &str) -> Result<()> {
         let mut inner = self.inner();
-        let removed = inner.buckets.get_mut(bucket).and_then(|objects| objects.remove(key));
+        let removed = inner
+            .buckets
+            .get_mut(bucket)
+            .and_then(|objects| objects.remove(key));
         if let (Some(disk), Some(object)) = (&self.disk, removed) {
             disk.remove_object(bucket, key, &object.content)?;
         }
         Ok(())
     }
 
-    /// Objects whose key starts with `prefix`, and groups of them, that come after `marker`; at most `limit`, in
-    /// order of name.
+    /// Returns the objects whose key starts with `prefix`, and their common prefixes, after `marker`: at
+    /// most `limit`, sorted by name.
     pub(crate) fn list(
         &self,
         bucket: &str,
         (prefix, delimiter): (&str, &str),
         marker: &str,
         limit: usize,
-    ) -> Vec<(String, Listed)> {
+    ) -> Vec<(String, ListEntry)> {
         let inner = self.inner();
-        let Some(objects) = inner.buckets.get(bucket) else { return Vec::new() };
+        let Some(objects) = inner.buckets.get(bucket) else {
+            return Vec::new();
+        };
         let start = if marker >= prefix && !marker.is_empty() {
             Bound::Excluded(marker)
         } else {
             Bound::Included(prefix)
         };
-        let mut page: Vec<(String, Listed)> = Vec::new();
+        let mut page: Vec<(String, ListEntry)> = Vec::new();
         let objects = objects.range::<str, _>((start, Bound::Unbounded));
         for (key, object) in objects.take_while(|(key, _)| key.starts_with(prefix)) {
-            let (name, listed) = match group(key, prefix, delimiter) {
-                Some(group) => (group, Listed::Group),
-                None => (key.as_str(), Listed::Object(Box::new(object.clone()))),
+            let (name, listed) = match common_prefix(key, prefix, delimiter) {
+                Some(prefix) => (prefix, ListEntry::CommonPrefix),
+                None => (key.as_str(), ListEntry::Object(Box::new(object.clone()))),
             };
-            // A group that was listed last, here or on the page before, is not listed again.
+            // A common prefix at the end of this page or of the one before is not repeated.
             if page.last().map_or(marker, |(last, _)| last) == name {
                 continue;
             }
@@ -246,18 +279,18 @@ impl Store {
         page
     }
 
-    /// A copy of an object with its bytes.
+    /// Returns a copy of an object with its content.
     pub(crate) fn snapshot(&self, bucket: &str, key: &str) -> Option<Object> {
         let object = self.object(bucket, key)?;
         Some(Object {
-            bytes: assemble::read(&object.content).unwrap_or_default(),
+            bytes: content::read(&object.content).unwrap_or_default(),
             size: object.size,
             etag: object.etag,
             crc64: object.crc64,
             headers: object.attributes.headers,
             tagging: object.attributes.tagging,
             acl: object.attributes.acl,
-            parts: object.parts,
+            parts: object.parts.unwrap_or(0),
             last_modified: object.modified,
         })
     }

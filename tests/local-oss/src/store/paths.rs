@@ -1,20 +1,20 @@
-//! Where an object lies in the directory of the store.
+//! The paths of objects in the directory of the store.
 
 use std::fmt::Write;
 
-/// The longest file name that is made of one piece of a key.
+/// The longest file name that is made of one segment of a key.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The path of an object below the directory of its bucket, without any way out of it.
+/// Returns the path of an object below the directory of its bucket, which it can't leave.
 ///
-/// A key becomes a path of the same form. What no file name can hold is percent-encoded, `%_` stands for an
-/// empty name, and a name that is too long goes on below a directory whose name ends in `%-`.
+/// A key becomes a path of the same form. Characters that file names can't have are
+/// percent-encoded, `%_` is an empty name, and a long name is continued in a directory that ends in `%-`.
 pub(crate) fn relative_path(key: &str) -> String {
     let names: Vec<String> = key.split('/').map(file_name).collect();
     names.join("/")
 }
 
-/// A path in one directory, for a key that is in the way of another one (`a` and `a/b`).
+/// Returns a path without directories, for a key that conflicts with another one (`a` and `a/b`).
 pub(crate) fn flat_path(key: &str) -> String {
     file_name(key) + "%="
 }
@@ -43,7 +43,10 @@ fn split_long(name: &str) -> String {
     let mut rest = name;
     let mut path = String::new();
     while rest.len() > NAME_BYTES_MAX {
-        let at = (0..=NAME_BYTES_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
+        let at = (0..=NAME_BYTES_MAX)
+            .rev()
+            .find(|at| rest.is_char_boundary(*at))
+            .unwrap_or(rest.len());
         path.push_str(&rest[..at]);
         path.push_str("%-/");
         rest = &rest[at..];
@@ -56,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_become_paths() {
+    fn path_of_key() {
         for (key, path) in [
             ("a/b.txt", "a/b.txt"),
             ("\u{4e2d}/ x", "\u{4e2d}/ x"),
@@ -69,6 +72,10 @@ mod tests {
         }
         assert_eq!(flat_path("a/b"), "a%2Fb%=");
         let long = relative_path(&"\u{4e2d}".repeat(341));
-        assert!(long.split('/').all(|name| name.len() <= 255 && !name.is_empty()), "{long}");
+        assert!(
+            long.split('/')
+                .all(|name| name.len() <= 255 && !name.is_empty()),
+            "{long}"
+        );
     }
 }

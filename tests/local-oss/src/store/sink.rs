@@ -1,4 +1,4 @@
-//! Where a body goes while it is received.
+//! The destination of a body while it is received.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,19 +8,19 @@ use bytes::Bytes;
 
 use super::types::Content;
 
-/// Takes a body piece by piece; a file that is not finished is removed.
+/// Receives a body in chunks. A file that is not finished is removed.
 pub(crate) enum Sink {
     Memory(Vec<u8>),
-    File(Temporary, File),
+    File(TempFile, File),
     Discard,
 }
 
-/// A file that is removed when it is dropped, unless it was kept.
-pub(crate) struct Temporary(Option<PathBuf>);
+/// A file that is removed when it is dropped, unless it is kept.
+pub(crate) struct TempFile(Option<PathBuf>);
 
 impl Sink {
     pub(crate) fn file(path: PathBuf, file: File) -> Sink {
-        Sink::File(Temporary(Some(path)), file)
+        Sink::File(TempFile(Some(path)), file)
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -32,27 +32,27 @@ impl Sink {
         Ok(())
     }
 
-    /// The content that was taken; a file is still removed when the guard is dropped.
-    pub(crate) fn finish(self) -> (Content, Temporary) {
+    /// Returns the content. A file is still removed when the guard is dropped.
+    pub(crate) fn finish(self) -> (Content, TempFile) {
         match self {
-            Sink::Memory(buffer) => (Content::Memory(Bytes::from(buffer)), Temporary(None)),
+            Sink::Memory(buffer) => (Content::Memory(Bytes::from(buffer)), TempFile(None)),
             Sink::File(temporary, _) => {
                 let path = temporary.0.clone().unwrap_or_default();
                 (Content::File(path), temporary)
             }
-            Sink::Discard => (Content::Discarded, Temporary(None)),
+            Sink::Discard => (Content::Discarded, TempFile(None)),
         }
     }
 }
 
-impl Temporary {
-    /// Lets the file live.
+impl TempFile {
+    /// Keeps the file.
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
             let _ = fs::remove_file(path);

@@ -1,4 +1,4 @@
-//! What the store keeps.
+//! The types of the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-/// A stored object, as tests see it.
+/// A stored object.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Object {
-    /// The content; empty when the server discards bodies.
+    /// The content; empty if the server discards bodies.
     pub bytes: Vec<u8>,
     /// The size in bytes.
     pub size: u64,
@@ -20,17 +20,17 @@ pub struct Object {
     pub crc64: u64,
     /// Content headers, metadata, storage class and encryption; names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The tagging, as it was sent.
+    /// The tagging as received.
     pub tagging: Option<String>,
     /// The access control list, if one was set.
     pub acl: Option<String>,
-    /// The number of parts; 0 for an object that was put in one piece.
+    /// The number of parts; 0 for an object that was stored by PutObject.
     pub parts: usize,
     /// When it was stored.
     pub last_modified: SystemTime,
 }
 
-/// An unfinished upload, as tests see it.
+/// An unfinished upload.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Upload {
@@ -68,7 +68,10 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The storage class, or the one that objects have by default.
@@ -77,8 +80,11 @@ impl Attributes {
     }
 
     /// Whether the ETag is not the MD5 of the content.
-    pub(crate) fn hides_md5(&self) -> bool {
-        matches!(self.header("x-oss-server-side-encryption"), Some("KMS" | "SM4"))
+    pub(crate) fn has_opaque_etag(&self) -> bool {
+        matches!(
+            self.header("x-oss-server-side-encryption"),
+            Some("KMS" | "SM4")
+        )
     }
 }
 
@@ -87,8 +93,11 @@ pub(crate) struct StoredObject {
     pub(crate) size: u64,
     pub(crate) etag: String,
     pub(crate) crc64: u64,
+    /// Base64; `None` for an object that was made of parts that may come in any order.
+    pub(crate) content_md5: Option<String>,
     pub(crate) attributes: Attributes,
-    pub(crate) parts: usize,
+    /// The number of parts; `None` for an object that was stored by PutObject.
+    pub(crate) parts: Option<usize>,
     pub(crate) modified: SystemTime,
     pub(crate) version: Option<String>,
     pub(crate) content: Content,
@@ -117,7 +126,9 @@ pub(crate) struct StoredPart {
 impl StoredUpload {
     /// The text that ETags are salted with, if they may not be an MD5.
     pub(crate) fn etag_salt(&self) -> Option<&str> {
-        self.attributes.hides_md5().then_some(self.id.as_str())
+        self.attributes
+            .has_opaque_etag()
+            .then_some(self.id.as_str())
     }
 
     pub(crate) fn snapshot(&self) -> Upload {

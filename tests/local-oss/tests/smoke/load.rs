@@ -11,7 +11,7 @@ use crate::noise;
 const CONNECTIONS: usize = 200;
 
 #[test]
-fn two_hundred_connections_at_once() {
+fn load_of_200_connections() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let body = noise(100 * 1024);
@@ -19,14 +19,16 @@ fn two_hundred_connections_at_once() {
     let ready = Barrier::new(CONNECTIONS);
     let send = |number: usize| {
         let mut stream = client.connect().expect("a connection");
-        // Nobody goes on before everybody is connected.
+        // All clients are connected before the first one sends.
         ready.wait();
         let target = format!("whole?partNumber={number}&uploadId={id}");
-        stream.write_all(&client.head("PUT", &target, &[], body.len())).expect("written");
+        stream
+            .write_all(&client.head("PUT", &target, &[], body.len()))
+            .expect("written");
         stream.write_all(&body).expect("written");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     };
     std::thread::scope(|scope| {
         for number in 1..=CONNECTIONS {
@@ -37,8 +39,10 @@ fn two_hundred_connections_at_once() {
         }
     });
     let all = [("x-oss-complete-all", "yes")];
-    let reply = client.send("POST", &format!("whole?uploadId={id}"), &all, b"").expect("an answer");
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    let response = client
+        .send("POST", &format!("whole?uploadId={id}"), &all, b"")
+        .expect("a response");
+    assert_eq!(response.status, 200, "{}", response.text());
     let object = server.object("examplebucket", "whole").expect("stored");
     assert!(object.bytes == body.repeat(CONNECTIONS));
     assert_eq!(server.connections(), CONNECTIONS + 2);

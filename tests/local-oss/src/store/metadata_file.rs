@@ -1,4 +1,4 @@
-//! The text form of what is kept beside the bytes: one `name value` line per fact, values percent-encoded.
+//! The metadata of objects and uploads as text: one line `name value` per field, percent-encoded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,37 +6,48 @@ use std::path::Path;
 use super::types::{Attributes, Content, StoredObject, StoredUpload};
 use crate::text::{decode, encode_component, from_unix_millis, unix_millis};
 
-/// Facts in order.
+/// The fields in order.
 #[derive(Default)]
-pub(crate) struct Record {
-    facts: Vec<(String, String)>,
+pub(crate) struct MetadataFile {
+    fields: Vec<(String, String)>,
 }
 
-impl Record {
-    pub(crate) fn parse(text: &str) -> Option<Record> {
-        let fact = |line: &str| {
+impl MetadataFile {
+    pub(crate) fn parse(text: &str) -> Option<MetadataFile> {
+        let field = |line: &str| {
             let (name, value) = line.split_once(' ')?;
             Some((decode(name)?, decode(value)?))
         };
-        let facts: Option<Vec<(String, String)>> = text.lines().map(fact).collect();
-        let record = Record { facts: facts? };
-        record.get("end").is_some().then_some(record)
+        let fields: Option<Vec<(String, String)>> = text.lines().map(field).collect();
+        let metadata = MetadataFile { fields: fields? };
+        metadata.get("end").is_some().then_some(metadata)
     }
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
-        for (name, value) in self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
-            text.push_str(&format!("{} {}\n", encode_component(name), encode_component(value)));
+        for (name, value) in self
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+        {
+            text.push_str(&format!(
+                "{} {}\n",
+                encode_component(name),
+                encode_component(value)
+            ));
         }
         text + "end \n"
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
-        self.facts.push((name.to_owned(), value.to_string()));
+        self.fields.push((name.to_owned(), value.to_string()));
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.facts.iter().find(|(fact, _)| fact == name).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
@@ -60,54 +71,69 @@ impl Record {
             Some((name.strip_prefix("header.")?.to_owned(), value.clone()))
         };
         Attributes {
-            headers: self.facts.iter().filter_map(header).collect(),
+            headers: self.fields.iter().filter_map(header).collect(),
             tagging: self.get("tagging").map(str::to_owned),
             acl: self.get("acl").map(str::to_owned),
         }
     }
 
-    /// The record of an object whose bytes lie in `file`, a path below the directory of the store.
-    pub(crate) fn of_object(bucket: &str, key: &str, object: &StoredObject, file: &str) -> Record {
-        let mut record = Record::default();
-        record.set("bucket", bucket);
-        record.set("key", key);
-        record.set("file", file);
-        record.set("size", object.size);
-        record.set("etag", &object.etag);
-        record.set("crc64", object.crc64);
-        record.set("parts", object.parts);
-        record.set("modified", unix_millis(object.modified));
-        if let Some(version) = &object.version {
-            record.set("version", version);
+    /// Creates the metadata of an object whose content is in `file`, a path below the directory of the store.
+    pub(crate) fn of_object(
+        bucket: &str,
+        key: &str,
+        object: &StoredObject,
+        file: &str,
+    ) -> MetadataFile {
+        let mut metadata = MetadataFile::default();
+        metadata.set("bucket", bucket);
+        metadata.set("key", key);
+        metadata.set("file", file);
+        metadata.set("size", object.size);
+        metadata.set("etag", &object.etag);
+        metadata.set("crc64", object.crc64);
+        if let Some(content_md5) = &object.content_md5 {
+            metadata.set("content-md5", content_md5);
         }
-        record.set_attributes(&object.attributes);
-        record
+        if let Some(parts) = object.parts {
+            metadata.set("parts", parts);
+        }
+        metadata.set("modified", unix_millis(object.modified));
+        if let Some(version) = &object.version {
+            metadata.set("version", version);
+        }
+        metadata.set_attributes(&object.attributes);
+        metadata
     }
 
-    /// Bucket, key and object.
+    /// Returns the bucket, the key and the object.
     pub(crate) fn to_object(&self, root: &Path) -> Option<(String, String, StoredObject)> {
         let object = StoredObject {
             size: self.number("size")?,
             etag: self.get("etag")?.to_owned(),
             crc64: self.number("crc64")?,
             attributes: self.attributes(),
-            parts: self.number("parts")?,
+            content_md5: self.get("content-md5").map(str::to_owned),
+            parts: self.number("parts"),
             modified: from_unix_millis(self.number("modified")?),
             version: self.get("version").map(str::to_owned),
             content: Content::File(root.join(self.get("file")?)),
         };
-        Some((self.get("bucket")?.to_owned(), self.get("key")?.to_owned(), object))
+        Some((
+            self.get("bucket")?.to_owned(),
+            self.get("key")?.to_owned(),
+            object,
+        ))
     }
 
-    pub(crate) fn of_upload(upload: &StoredUpload) -> Record {
-        let mut record = Record::default();
-        record.set("upload-id", &upload.id);
-        record.set("bucket", &upload.bucket);
-        record.set("key", &upload.key);
-        record.set("initiated", unix_millis(upload.initiated));
-        record.set("sequential", upload.sequential);
-        record.set_attributes(&upload.attributes);
-        record
+    pub(crate) fn of_upload(upload: &StoredUpload) -> MetadataFile {
+        let mut metadata = MetadataFile::default();
+        metadata.set("upload-id", &upload.id);
+        metadata.set("bucket", &upload.bucket);
+        metadata.set("key", &upload.key);
+        metadata.set("initiated", unix_millis(upload.initiated));
+        metadata.set("sequential", upload.sequential);
+        metadata.set_attributes(&upload.attributes);
+        metadata
     }
 
     pub(crate) fn to_upload(&self) -> Option<StoredUpload> {
@@ -128,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_survive_text() {
+    fn metadata_round_trips() {
         let attributes = Attributes {
             headers: vec![("x-oss-meta-a".to_owned(), "b\n c%".to_owned())],
             tagging: Some("a=b&c=d".to_owned()),
@@ -139,17 +165,21 @@ mod tests {
             etag: "\"AB\"".to_owned(),
             crc64: u64::MAX,
             attributes,
-            parts: 2,
+            content_md5: None,
+            parts: Some(2),
             modified: from_unix_millis(1_700_000_000_123),
             version: None,
             content: Content::Discarded,
         };
-        let text = Record::of_object("b", "k \u{4e2d}", &object, "b/k").to_text();
-        let record = Record::parse(&text).expect("a record");
-        let (bucket, key, read) = record.to_object(Path::new("/data")).expect("an object");
+        let text = MetadataFile::of_object("b", "k \u{4e2d}", &object, "b/k").to_text();
+        let metadata = MetadataFile::parse(&text).expect("metadata");
+        let (bucket, key, read) = metadata.to_object(Path::new("/data")).expect("an object");
         assert_eq!((bucket.as_str(), key.as_str()), ("b", "k \u{4e2d}"));
         assert_eq!(read.attributes.headers, object.attributes.headers);
         assert_eq!((read.crc64, read.modified), (object.crc64, object.modified));
-        assert!(Record::parse(&text[..text.len() - 5]).is_none(), "a torn record is no record");
+        assert!(
+            MetadataFile::parse(&text[..text.len() - 5]).is_none(),
+            "an incomplete file is refused"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies on their way in.
+//! Request bodies.
 
 use std::time::{Duration, Instant};
 
@@ -6,50 +6,59 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::checksum::{Checksums, Sums};
+use crate::digest::{Digester, Digests};
 use crate::error::{OssError, Result};
 use crate::store::Sink;
 
-/// The largest body that is taken for an XML document.
+/// The largest XML document.
 const DOCUMENT_BYTES_MAX: usize = 4 << 20;
-/// The largest body that is kept for the journal.
+/// The largest body that is kept for the request log.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 /// The largest object or part.
 const BODY_BYTES_MAX: u64 = 5 << 30;
 
-/// A body that is read as it is needed.
-pub(crate) struct Intake {
+/// A request body that is read on demand.
+pub(crate) struct RequestBody {
     incoming: Incoming,
     expected: Option<u64>,
     pub(crate) received: u64,
-    /// Bytes per second.
-    pub(crate) pace: Option<u64>,
+    /// The rate at which the body is read, if it is limited.
+    pub(crate) bytes_per_second: Option<u64>,
     /// Whether to flip the first bit.
     pub(crate) corrupt: bool,
-    /// Whether the journal wants the bytes.
+    /// Whether the bytes are kept for the request log.
     keep: bool,
     kept: Vec<u8>,
     started: Option<Instant>,
 }
 
-impl Intake {
-    pub(crate) fn new(incoming: Incoming, expected: Option<u64>, keep: bool) -> Intake {
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, expected: Option<u64>, keep: bool) -> RequestBody {
         let (kept, started) = (Vec::new(), None);
-        Intake { incoming, expected, received: 0, pace: None, corrupt: false, keep, kept, started }
+        RequestBody {
+            incoming,
+            expected,
+            received: 0,
+            bytes_per_second: None,
+            corrupt: false,
+            keep,
+            kept,
+            started,
+        }
     }
 
-    /// Whether nothing was asked of the client yet.
-    pub(crate) fn untouched(&self) -> bool {
+    /// Returns whether reading has not begun, so that no `100 Continue` was sent.
+    pub(crate) fn is_untouched(&self) -> bool {
         self.started.is_none()
     }
 
-    /// What the journal keeps of the body.
-    pub(crate) fn kept(&mut self) -> Vec<u8> {
+    /// Takes the bytes that were kept for the request log.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.kept)
     }
 
-    /// The next piece, or `None` at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// Reads the next chunk; returns `None` at the end.
+    async fn read_chunk(&mut self) -> Result<Option<Bytes>> {
         let started = *self.started.get_or_insert_with(Instant::now);
         let bytes = loop {
             match self.incoming.frame().await {
@@ -72,8 +81,8 @@ impl Intake {
             self.keep = false;
             self.kept = Vec::new();
         }
-        if let Some(pace) = self.pace {
-            let due = Duration::from_secs_f64(self.received as f64 / pace.max(1) as f64);
+        if let Some(rate) = self.bytes_per_second {
+            let due = Duration::from_secs_f64(self.received as f64 / rate.max(1) as f64);
             tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
         }
         if std::mem::take(&mut self.corrupt) {
@@ -84,46 +93,50 @@ impl Intake {
         Ok(Some(bytes))
     }
 
-    /// Reads and drops the rest.
+    /// Reads and discards the rest.
     pub(crate) async fn drain(&mut self) -> Result<()> {
-        while self.next().await?.is_some() {}
+        while self.read_chunk().await?.is_some() {}
         Ok(())
     }
 
     /// Reads about half of the body.
     pub(crate) async fn read_half(&mut self) -> Result<()> {
         let half = self.expected.map_or(1, |length| length / 2);
-        while self.received < half && self.next().await?.is_some() {}
+        while self.received < half && self.read_chunk().await?.is_some() {}
         Ok(())
     }
 
-    /// The whole body of a request that carries a small document.
-    pub(crate) async fn document(&mut self) -> Result<Vec<u8>> {
+    /// Reads the whole body into memory, for small documents.
+    pub(crate) async fn read_document(&mut self) -> Result<Vec<u8>> {
         let mut document = Vec::new();
-        while let Some(bytes) = self.next().await? {
+        while let Some(bytes) = self.read_chunk().await? {
             if document.len() + bytes.len() > DOCUMENT_BYTES_MAX {
-                return Err(OssError::new(400, "MalformedXML", "The document is too large."));
+                return Err(OssError::new(
+                    400,
+                    "MalformedXML",
+                    "The document is too large.",
+                ));
             }
             document.extend_from_slice(&bytes);
         }
         Ok(document)
     }
 
-    /// Stores the whole body.
-    pub(crate) async fn store(&mut self, sink: &mut Sink, with_md5: bool) -> Result<Sums> {
-        let mut checksums = Checksums::new(with_md5);
-        while let Some(bytes) = self.next().await? {
+    /// Writes the whole body to the sink.
+    pub(crate) async fn copy_to(&mut self, sink: &mut Sink, with_md5: bool) -> Result<Digests> {
+        let mut digester = Digester::new(with_md5);
+        while let Some(bytes) = self.read_chunk().await? {
             if self.received > BODY_BYTES_MAX {
                 return Err(too_large());
             }
-            checksums.update(&bytes);
+            digester.update(&bytes);
             sink.write(&bytes)?;
         }
-        Ok(checksums.finish())
+        Ok(digester.finish())
     }
 }
 
-/// Checks the announced length of an object or a part.
+/// Checks the `Content-Length` of an object or a part.
 pub(crate) fn check_length(length: Option<u64>, chunked: bool) -> Result<()> {
     match length {
         None if !chunked => {
@@ -136,5 +149,9 @@ pub(crate) fn check_length(length: Option<u64>, chunked: bool) -> Result<()> {
 }
 
 fn too_large() -> OssError {
-    OssError::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
+    OssError::new(
+        400,
+        "EntityTooLarge",
+        "Your proposed upload exceeds the maximum allowed size.",
+    )
 }

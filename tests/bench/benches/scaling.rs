@@ -1,6 +1,6 @@
-//! The promises about cost that need more than one figure: latency, bandwidth, small files, resuming, memory.
+//! Benchmarks over a range of values: memory by part size, latency, resuming, small files and bandwidth limits.
 //!
-//! `cargo bench -p oss-upload-bench --bench targets`
+//! `cargo bench -p oss-upload-bench --bench scaling`
 
 use std::fs::File;
 use std::path::Path;
@@ -29,7 +29,10 @@ fn main() -> Result<()> {
     };
     memory(&sparse("ten-gib", 10 * GIB)?)?;
     latency(&sparse("400-parts", 400 * PART)?)?;
-    resuming(&sparse("10000-parts", 10_000 * PART)?, &directory.path().join("record"))?;
+    resuming(
+        &sparse("10000-parts", 10_000 * PART)?,
+        &directory.path().join("checkpoint"),
+    )?;
     small_files(&sparse("small", 1000)?)?;
     bandwidth(&sparse("bandwidth", 64 * MIB)?)
 }
@@ -37,23 +40,34 @@ fn main() -> Result<()> {
 fn ours(endpoint: &str, path: &Path, threads: usize, part_size: u64) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench-ours"));
     command.arg(endpoint).arg(path);
-    command.args(["--threads", &threads.to_string(), "--part-size", &part_size.to_string()]);
+    command.args([
+        "--threads",
+        &threads.to_string(),
+        "--part-size",
+        &part_size.to_string(),
+    ]);
     command
 }
 
-/// First, while this process is small: a child's peak counts from its parent's.
+/// Must run first, while this process is small: the peak memory of a child includes that of its parent.
 fn memory(path: &Path) -> Result<()> {
     let server = Server::start(env!("CARGO_BIN_EXE_bench-server"), Duration::ZERO)?;
-    for (name, part_size, threads) in
-        [("2 MiB", 2 * MIB, 4), ("64 MiB", 64 * MIB, 4), ("2.5 GiB", 5 * GIB / 2, 4), ("5 GiB", 5 * GIB, 2)]
-    {
+    for (name, part_size, threads) in [
+        ("2 MiB", 2 * MIB, 4),
+        ("64 MiB", 64 * MIB, 4),
+        ("2.5 GiB", 5 * GIB / 2, 4),
+        ("5 GiB", 5 * GIB, 2),
+    ] {
         let cost = Cost::of(&mut ours(&server.endpoint, path, threads, part_size))?;
-        println!("10 GiB in parts of {name}, {threads} threads: peak RSS {:.1} MiB", cost.rss);
+        println!(
+            "10 GiB in parts of {name}, {threads} threads: peak RSS {:.1} MiB",
+            cost.rss
+        );
     }
     Ok(())
 }
 
-/// With 8 threads each of 400 parts waits 25 ms: 50 rounds, and one wait for Initiate and Complete each.
+/// With 8 threads, 400 parts of 25 ms each take 50 times the latency; initiating and completing take one each.
 fn latency(path: &Path) -> Result<()> {
     let latency = Duration::from_millis(25);
     let mut server = Server::start(env!("CARGO_BIN_EXE_bench-server"), latency)?;
@@ -74,17 +88,24 @@ fn latency(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The last of 10,000 parts is missing.
-fn resuming(path: &Path, record: &Path) -> Result<()> {
+/// Resumes an upload of 10,000 parts of which the last one is missing.
+fn resuming(path: &Path, checkpoint: &Path) -> Result<()> {
     let server = LocalOss::builder().discard(true).start()?;
-    let refused = || Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
+    let denied = || Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
     let mut command = ours(&server.endpoint(), path, 4, PART);
-    command.arg("--checkpoint").arg(record).stderr(std::process::Stdio::null());
+    command
+        .arg("--checkpoint")
+        .arg(checkpoint)
+        .stderr(std::process::Stdio::null());
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        server.inject(Rule::new(refused()).on(Operation::UploadPart).part(10_000));
+        server.inject(Rule::new(denied()).on(Operation::UploadPart).part(10_000));
         if Cost::of(&mut command).is_ok() {
-            return Err("the first call was to fail".into());
+            return Err("the first call did not fail".into());
         }
         server.clear_faults();
         server.clear_requests();
@@ -121,23 +142,31 @@ fn small_files(path: &Path) -> Result<()> {
             scope.spawn(move || {
                 for number in 0..50 {
                     let put = bucket.upload_file(&format!("{thread}/{number}"), path, PART, []);
-                    put.expect("nothing is wrong with it");
+                    put.expect("an upload");
                 }
             });
         }
     });
-    println!("200 small files by 4 threads: {} connections", server.connections());
+    println!(
+        "200 small files by 4 threads: {} connections",
+        server.connections()
+    );
     Ok(())
 }
 
-/// Over ten seconds, whatever the threads and the parts.
+/// Measures the rate over ten seconds, with several numbers of threads and part sizes.
 fn bandwidth(path: &Path) -> Result<()> {
     let server = LocalOss::builder().discard(true).start()?;
     let bucket = bucket(&server.endpoint(), None)?;
     let (rate, bytes) = (64 * MIB / 10, 64 * MIB);
     for (threads, part_size) in [(1, MIB), (4, 8 * MIB), (8, PART)] {
         let started = Instant::now();
-        bucket.upload_file("o", path, part_size, [routines(threads), bandwidth_limit(rate)])?;
+        bucket.upload_file(
+            "o",
+            path,
+            part_size,
+            [routines(threads), bandwidth_limit(rate)],
+        )?;
         let measured = bytes as f64 / started.elapsed().as_secs_f64();
         println!(
             "bandwidth_limit of {rate} bytes/s, {threads} threads, parts of {} KiB: {measured:.0} bytes/s, {:+.1} %",

@@ -1,4 +1,4 @@
-//! Putting parts together.
+//! Stored content: reading it, and joining parts.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,7 +9,7 @@ use super::types::{Content, StoredPart};
 use super::{Sink, Store};
 use crate::error::Result;
 
-/// All bytes of a content; none if it was discarded.
+/// Reads the whole content; returns no bytes if it was discarded.
 pub(super) fn read(content: &Content) -> io::Result<Vec<u8>> {
     match content {
         Content::Memory(bytes) => Ok(bytes.to_vec()),
@@ -19,7 +19,7 @@ pub(super) fn read(content: &Content) -> io::Result<Vec<u8>> {
 }
 
 impl Store {
-    /// The bytes of all parts in a row, and the MD5 of them if it is asked for.
+    /// Concatenates the parts; computes the MD5 of the result on request.
     pub(crate) fn join_parts(
         &self,
         upload_id: &str,
@@ -60,7 +60,7 @@ fn md5_of(sink: &mut Sink) -> io::Result<Option<[u8; 16]>> {
     }
 }
 
-/// A range of a content, ready to be sent.
+/// A range of some content, positioned at its start.
 pub(crate) enum Source {
     Bytes(Bytes),
     File(File),
