@@ -1,6 +1,4 @@
-//! [`adopt_unfinished`]: adopt_unfinished
 //! [background]: docs::background
-//! [checkpoint]: checkpoint()
 //! [checkpoint_format]: docs::checkpoint_format
 //! [coming_from]: docs::coming_from
 //! [comparison]: docs::comparison
@@ -10,6 +8,17 @@
 //! [troubleshooting]: docs::troubleshooting
 //!
 #![doc = include_str!("../README.md")]
+//!
+//! ## Where to start in this reference
+//!
+//! * [`Client::from_env`] and [`Client::builder`] make a client,
+//!   [`Client::bucket`] names the bucket.
+//! * [`Bucket::upload_file`] uploads a file. Its options are the functions of
+//!   this page, such as [`routines`], [`checkpoint()`], [`progress`] and
+//!   [`cancel()`].
+//! * [`Uploaded`] is the result, [`Error`] says what went wrong, and
+//!   [`Error::is_resumable`] whether the same call may succeed later.
+//! * [`docs`] has pages to read.
 #![warn(unreachable_pub)]
 
 mod bucket;
@@ -30,7 +39,6 @@ mod error;
 mod md5sum;
 mod part;
 
-#[cfg(any(doc, doctest))]
 pub mod docs;
 
 pub use bucket::Bucket;
