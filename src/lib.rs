@@ -1,3 +1,7 @@
+//! [CHANGELOG.md]: https://github.com/oss-upload/oss-upload/blob/main/CHANGELOG.md
+//! [CONTRIBUTING.md]: https://github.com/oss-upload/oss-upload/blob/main/CONTRIBUTING.md
+//! [LICENSE-APACHE]: https://github.com/oss-upload/oss-upload/blob/main/LICENSE-APACHE
+//! [LICENSE-MIT]: https://github.com/oss-upload/oss-upload/blob/main/LICENSE-MIT
 //! [background]: docs::background
 //! [checkpoint_format]: docs::checkpoint_format
 //! [coming_from]: docs::coming_from

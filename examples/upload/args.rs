@@ -6,7 +6,8 @@ use bytesize::ByteSize;
 use lexopt::{Arg, Parser, ValueExt};
 
 pub const HELP: &str = "\
-Uploads a file to Alibaba Cloud OSS. After an interruption, run it again: it resumes.
+Uploads a file to Alibaba Cloud OSS. If it is interrupted, run it again: the
+upload resumes.
 
 Usage: upload [OPTIONS] FILE [oss://BUCKET/KEY]
 
@@ -23,7 +24,8 @@ Usage: upload [OPTIONS] FILE [oss://BUCKET/KEY]
 
 Environment:
   OSS_ENDPOINT      for example https://oss-cn-hangzhou.aliyuncs.com
-  OSS_REGION        for example cn-hangzhou; only if OSS_ENDPOINT does not name it
+  OSS_REGION        for example cn-hangzhou; may be omitted if OSS_ENDPOINT
+                    names it
   OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET
                     the AccessKey pair
   OSS_SESSION_TOKEN the security token, for an AccessKey pair from STS
@@ -34,8 +36,8 @@ delete at any time. The bucket is examplebucket, unless you name another one.
 
 Ctrl-C stops the upload and keeps its progress. A second Ctrl-C ends the program
 at once. The result is printed to standard output, everything else to standard
-error. The exit code is 0 if the object is complete, 2 for wrong usage, 1 for any
-other error.
+error. The exit code is 0 if the object is complete, 2 for wrong usage, and 1
+for any other error.
 ";
 
 pub struct Arguments {
