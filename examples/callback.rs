@@ -1,4 +1,5 @@
-//! OSS tells an application server that the object has arrived, and hands its answer back; then one that refuses.
+//! OSS notifies an application server that the object is complete, and passes on its response.
+//! Then an application server that fails.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,9 +14,8 @@ const KEY: &str = "examplefile.txt";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let server = LocalOss::start();
-    let credentials = Credentials::new("ak", "sk");
     let client = Client::builder(&server.endpoint())
-        .credentials(credentials)
+        .credentials(Credentials::new("ak", "sk"))
         .region("cn-hangzhou")
         .no_proxy()
         .build()?;
@@ -26,17 +26,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let accepting = application_server("200 OK", r#"{"Status":"OK"}"#)?;
     let uploaded = upload(&bucket, &file, &accepting)?;
-    let answer = uploaded.callback_body.ok_or("there is no answer")?;
-    println!("callback_body: {}", String::from_utf8_lossy(&answer));
+    let body = uploaded
+        .callback_body
+        .ok_or("the callback's response is missing")?;
+    println!("callback_body: {}", String::from_utf8_lossy(&body));
 
-    let refusing = application_server("500 Internal Server Error", "{}")?;
-    match upload(&bucket, &file, &refusing) {
+    let failing = application_server("500 Internal Server Error", "{}")?;
+    match upload(&bucket, &file, &failing) {
         Err(error @ oss_upload::Error::Callback { .. }) => println!("Error::Callback: {error}"),
         Err(error) => return Err(error.into()),
-        Ok(_) => return Err("the callback was not refused".into()),
+        Ok(_) => return Err("the callback did not fail".into()),
     }
-    let object = server.object("examplebucket", KEY).ok_or("there is no object")?;
-    println!("the object exists all the same: {} bytes", object.size);
+    let object = server
+        .object("examplebucket", KEY)
+        .ok_or("the object is missing")?;
+    println!("the object exists nevertheless: {} bytes", object.size);
     Ok(())
 }
 
@@ -47,16 +51,17 @@ fn upload(bucket: &Bucket, file: &Path, application_server: &str) -> oss_upload:
     )
     .query("source", "the callback example")
     .var("x:user", "li");
-    bucket.upload_file(KEY, file, 1 << 20, [callback(notify)])
+    bucket.upload_file(KEY, file, 8 << 20, [callback(notify)])
 }
 
-/// Prints what it is told, and answers always the same. Returns its address.
+/// Starts a server that prints each request and always responds in the same way. Returns its
+/// address.
 fn application_server(status: &'static str, body: &'static str) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", listener.local_addr()?);
     thread::spawn(move || {
         for connection in listener.incoming() {
-            if let Err(error) = connection.and_then(|stream| answer(&stream, status, body)) {
+            if let Err(error) = connection.and_then(|stream| respond(&stream, status, body)) {
                 eprintln!("application server: {error}");
             }
         }
@@ -64,10 +69,10 @@ fn application_server(status: &'static str, body: &'static str) -> io::Result<St
     Ok(address)
 }
 
-fn answer(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
+fn respond(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
+    let mut request_line = String::new();
+    reader.read_line(&mut request_line)?;
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -81,12 +86,18 @@ fn answer(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
             length = value.trim().parse().map_err(io::Error::other)?;
         }
     }
-    let mut told = String::new();
-    reader.take(length).read_to_string(&mut told)?;
-    println!("application server: {} {told}", request.trim_end());
+    let mut request_body = String::new();
+    reader.take(length).read_to_string(&mut request_body)?;
+    println!(
+        "application server: {} {request_body}",
+        request_line.trim_end()
+    );
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\n\
+         Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
         body.len()
     )
 }

@@ -1,6 +1,7 @@
-//! STS credentials that are fetched over HTTP and renewed while an upload goes on.
+//! STS credentials that are fetched over HTTP and renewed during an upload.
 //!
-//! [`StsCredentials`] is what you would copy; the rest is a stand-in for the service that issues them.
+//! [`StsCredentials`] is the part to copy. The rest is a local OSS server, and a stand-in for
+//! the service that issues the credentials.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -16,13 +17,14 @@ use tinyjson::JsonValue;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Credentials from an address that answers with JSON: what `ALIBABA_CLOUD_CREDENTIALS_URI` names, or on an ECS
-/// instance with a role `http://100.100.100.200/latest/meta-data/ram/security-credentials/<role>`
-/// (in its normal mode; the hardened one wants a token first).
+/// Credentials from a URL that responds with JSON. It may be the one that
+/// `ALIBABA_CLOUD_CREDENTIALS_URI` names. On an ECS instance with a role it may be
+/// `http://100.100.100.200/latest/meta-data/ram/security-credentials/<role>`, in normal mode;
+/// in hardened mode the instance requires a token.
 struct StsCredentials {
     url: String,
     agent: ureq::Agent,
-    /// How long before their end they are renewed.
+    /// How long before their expiration the credentials are renewed.
     margin: Duration,
     cached: Mutex<Option<Cached>>,
 }
@@ -34,7 +36,9 @@ struct Cached {
 
 impl StsCredentials {
     fn new(url: impl Into<String>, margin: Duration) -> StsCredentials {
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(5)))
+            .proxy(None);
         StsCredentials {
             url: url.into(),
             agent: config.build().new_agent(),
@@ -44,23 +48,33 @@ impl StsCredentials {
     }
 
     fn fetch(&self) -> Result<Cached, BoxError> {
-        let text = self.agent.get(&self.url).call()?.body_mut().read_to_string()?;
+        let text = self
+            .agent
+            .get(&self.url)
+            .call()?
+            .body_mut()
+            .read_to_string()?;
         let json: JsonValue = text.parse()?;
-        let JsonValue::Object(fields) = &json else { return Err("the answer is no JSON object".into()) };
+        let JsonValue::Object(fields) = &json else {
+            return Err("the response is not a JSON object".into());
+        };
         let field = |name: &str| {
             let value = fields.get(name).and_then(|value| value.get::<String>());
-            value.ok_or_else(|| format!("the answer has no {name}"))
+            value.ok_or_else(|| format!("the response has no {name}"))
         };
         let credentials = Credentials::new(field("AccessKeyId")?, field("AccessKeySecret")?)
             .with_security_token(field("SecurityToken")?);
-        Ok(Cached { credentials, expiration: humantime::parse_rfc3339(field("Expiration")?)? })
+        Ok(Cached {
+            credentials,
+            expiration: humantime::parse_rfc3339(field("Expiration")?)?,
+        })
     }
 }
 
 impl ProvideCredentials for StsCredentials {
-    /// Asked before every request, on every thread of the upload.
+    /// Called before every request, on every thread of the upload.
     fn credentials(&self) -> Result<Credentials, BoxError> {
-        // Locked while they are fetched: whoever else needs them waits, and does not fetch them again.
+        // Locked while they are fetched, so that only one thread fetches them.
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let now = SystemTime::now();
         let old = cached.as_ref().filter(|old| old.expiration > now);
@@ -69,25 +83,23 @@ impl ProvideCredentials for StsCredentials {
         }
         match (self.fetch(), old) {
             (Ok(new), _) => Ok(cached.insert(new).credentials.clone()),
-            // Not renewed yet, but good for a while: the next request tries again.
+            // Not renewed, but still valid. The next request tries to renew them again.
             (Err(_), Some(old)) => Ok(old.credentials.clone()),
             (Err(error), None) => Err(format!("{}: {error}", self.url).into()),
         }
     }
 }
 
-/// Bytes.
-const SIZE: usize = 4 << 20;
-const PART_SIZE: u64 = 100 << 10;
-/// So that the upload outlives the first token: bytes per second.
-const LIMIT: u64 = 1 << 20;
-/// Of the first token, in seconds; its expiration is told in whole ones.
-const SHORT_LIFE: u64 = 3;
-const LONG_LIFE: u64 = 3600;
+const SIZE: usize = 64 << 20;
+const PART_SIZE: u64 = 8 << 20;
+/// Bytes per second, so that the upload takes longer than the first token is valid.
+const LIMIT: u64 = 16 << 20;
+const FIRST_TOKEN_LIFETIME: Duration = Duration::from_secs(3);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let server = Arc::new(LocalOss::start());
-    // With real tokens, which live for an hour, five minutes are usual.
+    // Real tokens are valid for an hour. For them, five minutes are usual.
     let credentials = StsCredentials::new(start_issuer(server.clone())?, Duration::from_secs(1));
     let client = Client::builder(&server.endpoint())
         .credentials(credentials)
@@ -100,18 +112,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     fastrand::fill(&mut bytes);
     std::fs::write(&file, &bytes)?;
 
-    let options = [routines(4), bandwidth_limit(LIMIT)];
-    let uploaded =
-        client.bucket("examplebucket")?.upload_file("examplefile.bin", &file, PART_SIZE, options)?;
-    println!("{} is complete: {} bytes, {} parts", uploaded.key, uploaded.size, uploaded.parts);
+    let bucket = client.bucket("examplebucket")?;
+    let options = [routines(2), bandwidth_limit(LIMIT)];
+    let uploaded = bucket.upload_file("examplefile.bin", &file, PART_SIZE, options)?;
+    println!(
+        "{} is complete: {} bytes, {} parts",
+        uploaded.key, uploaded.size, uploaded.parts
+    );
     check(&server)
 }
 
-/// Which tokens the parts came with, and that it was one upload throughout.
+/// Prints which tokens the parts were sent with, and checks that the token was renewed once,
+/// during a single upload.
 fn check(server: &LocalOss) -> Result<(), Box<dyn Error>> {
     let (mut tokens, mut upload_ids) = (BTreeMap::new(), BTreeSet::new());
-    for request in server.requests().iter().filter(|request| request.operation == Operation::UploadPart) {
-        let token = request.header("x-oss-security-token").unwrap_or("none").to_owned();
+    for request in server
+        .requests()
+        .iter()
+        .filter(|request| request.operation == Operation::UploadPart)
+    {
+        let token = request
+            .header("x-oss-security-token")
+            .unwrap_or("none")
+            .to_owned();
         *tokens.entry(token).or_insert(0) += 1;
         upload_ids.extend(request.upload_id.clone());
     }
@@ -121,30 +144,41 @@ fn check(server: &LocalOss) -> Result<(), Box<dyn Error>> {
     println!("upload ids: {}", upload_ids.len());
     match (tokens.len(), upload_ids.len()) {
         (2, 1) => Ok(()),
-        _ => Err("the token was to be renewed once, in one upload".into()),
+        _ => Err("the token was not renewed once, during a single upload".into()),
     }
 }
 
-/// Issues credentials that the server accepts, at the address that is returned. Those that it issued before end at
-/// once, which is harder than life.
+/// Starts a service that issues credentials which the server accepts. Returns its URL. Each time,
+/// the credentials that it issued before expire at once, which real ones do not.
 fn start_issuer(server: Arc<LocalOss>) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/credentials", listener.local_addr()?);
     thread::spawn(move || {
         for (index, connection) in listener.incoming().enumerate() {
-            let (id, secret, token) =
-                (format!("STS.{index}"), format!("secret-{index}"), format!("token-{index}"));
+            let id = format!("STS.{index}");
+            let secret = format!("secret-{index}");
+            let token = format!("token-{index}");
             server.add_credentials(&id, &secret, Some(&token));
             if let Some(previous) = index.checked_sub(1) {
                 server.expire_credentials(&format!("STS.{previous}"));
             }
-            let life = Duration::from_secs(if index == 0 { SHORT_LIFE } else { LONG_LIFE });
-            let expiration = humantime::format_rfc3339_seconds(SystemTime::now() + life);
-            println!("issuer: {token}, until {expiration}");
+            let lifetime = if index == 0 {
+                FIRST_TOKEN_LIFETIME
+            } else {
+                TOKEN_LIFETIME
+            };
+            let expiration = humantime::format_rfc3339_seconds(SystemTime::now() + lifetime);
+            println!("issuer: {token}, valid until {expiration}");
             let body = format!(
-                r#"{{"Code":"Success","AccessKeyId":"{id}","AccessKeySecret":"{secret}","SecurityToken":"{token}","Expiration":"{expiration}"}}"#
+                r#"{{
+                    "Code": "Success",
+                    "AccessKeyId": "{id}",
+                    "AccessKeySecret": "{secret}",
+                    "SecurityToken": "{token}",
+                    "Expiration": "{expiration}"
+                }}"#
             );
-            if let Err(error) = connection.and_then(|stream| answer(&stream, &body)) {
+            if let Err(error) = connection.and_then(|stream| respond(&stream, &body)) {
                 eprintln!("issuer: {error}");
             }
         }
@@ -152,9 +186,16 @@ fn start_issuer(server: Arc<LocalOss>) -> io::Result<String> {
     Ok(url)
 }
 
-fn answer(mut stream: &TcpStream, body: &str) -> io::Result<()> {
+fn respond(mut stream: &TcpStream, body: &str) -> io::Result<()> {
     let mut head = BufReader::new(stream).lines();
-    while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    while head
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
     let length = body.len();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

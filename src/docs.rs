@@ -1,12 +1,17 @@
-//! Pages to read, in this order; there is no code here.
+//! Pages to read. There is no code here.
 //!
-//! 1. [`coming_from`]: the official SDKs' resumable uploads, parameter by parameter, each with a snippet.
-//! 2. [`permissions`]: RAM actions, an STS policy, and the lifecycle rule that clears what is left.
-//! 3. [`troubleshooting`]: the messages that people meet, where they come from, and what to do.
-//! 4. [`background`]: an upload while the program goes on.
-//! 5. [`checkpoint_format`]: the record's text, its life on disk, and what it survives.
-//! 6. [`comparison`]: what the official SDKs and other crates do, with file and line.
-//! 7. [`costs`] and [`static_binaries`]: measured.
+//! 1. [`coming_from`]: the official SDKs' resumable uploads, parameter by
+//!    parameter, each with a snippet.
+//! 2. [`permissions`]: RAM actions, an STS policy, and the lifecycle rule that
+//!    deletes unfinished uploads.
+//! 3. [`troubleshooting`]: the messages that people meet, their causes, and
+//!    what to do.
+//! 4. [`background`]: an upload on a thread of its own.
+//! 5. [`checkpoint_format`]: the checkpoint's text, its life on disk, and the
+//!    failures it survives.
+//! 6. [`comparison`]: what the official SDKs and other crates do, with file and
+//!    line.
+//! 7. [`costs`] and [`static_binaries`]: measurements.
 
 #[doc = include_str!("docs/coming_from.md")]
 pub mod coming_from {}

@@ -1,6 +1,8 @@
-//! [`adopt_unfinished`]: adopt_unfinished
+//! [CHANGELOG.md]: https://github.com/oss-upload/oss-upload/blob/main/CHANGELOG.md
+//! [CONTRIBUTING.md]: https://github.com/oss-upload/oss-upload/blob/main/CONTRIBUTING.md
+//! [LICENSE-APACHE]: https://github.com/oss-upload/oss-upload/blob/main/LICENSE-APACHE
+//! [LICENSE-MIT]: https://github.com/oss-upload/oss-upload/blob/main/LICENSE-MIT
 //! [background]: docs::background
-//! [checkpoint]: checkpoint()
 //! [checkpoint_format]: docs::checkpoint_format
 //! [coming_from]: docs::coming_from
 //! [comparison]: docs::comparison
@@ -10,6 +12,17 @@
 //! [troubleshooting]: docs::troubleshooting
 //!
 #![doc = include_str!("../README.md")]
+//!
+//! ## Where to start in this reference
+//!
+//! * [`Client::from_env`] and [`Client::builder`] make a client,
+//!   [`Client::bucket`] names the bucket.
+//! * [`Bucket::upload_file`] uploads a file. Its options are the functions of
+//!   this page, such as [`routines`], [`checkpoint()`], [`progress`] and
+//!   [`cancel()`].
+//! * [`Uploaded`] is the result, [`Error`] says what went wrong, and
+//!   [`Error::is_resumable`] whether the same call may succeed later.
+//! * [`docs`] has pages to read.
 #![warn(unreachable_pub)]
 
 mod bucket;

@@ -1,8 +1,8 @@
-//! An upload behind a window: it runs on a thread of its own, while the window draws 30 times a second and has a Cancel
-//! button. The window is a line of the terminal. Begun again after Cancel, the upload carries on.
+//! An upload behind a user interface. The upload runs on its own thread, while a render loop
+//! draws a progress bar 30 times a second and can cancel. After a cancel, the next call resumes.
 //!
-//! `background FILE oss://BUCKET/KEY`, with the environment variables of `Client::from_env`; Enter is the button.
-//! Without arguments and `OSS_ENDPOINT` it is a demonstration on a local server, where the button is pressed half-way.
+//! `background FILE oss://BUCKET/KEY`, with the environment variables of `Client::from_env`;
+//! the Enter key cancels. Without arguments it shows a cancel and a resume on a local server.
 
 mod demo;
 
@@ -12,148 +12,171 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use oss_upload::{
-    Bucket, CancelToken, Client, Progress, ProgressEvent, UploadOption, Uploaded, bandwidth_limit, cancel,
-    checkpoint, delete_upload_on_cancelling, determine_part_size, progress, routines,
+    Bucket, CancelToken, Client, Progress, ProgressEvent, UploadOption, Uploaded, bandwidth_limit,
+    cancel, checkpoint, delete_upload_on_cancelling, determine_part_size, progress, routines,
 };
 
 const USAGE: &str = "usage: background FILE oss://BUCKET/KEY";
-/// Bytes; more where the file would not fit into the parts that an object may have.
-const PART_SIZE: u64 = 1 << 20;
-/// Between two frames.
-const FRAME: Duration = Duration::from_millis(33);
-/// How far back the rate looks: in frames.
-const LOOK_BACK: usize = 60;
+/// In bytes. Larger parts are used if the file would have more than 10,000 of these.
+const PART_SIZE: u64 = 8 << 20;
+const FRAME_INTERVAL: Duration = Duration::from_millis(33);
+/// The number of frames over which the rate is averaged.
+const RATE_FRAMES: usize = 60;
+const BAR_WIDTH: usize = 40;
+const MIB: f64 = 1048576.0;
 
-/// An upload that is under way.
-struct Running {
+/// An upload that is running on another thread.
+struct Upload {
     thread: JoinHandle<oss_upload::Result<Uploaded>>,
-    /// Ends with the upload.
-    news: Receiver<Progress>,
-    cancel_button: CancelToken,
+    /// Disconnected when the upload has ended.
+    progress: Receiver<Progress>,
+    token: CancelToken,
 }
 
-/// The bucket and the token are cheap to clone. The options are made on the thread, since a progress callback need not
-/// be `Send`.
-fn start(bucket: &Bucket, key: &str, path: &Path, limit: Option<u64>) -> Running {
-    let (sender, news) = mpsc::channel();
-    let cancel_button = CancelToken::new();
-    let (bucket, key, path, token) = (bucket.clone(), key.to_owned(), path.to_owned(), cancel_button.clone());
-    let thread = thread::spawn(move || {
-        let options: [UploadOption; 5] = [
-            routines(4),
-            checkpoint(true, ""),
-            cancel(&token),
-            delete_upload_on_cancelling(false),
-            // When nobody listens any more, the upload goes on.
-            progress(|now| drop(sender.send(now.clone()))),
-        ];
-        let size = path.metadata().map_or(0, |metadata| metadata.len());
-        let part_size = determine_part_size(size, PART_SIZE);
-        bucket.upload_file(&key, &path, part_size, options.into_iter().chain(limit.map(bandwidth_limit)))
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match arguments.as_slice() {
+        [] => demo::run(),
+        [file, target] => run(file.as_ref(), &Destination::parse(target)?),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn run(file: &Path, destination: &Destination) -> Result<(), Box<dyn Error>> {
+    let bucket = Client::from_env()?.bucket(destination.bucket)?;
+    let upload = start(&bucket, destination.key, file, None);
+    let token = upload.token.clone();
+    thread::spawn(move || {
+        if io::stdin()
+            .read_line(&mut String::new())
+            .is_ok_and(|bytes| bytes > 0)
+        {
+            token.cancel();
+        }
     });
-    Running { thread, news, cancel_button }
+    let uploaded = render_loop(upload, |_| false)?;
+    println!("{} is complete: {} bytes", uploaded.key, uploaded.size);
+    Ok(())
 }
 
-/// The thread of the window: it never waits for the upload until that has ended.
-fn window(upload: Running, press: impl Fn(&Progress) -> bool) -> oss_upload::Result<Uploaded> {
-    let mut frames = VecDeque::with_capacity(LOOK_BACK);
-    let mut newest: Option<Progress> = None;
+struct Destination<'a> {
+    bucket: &'a str,
+    key: &'a str,
+}
+
+impl Destination<'_> {
+    fn parse(text: &OsStr) -> Result<Destination<'_>, &'static str> {
+        let path = text.to_str().and_then(|text| text.strip_prefix("oss://"));
+        let (bucket, key) = path.and_then(|path| path.split_once('/')).ok_or(USAGE)?;
+        Ok(Destination { bucket, key })
+    }
+}
+
+/// Starts the upload. The options are made on its thread, because a progress callback need not
+/// be `Send`. Bucket and token are cheap to clone.
+fn start(bucket: &Bucket, key: &str, path: &Path, limit: Option<u64>) -> Upload {
+    let (sender, receiver) = mpsc::channel();
+    let token = CancelToken::new();
+    let thread = thread::spawn({
+        let bucket = bucket.clone();
+        let key = key.to_owned();
+        let path = path.to_owned();
+        let token = token.clone();
+        move || {
+            let options: [UploadOption; 5] = [
+                routines(4),
+                checkpoint(true, ""),
+                cancel(&token),
+                delete_upload_on_cancelling(false),
+                // An error means that the receiver is gone; upload anyway.
+                progress(|now| drop(sender.send(now.clone()))),
+            ];
+            let options = options.into_iter().chain(limit.map(bandwidth_limit));
+            let size = path.metadata().map_or(0, |metadata| metadata.len());
+            bucket.upload_file(&key, &path, determine_part_size(size, PART_SIZE), options)
+        }
+    });
+    Upload {
+        thread,
+        progress: receiver,
+        token,
+    }
+}
+
+/// Draws until the upload has ended, and returns its result.
+fn render_loop(
+    upload: Upload,
+    should_cancel: impl Fn(&Progress) -> bool,
+) -> oss_upload::Result<Uploaded> {
+    let mut frames = VecDeque::with_capacity(RATE_FRAMES);
+    let mut latest: Option<Progress> = None;
     for number in 0.. {
-        let is_over = loop {
-            match upload.news.try_recv() {
+        let has_ended = loop {
+            match upload.progress.try_recv() {
                 Ok(now) => {
                     if let ProgressEvent::Resumed | ProgressEvent::Restarted(_) = now.event {
-                        // What was found says nothing about how fast the rest goes.
+                        // The bytes of an earlier call do not count for the rate.
                         frames.clear();
                     }
-                    newest = Some(now);
+                    latest = Some(now);
                 }
                 Err(error) => break error == TryRecvError::Disconnected,
             }
         };
-        if let Some(now) = &newest {
-            frames.truncate(LOOK_BACK - 1);
+        if let Some(now) = &latest {
+            frames.truncate(RATE_FRAMES - 1);
             frames.push_front((Instant::now(), now.transferred));
-            draw(number, now, &frames, is_over);
-            if press(now) {
-                upload.cancel_button.cancel();
+            draw(number, now, rate(&frames), has_ended);
+            if should_cancel(now) {
+                upload.token.cancel();
             }
         }
-        if is_over {
+        if has_ended {
             break;
         }
-        thread::sleep(FRAME);
+        thread::sleep(FRAME_INTERVAL);
     }
-    upload.thread.join().expect("the progress callback does not panic")
+    upload
+        .thread
+        .join()
+        .expect("the progress callback does not panic")
 }
 
-/// Every frame on a terminal; elsewhere now and then, and the last one.
-fn draw(number: u32, now: &Progress, frames: &VecDeque<(Instant, u64)>, is_last: bool) {
-    const WIDTH: usize = 40;
-    let (done, total) = (now.transferred as f64, (now.total as f64).max(1.0));
-    let rate = match (frames.front(), frames.back()) {
-        (Some((at, bytes)), Some((since, before))) if at > since => {
-            (bytes - before) as f64 / (*at - *since).as_secs_f64()
+/// Bytes per second; 0 if that is not known yet.
+fn rate(frames: &VecDeque<(Instant, u64)>) -> f64 {
+    match (frames.front(), frames.back()) {
+        (Some((now, bytes)), Some((then, bytes_then))) if now > then => {
+            (bytes - bytes_then) as f64 / (*now - *then).as_secs_f64()
         }
         _ => 0.0,
+    }
+}
+
+/// Draws every frame on a terminal. Elsewhere it prints every 15th one, and the last one.
+fn draw(number: u32, now: &Progress, rate: f64, is_last: bool) {
+    let done = now.transferred as f64;
+    let total = (now.total as f64).max(1.0);
+    let bar = "=".repeat((done / total * BAR_WIDTH as f64) as usize);
+    let percent = done / total * 100.0;
+    let left = match rate > 0.0 {
+        true => format!("{:.1} s left", (total - done) / rate),
+        false => "…".to_owned(),
     };
-    let left = if rate > 0.0 { format!("{:.1} s left", (total - done) / rate) } else { "…".to_owned() };
-    let bar = "=".repeat((done / total * WIDTH as f64) as usize);
-    let line =
-        format!("[{bar:WIDTH$}] {:3.0} %  {:.1} MiB/s  {left}", done / total * 100.0, rate / 1048576.0);
+    let line = format!(
+        "[{bar:BAR_WIDTH$}] {percent:3.0} %  {:.1} MiB/s  {left}",
+        rate / MIB
+    );
     let mut out = io::stdout().lock();
-    // A reader that has gone away is no reason to stop.
+    // A closed pipe must not stop the upload.
     let _ = match (out.is_terminal(), is_last) {
         (true, false) => write!(out, "\r\x1b[K{line}").and_then(|()| out.flush()),
         (true, true) => writeln!(out, "\r\x1b[K{line}"),
         (false, _) if is_last || number.is_multiple_of(15) => writeln!(out, "{line}"),
         (false, _) => Ok(()),
     };
-}
-
-fn main() -> ExitCode {
-    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let outcome = if arguments.is_empty() && env::var_os("OSS_ENDPOINT").is_none() {
-        demo::run()
-    } else if let [file, target] = arguments.as_slice()
-        && let Some((bucket, key)) = place(target)
-    {
-        run(file.as_ref(), bucket, key)
-    } else if arguments == ["--help"] {
-        println!("{USAGE}");
-        Ok(())
-    } else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("background: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn place(target: &OsStr) -> Option<(&str, &str)> {
-    target.to_str()?.strip_prefix("oss://")?.split_once('/')
-}
-
-fn run(file: &Path, bucket: &str, key: &str) -> Result<(), Box<dyn Error>> {
-    let upload = start(&Client::from_env()?.bucket(bucket)?, key, file, None);
-    let button = upload.cancel_button.clone();
-    thread::spawn(move || {
-        if io::stdin().read_line(&mut String::new()).is_ok_and(|bytes| bytes > 0) {
-            button.cancel();
-        }
-    });
-    let uploaded = window(upload, |_| false)?;
-    println!("{} is complete: {} bytes", uploaded.key, uploaded.size);
-    Ok(())
 }

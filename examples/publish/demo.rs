@@ -1,4 +1,5 @@
-//! Runs the program twice against a local server, which refuses a part of the largest file in the first run.
+//! Runs the program twice against a local server. In the first run the server denies one part of
+//! the largest file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,64 +12,86 @@ use local_oss::{Fault, LocalOss, Operation, Rule};
 use crate::{BoxError, PART_SIZE};
 
 const PAGES: usize = 60;
-/// Bytes.
-const PAGE: usize = 64 << 10;
-const TOOL: usize = 16 * PART_SIZE as usize;
-const TOTAL: usize = TOOL + PAGES * PAGE;
+const PAGE_SIZE: usize = 64 << 10;
+const TOOL_SIZE: usize = 8 * PART_SIZE as usize;
+const DENIED_PART: u32 = 6;
+const TOTAL: usize = TOOL_SIZE + PAGES * PAGE_SIZE;
 
 pub fn run() -> Result<(), BoxError> {
-    let server = LocalOss::builder().latency(Duration::from_millis(20)).start()?;
+    let server = LocalOss::builder()
+        .latency(Duration::from_millis(20))
+        .start()?;
     let dir = tempfile::tempdir()?;
     let files = build(&dir.path().join("dist"))?;
     let state = dir.path().join("state");
 
-    println!("run 1: OSS refuses a part of bin/tool");
-    let refusal = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    server.inject(Rule::new(refusal).on(Operation::UploadPart).part(9));
+    println!("run 1: OSS denies a part of bin/tool");
+    let denied = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    server.inject(
+        Rule::new(denied)
+            .on(Operation::UploadPart)
+            .part(DENIED_PART),
+    );
     let first = publish(&server, dir.path())?;
     let published = fs::read_to_string(state.join("published"))?.lines().count();
-    let parts = server.uploads().first().map_or(0, |upload| upload.parts.len());
+    let parts = server
+        .uploads()
+        .first()
+        .map_or(0, |upload| upload.parts.len());
 
     println!("run 2");
     server.clear_requests();
     let second = publish(&server, dir.path())?;
-    let bodies = |operation| {
-        let requests = server.requests().into_iter().filter(move |request| request.operation == operation);
-        requests.map(|request| request.body_bytes as usize).sum::<usize>()
+    let bytes_of = |operation| -> usize {
+        let requests = server.requests();
+        let requests = requests
+            .iter()
+            .filter(|request| request.operation == operation);
+        requests.map(|request| request.body_bytes as usize).sum()
     };
-    let sent = bodies(Operation::PutObject) + bodies(Operation::UploadPart);
-    println!("sent {sent} of {TOTAL} bytes; not again: {published} files, {parts} parts of bin/tool");
-    let equal = files.iter().all(|(key, bytes)| {
-        server.object("examplebucket", key).is_some_and(|object| object.bytes.as_slice() == bytes)
+    let sent = bytes_of(Operation::PutObject) + bytes_of(Operation::UploadPart);
+    println!("sent {sent} of {TOTAL} bytes; not sent again: {published} files, {parts} parts");
+    let is_equal = files.iter().all(|(key, bytes)| {
+        let object = server.object("examplebucket", key);
+        object.is_some_and(|object| object.bytes.as_slice() == bytes)
     });
-    println!("the objects {} the files", if equal { "equal" } else { "are not" });
+    println!(
+        "the objects {} the files",
+        if is_equal { "equal" } else { "differ from" }
+    );
 
-    let in_order = !first.success() && published > 0 && parts > 0 && second.success();
-    let nothing_twice = sent == TOTAL - published * PAGE - parts * PART_SIZE as usize;
+    let resumed = !first.success() && published > 0 && parts > 0 && second.success();
+    let nothing_sent_twice = sent == TOTAL - published * PAGE_SIZE - parts * PART_SIZE as usize;
     let is_clean = server.uploads().is_empty() && fs::read_dir(&state)?.count() == 1;
-    match in_order && nothing_twice && equal && is_clean {
+    match resumed && nothing_sent_twice && is_equal && is_clean {
         true => Ok(()),
-        false => Err("that is not what was promised".into()),
+        false => Err("the second run did not resume as expected".into()),
     }
 }
 
-/// As CI runs it.
+/// Runs the program as CI does.
 fn publish(server: &LocalOss, dir: &Path) -> io::Result<ExitStatus> {
     Command::new(env::current_exe()?)
         .args(["dist", "oss://examplebucket/v1.2/", "state"])
         .current_dir(dir)
         .env("OSS_ENDPOINT", server.endpoint())
-        .envs([("OSS_REGION", "cn-hangzhou"), ("OSS_ACCESS_KEY_ID", "ak"), ("OSS_ACCESS_KEY_SECRET", "sk")])
+        .env("OSS_REGION", "cn-hangzhou")
+        .env("OSS_ACCESS_KEY_ID", "ak")
+        .env("OSS_ACCESS_KEY_SECRET", "sk")
         .env_remove("OSS_SESSION_TOKEN")
         .env("NO_PROXY", "127.0.0.1")
         .status()
 }
 
-/// The content of each file, by the key that it is to have.
+/// Creates the files. Returns the content of each, by its key.
 fn build(dir: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    let pages = (0..PAGES).map(|page| (format!("doc/page-{page}.html"), PAGE));
-    for (name, size) in pages.chain([("bin/tool".to_owned(), TOOL)]) {
+    let pages = (0..PAGES).map(|page| (format!("doc/page-{page}.html"), PAGE_SIZE));
+    for (name, size) in pages.chain([("bin/tool".to_owned(), TOOL_SIZE)]) {
         let mut bytes = vec![0; size];
         fastrand::fill(&mut bytes);
         let path = dir.join(&name);

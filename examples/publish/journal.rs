@@ -1,6 +1,6 @@
-//! What is published: one line for each object, with the CRC-64 that OSS has computed of it.
+//! The list of published objects: one line for each, with the CRC-64 that OSS has computed.
 //!
-//! That is what we know without asking: whoever deletes objects from the bucket deletes the journal too.
+//! The bucket is not looked at. If you delete objects from it, delete the journal, too.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use oss_upload::Uploaded;
 
 pub struct Journal {
     bucket: String,
-    /// Object to CRC-64, as they are written.
+    /// Maps each object to its CRC-64, both as written in the file.
     found: HashMap<String, String>,
     file: Mutex<File>,
 }
@@ -24,40 +24,53 @@ impl Journal {
             text => text?,
         };
         let text = String::from_utf8_lossy(&text);
-        // Of two lines for one object the later counts. One that was cut off by a crash is equal to none.
+        // If an object has two lines, the later one counts. A line that a crash has cut short
+        // equals no CRC-64, so the file is sent again.
         let found = text.lines().filter_map(|line| line.rsplit_once(' '));
         Ok(Journal {
             bucket: bucket.to_owned(),
-            found: found.map(|(object, crc64)| (object.to_owned(), crc64.to_owned())).collect(),
+            found: found
+                .map(|(object, crc64)| (object.to_owned(), crc64.to_owned()))
+                .collect(),
             file: Mutex::new(File::options().create(true).append(true).open(path)?),
         })
     }
 
-    /// Is this very content published? Not the time of the file counts: a build writes the same bytes anew.
+    /// Is the file published with exactly this content? Its time does not matter, because a build
+    /// may write the same bytes again.
     pub fn has(&self, key: &str, path: &Path) -> io::Result<bool> {
-        let Some(published) = self.found.get(&self.name(key)) else { return Ok(false) };
-        Ok(*published == line_end(crc64(path)?))
+        match self.found.get(&self.name(key)) {
+            Some(published) => Ok(*published == format_crc64(crc64(path)?)),
+            None => Ok(false),
+        }
     }
 
-    /// Without a CRC-64 nothing is written, and the file is sent again.
+    /// Does nothing if OSS has sent no CRC-64. Then the next run sends the file again.
     pub fn add(&self, uploaded: &Uploaded) -> io::Result<()> {
-        let Some(crc64) = uploaded.crc64 else { return Ok(()) };
-        let line = format!("{} {}\n", self.name(&uploaded.key), line_end(crc64));
-        self.file.lock().expect("no thread panics in here").write_all(line.as_bytes())
+        let Some(crc64) = uploaded.crc64 else {
+            return Ok(());
+        };
+        let line = format!("{} {}\n", self.name(&uploaded.key), format_crc64(crc64));
+        self.file
+            .lock()
+            .expect("no thread panics in here")
+            .write_all(line.as_bytes())
     }
 
-    /// A key may hold anything, line ends too.
+    /// Quotes the key, because it may contain line feeds.
     fn name(&self, key: &str) -> String {
         format!("{} {key:?}", self.bucket)
     }
 }
 
-fn line_end(crc64: u64) -> String {
+fn format_crc64(crc64: u64) -> String {
     format!("{crc64:016x}")
 }
 
 fn crc64(path: &Path) -> io::Result<u64> {
-    let (mut file, mut digest, mut buffer) = (File::open(path)?, crc64fast::Digest::new(), vec![0; 1 << 18]);
+    let mut file = File::open(path)?;
+    let mut digest = crc64fast::Digest::new();
+    let mut buffer = vec![0; 1 << 18];
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(digest.sum64()),

@@ -1,13 +1,14 @@
-//! What there is to publish.
+//! The files to publish.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{BoxError, at};
 
-/// Each file below `dir`, with its key.
+/// Returns the files below `dir`, each with its key.
 pub fn files(dir: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, BoxError> {
-    let (mut files, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
+    let mut files = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
         for entry in fs::read_dir(&next).map_err(at(&next))? {
             let entry = entry.map_err(at(&next))?;
@@ -18,10 +19,10 @@ pub fn files(dir: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, BoxErro
             } else if kind.is_file() {
                 let names = path.strip_prefix(dir)?.iter().map(|name| name.to_str());
                 let names: Option<Vec<&str>> = names.collect();
-                let names = names.ok_or_else(|| format!("the name {} is not UTF-8", path.display()))?;
+                let names = names.ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
                 files.push((format!("{prefix}{}", names.join("/")), path));
             } else {
-                // To follow a link, or to leave it out, could both be wrong.
+                // Following a link could be wrong, and so could omitting it.
                 return Err(format!("{} is neither a file nor a directory", path.display()).into());
             }
         }

@@ -6,41 +6,46 @@ use bytesize::ByteSize;
 use lexopt::{Arg, Parser, ValueExt};
 
 pub const HELP: &str = "\
-Uploads a file to Alibaba Cloud OSS. Run it again after a crash, and it carries on.
+Uploads a file to Alibaba Cloud OSS. If it is interrupted, run it again: the
+upload resumes.
 
 Usage: upload [OPTIONS] FILE [oss://BUCKET/KEY]
 
-  FILE                the file to upload
-  oss://BUCKET/KEY    where to; without KEY, or with one that ends in a slash, the file's name is added
+  FILE              the file to upload
+  oss://BUCKET/KEY  the object; without KEY, or if KEY ends with a slash, the
+                    name of the file is appended
 
-  --part-size SIZE    bytes of a part, 100KiB to 5GiB: 8388608, 8MiB (1024s), 8MB or 8M (1000s)
-                      [8MiB, or what fits the file into 10,000 parts]
-  --routines N        parts that go up at the same time, 1 to 100 [4]
-  --checkpoint PATH   the file that records the upload [FILE.cp]
-  --no-checkpoint     record nothing: an upload that is interrupted begins anew
-  --help              print this text
+  --part-size SIZE  100KiB to 5GiB, for example 8388608, 8MiB or 8MB
+                    [8MiB; more for files that would have over 10,000 parts]
+  --routines N      the number of parts uploaded at the same time, 1 to 100 [4]
+  --checkpoint PATH the checkpoint file [FILE.cp]
+  --no-checkpoint   do not write a checkpoint; the upload can't be resumed
+  --help            print this text
 
 Environment:
-  OSS_ENDPOINT            such as https://oss-cn-hangzhou.aliyuncs.com
-  OSS_REGION              such as cn-hangzhou; may be left out where OSS_ENDPOINT names it
-  OSS_ACCESS_KEY_ID       the AccessKey pair
-  OSS_ACCESS_KEY_SECRET
-  OSS_SESSION_TOKEN       the STS token, if the pair came with one
-  Without any of them the file goes to a local server that runs as long as this program and keeps its data in
-  target/local-oss, which may be deleted at any time; the bucket is then examplebucket, if none is given.
+  OSS_ENDPOINT      for example https://oss-cn-hangzhou.aliyuncs.com
+  OSS_REGION        for example cn-hangzhou; may be omitted if OSS_ENDPOINT
+                    names it
+  OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET
+                    the AccessKey pair
+  OSS_SESSION_TOKEN the security token, for an AccessKey pair from STS
 
-Ctrl-C stops and keeps what has been uploaded; a second one ends the program at once. The result is printed to
-standard output, everything else to standard error. The exit code is 0 when the object is complete, 2 for wrong
-usage, else 1.
+Without these variables, the file is uploaded to a local server, which runs as
+long as this program. It stores its data in target/local-oss, which you may
+delete at any time. The bucket is examplebucket, unless you name another one.
+
+Ctrl-C stops the upload and keeps its progress. A second Ctrl-C ends the program
+at once. The result is printed to standard output, everything else to standard
+error. The exit code is 0 if the object is complete, 2 for wrong usage, and 1
+for any other error.
 ";
 
 pub struct Arguments {
     pub file: PathBuf,
     pub target: Option<Target>,
-    /// Bytes.
     pub part_size: Option<u64>,
     pub routines: usize,
-    /// Empty: beside the file.
+    /// `None`: no checkpoint. Empty: beside the file.
     pub checkpoint: Option<PathBuf>,
 }
 
@@ -50,50 +55,67 @@ pub struct Target {
     pub key: String,
 }
 
-/// Nothing when help is asked for.
+/// Returns `None` if help is requested.
 pub fn parse() -> Result<Option<Arguments>, String> {
-    let problem = |error: lexopt::Error| format!("{error}; see --help");
-    let (mut file, mut target, mut part_size, mut routines) = (None, None, None, 4);
+    let mut file = None;
+    let mut target = None;
+    let mut part_size = None;
+    let mut routines = 4;
     let mut checkpoint = Some(PathBuf::new());
     let mut parser = Parser::from_env();
-    while let Some(argument) = parser.next().map_err(problem)? {
+    while let Some(argument) = parser.next().map_err(describe)? {
         match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("part-size") => part_size = Some(size(&text(&mut parser)?)?),
-            Arg::Long("routines") => routines = number(&text(&mut parser)?)?,
-            Arg::Long("checkpoint") => checkpoint = Some(parser.value().map_err(problem)?.into()),
+            Arg::Long("part-size") => part_size = Some(parse_size(&value(&mut parser)?)?),
+            Arg::Long("routines") => routines = parse_number(&value(&mut parser)?)?,
+            Arg::Long("checkpoint") => checkpoint = Some(parser.value().map_err(describe)?.into()),
             Arg::Long("no-checkpoint") => checkpoint = None,
             Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
             Arg::Value(value) if target.is_none() => {
-                target = Some(destination(&value.string().map_err(problem)?)?)
+                target = Some(parse_target(&value.string().map_err(describe)?)?);
             }
-            other => return Err(problem(other.unexpected())),
+            other => return Err(describe(other.unexpected())),
         }
     }
-    let file = file.filter(|file| !file.as_os_str().is_empty()).ok_or("no FILE is given; see --help")?;
-    Ok(Some(Arguments { file, target, part_size, routines, checkpoint }))
+    let file = file.filter(|file| !file.as_os_str().is_empty());
+    let file = file.ok_or("FILE is missing; see --help")?;
+    Ok(Some(Arguments {
+        file,
+        target,
+        part_size,
+        routines,
+        checkpoint,
+    }))
 }
 
-fn text(parser: &mut Parser) -> Result<String, String> {
-    parser.value().and_then(ValueExt::string).map_err(|error| format!("{error}; see --help"))
+fn describe(error: lexopt::Error) -> String {
+    format!("{error}; see --help")
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    let size: ByteSize =
-        text.parse().map_err(|_| format!("--part-size {text:?} is not a size such as 8MiB"))?;
-    Ok(size.as_u64())
+fn value(parser: &mut Parser) -> Result<String, String> {
+    parser.value().and_then(ValueExt::string).map_err(describe)
 }
 
-fn number(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("--routines {text:?} is not a number"))
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| size.as_u64())
+        .map_err(|_| format!("--part-size must be like 8MiB, not {text:?}"))
 }
 
-fn destination(text: &str) -> Result<Target, String> {
-    let wrong = || format!("{text:?} is not of the form oss://BUCKET/KEY");
-    let path = text.strip_prefix("oss://").ok_or_else(wrong)?;
+fn parse_number(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("--routines must be a number, not {text:?}"))
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    let error = || format!("the target must be oss://BUCKET/KEY, not {text:?}");
+    let path = text.strip_prefix("oss://").ok_or_else(error)?;
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     match bucket.is_empty() {
-        true => Err(wrong()),
-        false => Ok(Target { bucket: bucket.to_owned(), key: key.to_owned() }),
+        true => Err(error()),
+        false => Ok(Target {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        }),
     }
 }

@@ -1,4 +1,4 @@
-//! A server of our own, for whoever has no account.
+//! The local server, for users without an account.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -10,16 +10,19 @@ use oss_upload::{Client, Credentials};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/local-oss");
 const REGION: &str = "cn-hangzhou";
 
-/// Each source file has a server with a directory and a port of its own, the same in every run: the next run finds
-/// the parts of this one there, and two files can go up at the same time.
+/// Starts the server and makes a client for it.
+///
+/// Each source file has a directory and a port of its own, which are the same in every run. So the
+/// next run finds the parts of this one, and two files can be uploaded at the same time.
 pub fn start(file: &Path) -> Result<(LocalOss, Client), Box<dyn std::error::Error>> {
     let dir = data_dir(file)?;
     let server = serve(&dir).map_err(|error| match error.kind() {
         ErrorKind::ResourceBusy => format!("{} is being uploaded by another run", file.display()),
-        _ => format!("no local server: {error}"),
+        _ => format!("can't start the local server: {error}"),
     })?;
     let endpoint = server.endpoint();
-    eprintln!("no OSS_ENDPOINT is set: using a local server at {endpoint}, data in {}", dir.display());
+    let path = dir.display();
+    eprintln!("OSS_ENDPOINT is not set; using a local server at {endpoint}, data in {path}");
     let client = Client::builder(&endpoint)
         .credentials(Credentials::new("ak", "sk"))
         .region(REGION)
@@ -35,9 +38,13 @@ fn data_dir(file: &Path) -> io::Result<PathBuf> {
 }
 
 fn serve(dir: &Path) -> io::Result<LocalOss> {
-    // No bucket's name begins with a dot.
+    // The name begins with a dot, so it can't be a bucket's.
     let port_file = dir.join(".port");
-    let port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let port = fs::read_to_string(&port_file)
+        .unwrap_or_default()
+        .trim()
+        .parse()
+        .unwrap_or(0);
     let server = match serve_at(dir, port) {
         Err(error) if port != 0 && error.kind() == ErrorKind::AddrInUse => serve_at(dir, 0)?,
         result => result?,

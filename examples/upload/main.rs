@@ -1,4 +1,5 @@
-//! Uploads a file to OSS, resumably; without an account, to a server that it starts for itself. `--help` tells the rest.
+//! A resumable uploader with a progress bar. Without an account it uploads to a local server that
+//! it starts itself. See `--help`.
 
 mod args;
 mod local;
@@ -12,12 +13,11 @@ use std::time::Instant;
 use args::Arguments;
 use local_oss::LocalOss;
 use oss_upload::{
-    Client, Uploaded, cancel, checkpoint, delete_upload_on_cancelling, determine_part_size, progress,
-    routines,
+    Client, Uploaded, cancel, checkpoint, delete_upload_on_cancelling, determine_part_size,
+    progress, routines,
 };
 use screen::Screen;
 
-/// Bytes.
 const PART_SIZE_DEFAULT: u64 = 8 << 20;
 const LOCAL_BUCKET: &str = "examplebucket";
 
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
             screen::print(args::HELP);
             return ExitCode::SUCCESS;
         }
-        Err(wrong) => {
-            eprintln!("upload: {wrong}");
+        Err(error) => {
+            eprintln!("upload: {error}");
             return ExitCode::from(2);
         }
     };
@@ -44,90 +44,129 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let size = file_size(&arguments.file)?;
-    let place = Place::find(&arguments)?;
-    let part_size = arguments.part_size.unwrap_or_else(|| determine_part_size(size, PART_SIZE_DEFAULT));
-    let (record, record_path) = (arguments.checkpoint.is_some(), arguments.checkpoint.unwrap_or_default());
+    let destination = Destination::new(&arguments)?;
+    let bucket = destination.client.bucket(&destination.bucket)?;
+    let has_checkpoint = arguments.checkpoint.is_some();
     let mut screen = Screen::new(size);
-    let stop = screen.stop_on_ctrl_c(record)?;
+    let token = screen.cancel_on_ctrl_c(has_checkpoint)?;
+
+    let part_size = arguments.part_size;
+    let part_size = part_size.unwrap_or_else(|| determine_part_size(size, PART_SIZE_DEFAULT));
     let options = [
         routines(arguments.routines),
-        checkpoint(record, record_path),
-        cancel(&stop),
+        checkpoint(has_checkpoint, arguments.checkpoint.unwrap_or_default()),
+        cancel(&token),
         delete_upload_on_cancelling(false),
         progress(|now| screen.show(now)),
     ];
-    let bucket = place.client.bucket(&place.bucket)?;
-    let began = Instant::now();
-    match bucket.upload_file(&place.key, &arguments.file, part_size, options) {
+    let start = Instant::now();
+    match bucket.upload_file(&destination.key, &arguments.file, part_size, options) {
         Ok(uploaded) => {
-            screen::summarize(&uploaded, began.elapsed(), place.bytes(&uploaded).as_deref());
+            let path = destination.local_path(&uploaded);
+            screen::summarize(&uploaded, start.elapsed(), path.as_deref());
             Ok(())
         }
-        Err(error) => Err(screen.explain(&error, record).into()),
+        Err(error) => Err(screen.describe(&error, has_checkpoint).into()),
     }
 }
 
-/// Looks before a server is started for nothing.
+/// Checks the file before a server is started.
 fn file_size(file: &Path) -> Result<u64, String> {
-    let metadata = file.metadata().map_err(|error| format!("can't read {}: {error}", file.display()))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| format!("can't read {}: {error}", file.display()))?;
     match metadata.is_file() {
         true => Ok(metadata.len()),
         false => Err(format!("{} is not a regular file", file.display())),
     }
 }
 
-/// Where the object goes.
-struct Place {
+struct Destination {
     client: Client,
-    /// Runs as long as this lives.
+    /// The local server, if there is no account. It stops when this value is dropped.
     server: Option<LocalOss>,
     bucket: String,
     key: String,
 }
 
-impl Place {
-    fn find(arguments: &Arguments) -> Result<Place, Box<dyn Error>> {
-        let name = || arguments.file.file_name().and_then(|name| name.to_str());
+impl Destination {
+    fn new(arguments: &Arguments) -> Result<Destination, Box<dyn Error>> {
+        let name = arguments.file.file_name().and_then(|name| name.to_str());
         let target = arguments.target.as_ref();
-        let given = target.map_or("", |target| &target.key);
-        let key = match given.is_empty() || given.ends_with('/') {
-            true => format!("{given}{}", name().ok_or("the file's name is no UTF-8: give a KEY")?),
-            false => given.to_owned(),
+        let key = target.map_or("", |target| &target.key);
+        let key = match key.is_empty() || key.ends_with('/') {
+            true => {
+                let name = name.ok_or("the file's name is not UTF-8; give a KEY")?;
+                format!("{key}{name}")
+            }
+            false => key.to_owned(),
         };
-        if is_account_set()? {
-            let target = target.ok_or("say where to, since OSS_ENDPOINT is set: oss://BUCKET/KEY")?;
-            let client = Client::from_env().map_err(name_region)?;
-            return Ok(Place { client, server: None, bucket: target.bucket.clone(), key });
+        if has_account()? {
+            let target = target.ok_or("OSS_ENDPOINT is set; give a target, oss://BUCKET/KEY")?;
+            let client = Client::from_env().map_err(name_variable)?;
+            return Ok(Destination {
+                client,
+                server: None,
+                bucket: target.bucket.clone(),
+                key,
+            });
         }
         let (server, client) = local::start(&arguments.file)?;
-        let bucket = target.map_or(LOCAL_BUCKET, |target| &target.bucket).to_owned();
-        Ok(Place { client, server: Some(server), bucket, key })
+        let bucket = target
+            .map_or(LOCAL_BUCKET, |target| &target.bucket)
+            .to_owned();
+        Ok(Destination {
+            client,
+            server: Some(server),
+            bucket,
+            key,
+        })
     }
 
-    /// The file that holds the object, when we are the server.
-    fn bytes(&self, uploaded: &Uploaded) -> Option<PathBuf> {
-        self.server.as_ref()?.object_path(&self.bucket, &uploaded.key)
+    /// Returns the file in which the local server stores the object.
+    fn local_path(&self, uploaded: &Uploaded) -> Option<PathBuf> {
+        self.server
+            .as_ref()?
+            .object_path(&self.bucket, &uploaded.key)
     }
 }
 
-/// Half an account is a slip, and must not end at a local server unnoticed.
-fn is_account_set() -> Result<bool, String> {
+/// Returns an error if only some of the variables are set, because then the user expects an
+/// upload to OSS, not to a local server.
+fn has_account() -> Result<bool, String> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let needed = ["OSS_ENDPOINT", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"];
-    let (set, missing): (Vec<&str>, Vec<&str>) = needed.into_iter().partition(is_set);
-    let optional = ["OSS_REGION", "OSS_SESSION_TOKEN"].into_iter().filter(is_set);
-    let set: Vec<&str> = set.into_iter().chain(optional).collect();
+    let required = ["OSS_ENDPOINT", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"];
+    let (mut set, missing): (Vec<&str>, Vec<&str>) = required.into_iter().partition(is_set);
+    set.extend(
+        ["OSS_REGION", "OSS_SESSION_TOKEN"]
+            .into_iter()
+            .filter(is_set),
+    );
     if !set.is_empty() && !missing.is_empty() {
-        return Err(format!("{} not set, though {} is", missing.join(", "), set.join(", ")));
+        return Err(format!(
+            "{} not set, but {} is",
+            missing.join(", "),
+            set.join(", ")
+        ));
     }
     Ok(missing.is_empty())
 }
 
-/// In the words of whoever set the environment.
-fn name_region(error: oss_upload::Error) -> String {
+/// Names the environment variable instead of the option.
+fn name_variable(error: oss_upload::Error) -> String {
     match error {
-        oss_upload::Error::InvalidOption { option: "region", reason, .. } => format!("OSS_REGION: {reason}"),
-        oss_upload::Error::InvalidOption { option: "endpoint", reason, .. } => {
+        oss_upload::Error::InvalidOption {
+            option: "region",
+            reason,
+            ..
+        } => {
+            format!("OSS_REGION: {reason}")
+        }
+        oss_upload::Error::InvalidOption {
+            option: "endpoint",
+            reason,
+            ..
+        } => {
             format!("OSS_ENDPOINT: {reason}")
         }
         error => error.to_string(),

@@ -1,6 +1,7 @@
-//! The record of an upload in a database: the first run fails half-way, the second finds its row and carries it on.
+//! The checkpoint of an upload in a database. The first call fails half-way; the second one finds
+//! the row and resumes.
 //!
-//! `cargo run -p sqlite-store-example`; no account is needed, OSS is played by a server in the process.
+//! `cargo run -p sqlite-store-example`. No account is needed: it uses a local OSS server.
 
 mod store;
 
@@ -8,18 +9,18 @@ use std::error::Error;
 use std::path::Path;
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
-use oss_upload::{Bucket, CheckpointStore, Client, Credentials, Uploaded, checkpoint_store, routines};
+use oss_upload::{Bucket, CheckpointStore, Client, Credentials, Uploaded};
+use oss_upload::{checkpoint_store, routines};
 use store::Row;
 
 const KEY: &str = "examplefile.bin";
-/// What the program calls this upload.
-const JOB: &str = "nightly backup";
-/// Bytes.
-const SIZE: usize = 16 << 20;
-const PART_SIZE: u64 = 1 << 20;
-const PARTS: usize = SIZE / PART_SIZE as usize;
-/// The part that OSS refuses in the first run.
-const REFUSED: u32 = 9;
+/// The program's own name for this upload.
+const JOB: &str = "backup of the database";
+const PARTS: usize = 8;
+const PART_SIZE: u64 = 8 << 20;
+const SIZE: usize = PARTS * PART_SIZE as usize;
+/// The part that OSS denies in the first call.
+const DENIED_PART: u32 = 6;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let server = LocalOss::start();
@@ -30,39 +31,66 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let bucket = client.bucket("examplebucket")?;
     let dir = tempfile::tempdir()?;
-    let (file, database) = (dir.path().join(KEY), dir.path().join("uploads.sqlite"));
+    let file = dir.path().join(KEY);
+    let database = dir.path().join("uploads.sqlite");
     let mut bytes = vec![0; SIZE];
     fastrand::fill(&mut bytes);
     std::fs::write(&file, &bytes)?;
 
-    let refusal = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    server.inject(Rule::new(refusal).on(Operation::UploadPart).part(REFUSED));
-    println!("run 1");
+    println!("call 1");
+    let denied = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    server.inject(
+        Rule::new(denied)
+            .on(Operation::UploadPart)
+            .part(DENIED_PART),
+    );
     match upload(&bucket, &file, &database)? {
         Err(error @ oss_upload::Error::Service(_)) => println!("  {error}"),
-        other => return Err(format!("the first run should have been refused: {other:?}").into()),
+        other => return Err(format!("the first call did not fail: {other:?}").into()),
     }
-    let stored = server.uploads().first().map_or(0, |upload| upload.parts.len());
-    println!("  {stored} of {PARTS} parts are on the server");
+    let stored = server
+        .uploads()
+        .first()
+        .map_or(0, |upload| upload.parts.len());
+    println!("  OSS has {stored} of {PARTS} parts");
 
-    println!("run 2");
+    println!("call 2");
     let uploaded = upload(&bucket, &file, &database)??;
-    println!("  found {} parts, sent {} bytes", uploaded.parts_resumed, uploaded.bytes_sent);
+    println!(
+        "  resumed {} parts, sent {} bytes",
+        uploaded.parts_resumed, uploaded.bytes_sent
+    );
 
-    let is_whole = server.object("examplebucket", KEY).is_some_and(|object| object.bytes == bytes);
-    println!("the object {} the file", if is_whole { "equals" } else { "is not" });
+    let object = server.object("examplebucket", KEY);
+    let is_equal = object.is_some_and(|object| object.bytes == bytes);
+    println!(
+        "the object {} the file",
+        if is_equal { "equals" } else { "differs from" }
+    );
     let row_is_gone = Row::open(&database, JOB)?.load()?.is_none();
-    println!("the row {}", if row_is_gone { "is gone" } else { "is still there" });
+    println!(
+        "the row {}",
+        if row_is_gone {
+            "was removed"
+        } else {
+            "still exists"
+        }
+    );
 
-    let sent = (PARTS - stored) as u64 * PART_SIZE;
-    let carried_on = stored > 0 && uploaded.parts_resumed == stored && uploaded.bytes_sent == sent;
-    match carried_on && is_whole && row_is_gone && server.uploads().is_empty() {
+    let missing = (PARTS - stored) as u64 * PART_SIZE;
+    let resumed = stored > 0 && uploaded.parts_resumed == stored && uploaded.bytes_sent == missing;
+    match resumed && is_equal && row_is_gone && server.uploads().is_empty() {
         true => Ok(()),
-        false => Err("that is not what was promised".into()),
+        false => Err("the upload did not resume as expected".into()),
     }
 }
 
-/// The call that matters, the same in both runs. The outer error is the database's, the inner one the upload's.
+/// The upload, the same in both calls. The outer error is the database's, the inner one the
+/// upload's.
 fn upload(
     bucket: &Bucket,
     file: &Path,
@@ -70,8 +98,12 @@ fn upload(
 ) -> Result<oss_upload::Result<Uploaded>, Box<dyn Error>> {
     let mut row = Row::open(database, JOB)?;
     match row.load()? {
-        Some(record) => println!("  the database has a record of {} lines", record.lines().count()),
-        None => println!("  the database has no record"),
+        Some(text) => println!(
+            "  the row has a checkpoint of {} lines",
+            text.lines().count()
+        ),
+        None => println!("  the database has no row"),
     }
-    Ok(bucket.upload_file(KEY, file, PART_SIZE, [routines(4), checkpoint_store(&mut row)]))
+    let options = [routines(4), checkpoint_store(&mut row)];
+    Ok(bucket.upload_file(KEY, file, PART_SIZE, options))
 }

@@ -1,4 +1,4 @@
-//! Records of unfinished uploads, one row each.
+//! Checkpoints of unfinished uploads, one row each.
 
 use std::io;
 use std::path::Path;
@@ -7,31 +7,37 @@ use std::time::Duration;
 use oss_upload::CheckpointStore;
 use rusqlite::{Connection, OptionalExtension, params};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS uploads (job TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT";
-/// How long to wait for another process that is writing.
+const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS uploads (job TEXT PRIMARY KEY, checkpoint TEXT NOT NULL) STRICT";
+/// How long to wait while another process writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The row of one job. Nothing locks it from one call to the next: that two calls do not run one job at the same time is
-/// up to the program.
+/// The row of one job. It is not locked between two statements, so the program has to make sure
+/// that it does not run the same job twice at the same time.
 pub struct Row {
     database: Connection,
     job: String,
 }
 
 impl Row {
-    /// The file is made if it is missing.
+    /// Opens the database, and creates it if it is missing.
     pub fn open(path: &Path, job: &str) -> rusqlite::Result<Row> {
         let database = Connection::open(path)?;
         database.busy_timeout(BUSY_TIMEOUT)?;
-        // When a write returns, it has reached the disk.
+        // A write returns only when it has reached the disk.
         database.pragma_update(None, "synchronous", "FULL")?;
         database.execute(TABLE, [])?;
-        Ok(Row { database, job: job.to_owned() })
+        Ok(Row {
+            database,
+            job: job.to_owned(),
+        })
     }
 
     fn query(&self) -> rusqlite::Result<Option<String>> {
-        let sql = "SELECT record FROM uploads WHERE job = ?1";
-        self.database.query_row(sql, [&self.job], |row| row.get(0)).optional()
+        let sql = "SELECT checkpoint FROM uploads WHERE job = ?1";
+        self.database
+            .query_row(sql, [&self.job], |row| row.get(0))
+            .optional()
     }
 }
 
@@ -41,15 +47,19 @@ impl CheckpointStore for Row {
     }
 
     fn save(&mut self, text: &str) -> io::Result<()> {
-        let sql = "INSERT INTO uploads (job, record) VALUES (?1, ?2)
-            ON CONFLICT (job) DO UPDATE SET record = excluded.record";
-        self.database.execute(sql, params![self.job, text]).map_err(io::Error::other)?;
+        let sql = "INSERT INTO uploads (job, checkpoint) VALUES (?1, ?2)
+            ON CONFLICT (job) DO UPDATE SET checkpoint = excluded.checkpoint";
+        self.database
+            .execute(sql, params![self.job, text])
+            .map_err(io::Error::other)?;
         Ok(())
     }
 
     fn remove(&mut self) -> io::Result<()> {
         let sql = "DELETE FROM uploads WHERE job = ?1";
-        self.database.execute(sql, [&self.job]).map_err(io::Error::other)?;
+        self.database
+            .execute(sql, [&self.job])
+            .map_err(io::Error::other)?;
         Ok(())
     }
 }
