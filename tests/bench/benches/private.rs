@@ -22,6 +22,8 @@ mod encoding;
 mod error;
 #[path = "../../../src/md5_digest.rs"]
 mod md5_digest;
+#[path = "../../../src/names.rs"]
+mod names;
 #[path = "../../../src/part.rs"]
 mod part;
 #[path = "../../../src/protocol/mod.rs"]
@@ -35,8 +37,10 @@ pub use oss_upload::Uploaded;
 
 use credentials::Credentials;
 use part::{UploadedPart, UploadedParts};
-use protocol::request::{Request, Response};
-use protocol::{complete, list_parts, upload_part};
+use protocol::request::{Action, Request, Response, Sent};
+use protocol::complete::CompleteMultipartUpload;
+use protocol::list_parts::ListParts;
+use protocol::upload_part::UploadPart;
 
 const PARTS: [u32; 3] = [1, 100, 10_000];
 
@@ -45,7 +49,15 @@ fn main() {
 }
 
 fn request() -> Request {
-    upload_part::request("examplebucket", "dir/an object of mine.bin", "0004B9895DBBB6EC98E36", 7, &[])
+    let action = UploadPart {
+        bucket: "examplebucket",
+        key: "dir/an object of mine.bin",
+        upload_id: "0004B9895DBBB6EC98E36",
+        number: 7,
+        content_md5: None,
+        headers: &[],
+    };
+    action.request()
 }
 
 fn now() -> SystemTime {
@@ -90,8 +102,16 @@ fn crc64_of_the_whole(parts: u32) -> u64 {
 #[divan::bench(args = PARTS)]
 fn the_part_list(bencher: Bencher, count: u32) {
     let etag = "5D41402ABC4B2A76B9719D911017C592";
-    let parts: UploadedParts = (1..=count).map(|number| UploadedPart { number, etag: etag.into(), crc64: 1 }).collect();
-    bencher.bench(|| complete::body(&parts).map(|chunk| chunk.len()).sum::<usize>());
+    let parts: UploadedParts = (1..=count).map(|number| UploadedPart { number, size: 1, etag: etag.into(), crc64: 1 }).collect();
+    let action = CompleteMultipartUpload {
+        bucket: "b",
+        key: "k",
+        upload_id: "i",
+        parts: &parts,
+        headers: &[],
+        has_callback: false,
+    };
+    bencher.bench(|| action.body().map(|chunk| chunk.len()).sum::<usize>());
 }
 
 /// One page: OSS lists 1,000 parts at a time.
@@ -105,8 +125,9 @@ fn a_page_of_list_parts(bencher: Bencher, count: u32) {
     };
     let parts: String = (1..=count).map(part).collect();
     let body = format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
-    let response = Response { status: 200, headers: Vec::new(), body: body.into_bytes() };
-    bencher.bench(|| match list_parts::parse(&response, 0) {
+    let response = Response { status: 200, headers: vec![("x-oss-request-id".into(), "R".into())], body: body.into_bytes() };
+    let action = ListParts { bucket: "b", key: "k", upload_id: "i", marker: 0, headers: &[] };
+    bencher.bench(|| match action.parse(&response, &Sent::EMPTY) {
         Ok(page) => page.parts.len(),
         Err(untrusted) => panic!("{}", untrusted.0),
     });
