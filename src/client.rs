@@ -87,7 +87,8 @@ impl Client {
     }
 
     /// A client from `OSS_ENDPOINT`, `OSS_REGION` (optional where the endpoint tells it), `OSS_ACCESS_KEY_ID`,
-    /// `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN` (optional). [`ClientBuilder::from_env`] sets more.
+    /// `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN` (optional), or the variables of the other tools of Alibaba Cloud
+    /// ([`Credentials::from_env`]). [`ClientBuilder::from_env`] sets more.
     ///
     /// # Errors
     /// As [`Client::new`]; the message names the variable that is missing.

@@ -52,7 +52,7 @@ impl ClientBuilder {
     /// Endpoint, region and credentials of the environment, as in [`Client::from_env`].
     ///
     /// # Errors
-    /// When `OSS_ENDPOINT`, `OSS_ACCESS_KEY_ID` or `OSS_ACCESS_KEY_SECRET` is not set; the message names it.
+    /// When `OSS_ENDPOINT` or the credentials are not set; the message names the variable.
     pub fn from_env() -> Result<ClientBuilder> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let endpoint = variable("OSS_ENDPOINT").ok_or_else(|| {
@@ -75,6 +75,8 @@ impl ClientBuilder {
 
     /// The bucket's region, such as `cn-hangzhou` (`oss-cn-hangzhou` is understood). Needed for V4 signatures where
     /// the endpoint's host does not name it: a CNAME, an IP address, an accelerate endpoint. Defaults to the endpoint's.
+    ///
+    /// CloudBox is not supported: its signatures name another product.
     ///
     /// Limit: lower-case letters, digits and hyphens. Go: `oss.Region`; Java: `region`; Python, JavaScript: `region`. OSS
     /// documentation: "Regions and endpoints".

@@ -21,10 +21,6 @@ pub(crate) struct Head {
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) object: ObjectInfo,
     /// All headers of the response, to compare with what a call sets.
-    #[expect(
-        dead_code,
-        reason = "for comparing an object with the options of a call"
-    )]
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -66,6 +62,14 @@ impl Head {
             Some(remote) => remote == crc64 && self.size.is_none_or(|remote| remote == size),
             None => self.size == Some(size) && self.is_not_older_than(since),
         }
+    }
+
+    /// The value of a header of the response; the name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the object was made at `since` or later; false if its age is not known.

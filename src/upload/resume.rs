@@ -237,7 +237,7 @@ impl Context<'_> {
                 Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::NoSuchUpload) => {
                     return Ok(Listing::NoSuchUpload);
                 }
-                Err(Failed::Error { error, .. }) if error.service_code() == Some("AccessDenied") => {
+                Err(Failed::Error { error, .. }) if error.code() == Some(ErrorCode::AccessDenied) => {
                     log::warn!("the record is trusted alone: {error}");
                     return Ok(Listing::Denied);
                 }
