@@ -2,22 +2,28 @@ use std::ops::Range;
 
 use crate::crc64;
 
-/// Bytes in the smallest part that OSS accepts, the last one excepted: 100 KiB. OSS API: CompleteMultipartUpload.
+/// Bytes in the smallest part that OSS accepts, except for the last one: 100 KiB. OSS API: CompleteMultipartUpload.
 pub const PART_SIZE_MIN: u64 = 100 * 1024;
 /// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB. OSS API: UploadPart,
 /// PutObject.
 pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
-/// How many parts an object may have. OSS API: UploadPart (`partNumber`).
+/// The most parts that an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
 
 /// An ETag of OSS has 32 to 40 characters; a longer one than this is not an ETag.
 const ETAG_BYTES_MAX: usize = 256;
 
-/// Bytes for each part of a file of `size` bytes: `preferred`, or as many more as it takes for the file to fit into
-/// [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
+/// Returns the part size for a file of `size` bytes: `preferred`, or as many bytes more as it takes for the file to fit
+/// into [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
 ///
-/// `upload_file` takes the part size that it is given, or refuses it: a size that grew by itself would make it start over when
-/// the file grows. Python: `determine_part_size`.
+/// `upload_file` uses the part size that it is given, or refuses it. A size that grew by itself would restart an upload
+/// whenever the file grows.
+///
+/// ```
+/// let size = 100 << 30; // 100 GiB
+/// let part_size = oss_upload::determine_part_size(size, 8 << 20);
+/// assert!(size.div_ceil(part_size) <= oss_upload::PARTS_MAX);
+/// ```
 #[must_use]
 pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
     preferred

@@ -67,8 +67,7 @@ impl ClientBuilder {
     /// [`Client::from_env`].
     ///
     /// # Errors
-    /// If `OSS_ENDPOINT`, `OSS_ACCESS_KEY_ID` or `OSS_ACCESS_KEY_SECRET` is not set. The message
-    /// names it.
+    /// If `OSS_ENDPOINT` or the credentials are not set. The message names the variable.
     pub fn from_env() -> Result<ClientBuilder> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let endpoint = variable("OSS_ENDPOINT").ok_or_else(|| {
@@ -98,7 +97,8 @@ impl ClientBuilder {
     ///
     /// V4 signatures need it where the endpoint's host does not name it: for a CNAME, an IP
     /// address or an accelerate endpoint. Defaults to the region of the endpoint. Limit: lowercase
-    /// letters, digits and hyphens. OSS documentation: "Regions and endpoints".
+    /// letters, digits and hyphens. CloudBox is not supported, since its signatures name another
+    /// product. OSS documentation: "Regions and endpoints".
     pub fn region(self, region: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             region: Some(region.into()),

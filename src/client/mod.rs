@@ -112,7 +112,8 @@ impl Client {
 
     /// Creates a client from the environment: `OSS_ENDPOINT`, `OSS_REGION` (optional where the
     /// endpoint names it), `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN`
-    /// (optional). [`ClientBuilder::from_env`] allows further settings.
+    /// (optional), or the variables of Alibaba Cloud's other tools ([`Credentials::from_env`]).
+    /// [`ClientBuilder::from_env`] allows further settings.
     ///
     /// # Errors
     /// As [`Client::new`]. The message names the variable that is missing.

@@ -21,10 +21,6 @@ pub(crate) struct Head {
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) object: ObjectInfo,
     /// All headers of the response, to compare with what a call sets.
-    #[expect(
-        dead_code,
-        reason = "for comparing an object with the options of a call"
-    )]
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -59,20 +55,27 @@ impl Action for HeadObject<'_> {
 impl Head {
     /// Whether this is the object that an upload, initiated at `since`, would have made.
     ///
-    /// An equal CRC-64 and no other size are enough: some proxies remove the Content-Length of a HEAD. Without a CRC-64 the
-    /// size must agree and the object must not be older than the upload. Both times are the server's, in whole seconds.
+    /// An older object is another upload's, even with equal bytes. Some proxies remove the
+    /// Content-Length of a HEAD; then an equal CRC-64 is enough. Without a CRC-64 the size must
+    /// agree, and the age must be known. Both times are the server's, in whole seconds.
     pub(crate) fn matches(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
+        let is_older = self.last_modified.is_some_and(|modified| seconds(modified) < seconds(since));
         match self.object.crc64 {
-            Some(remote) => remote == crc64 && self.size.is_none_or(|remote| remote == size),
-            None => self.size == Some(size) && self.is_not_older_than(since),
+            Some(remote) => {
+                remote == crc64 && self.size.is_none_or(|remote| remote == size) && !is_older
+            }
+            None => self.size == Some(size) && self.last_modified.is_some() && !is_older,
         }
     }
 
-    /// Whether the object was made at `since` or later; false if its age is not known.
-    pub(crate) fn is_not_older_than(&self, since: SystemTime) -> bool {
-        self.last_modified
-            .is_some_and(|modified| seconds(modified) >= seconds(since))
+    /// The value of a header of the response; the name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
+
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -116,6 +119,8 @@ mod tests {
         assert!(matches(&[(CRC64, "7")]));
         assert!(!matches(&[(CRC64, "7"), ("content-length", "11")]));
         assert!(!matches(&[(CRC64, "8"), ("content-length", "10")]));
+        let before = ("last-modified", "Sun, 06 Nov 1994 08:49:36 GMT");
+        assert!(!matches(&[(CRC64, "7"), ("content-length", "10"), before]));
     }
 
     #[test]

@@ -5,18 +5,18 @@ pub(crate) mod v4;
 
 use crate::protocol::request::{Header, Request};
 
-/// Which signature requests carry.
+/// The version of the signature that requests carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignatureVersion {
-    /// HMAC-SHA1. OSS no longer takes it from accounts and buckets made in 2025 or later.
+    /// HMAC-SHA1. OSS no longer accepts it from accounts and buckets made in 2025 or later.
     V1,
-    /// HMAC-SHA256; needs the bucket's region. The default.
+    /// HMAC-SHA256. Needs the region of the bucket. The default.
     #[default]
     V4,
 }
 
-/// The `x-oss-*` headers and those that `also` names, sorted, as `name:value` lines.
+/// Returns the `x-oss-*` headers and those that `also` names, sorted, as `name:value` lines.
 fn canonical_headers(request: &Request, also: &[&str]) -> String {
     let mut headers: Vec<(&str, &str)> = request
         .headers

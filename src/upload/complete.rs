@@ -169,7 +169,11 @@ pub(super) fn find_object(
         headers: job.config.headers.common(),
     };
     match job.dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
-        Ok(head) => Ok(head.matches(job.plan.size, crc64, since).then_some(head.object)),
+        Ok(head) => {
+            let is_ours = head.matches(job.plan.size, crc64, since)
+                && job.config.headers.agree_with(&head);
+            Ok(is_ours.then_some(head.object))
+        }
         Err(CallError::Drained | CallError::Aborted { .. }) => Err(Stop::Cancelled {
             object_may_exist: true,
         }),

@@ -8,6 +8,7 @@ use super::content_type::guess;
 use super::options::{ObjectAcl, ServerSideEncryption, StorageClass};
 use crate::callback::Callback;
 use crate::encoding::{percent_encode, percent_encode_non_ascii};
+use crate::protocol::head_object::Head;
 use crate::protocol::request::Header;
 use crate::time;
 use crate::{Error, Result};
@@ -111,6 +112,28 @@ impl RequestHeaders {
             .collect();
         headers.sort_unstable();
         format!("{sequential}{headers:?}")
+    }
+
+    /// Whether an object has every property that the call sets and that HeadObject reports.
+    ///
+    /// It does not report the ACL and the values of the tags: see [`has_hidden_properties`](Self::has_hidden_properties).
+    pub(super) fn agree_with(&self, head: &Head) -> bool {
+        let reported = self.object.iter().filter(|(name, _)| name != TAGGING);
+        reported.into_iter().all(|(name, value)| {
+            head.header(name)
+                .is_some_and(|theirs| trim(theirs) == value)
+        })
+    }
+
+    /// Whether the call sets anything that HeadObject does not report.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for skipping unchanged objects")
+    )]
+    pub(super) fn has_hidden_properties(&self) -> bool {
+        !self.acl.is_empty()
+            || self.has_callback()
+            || self.object.iter().any(|(name, _)| name == TAGGING)
     }
 
     /// Sets a header whose option has the name of the header, with `_` for `-`.
@@ -353,6 +376,7 @@ fn checked_value<'a>(option: &'static str, value: &'a str) -> Result<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::complete::ObjectInfo;
 
     fn value<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
         headers
@@ -542,5 +566,39 @@ mod tests {
                 .set_expires(SystemTime::UNIX_EPOCH - Duration::from_secs(1))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn headers_agree_with_the_object_that_they_describe() {
+        let mut headers = RequestHeaders::default();
+        headers
+            .set_text("content_type", CONTENT_TYPE, "text/plain")
+            .unwrap();
+        headers.add_meta("a", "李").unwrap();
+        headers.finish().unwrap();
+        let agree = |headers: &RequestHeaders, reported: &[(&str, &str)]| {
+            let pair = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+            headers.agree_with(&Head {
+                size: None,
+                last_modified: None,
+                object: ObjectInfo::default(),
+                headers: reported.iter().map(pair).collect(),
+            })
+        };
+        let same = [
+            ("content-type", "text/plain"),
+            ("x-oss-meta-a", "%E6%9D%8E"),
+            ("x-oss-meta-b", "2"),
+        ];
+        assert!(agree(&headers, &same));
+        assert!(!agree(&headers, &same[..1]));
+        assert!(!agree(&headers, &[("content-type", "text/html"), same[1]]));
+        assert!(!headers.has_hidden_properties());
+        headers.add_tag("a", "b").unwrap();
+        headers.finish().unwrap();
+        assert!(agree(&headers, &same) && headers.has_hidden_properties());
+        let mut headers = RequestHeaders::default();
+        headers.set_object_acl(ObjectAcl::Private);
+        assert!(agree(&headers, &[]) && headers.has_hidden_properties());
     }
 }

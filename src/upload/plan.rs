@@ -1,9 +1,9 @@
-//! How a file is cut into parts.
+//! How a file is split into parts.
 
 use crate::part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, PartRange};
 use crate::{Error, Result};
 
-/// A file's size and the size of its parts.
+/// The size of a file and of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Bytes of the file.
@@ -15,40 +15,42 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// `threshold`: below it the file goes up in one PutObject; by default when it has one part. An empty file
-    /// always does, since OSS completes no upload without parts.
+    /// Plans the upload of a file.
+    ///
+    /// A file smaller than `threshold` is one PutObject; without a threshold, one that has a single part. An empty file
+    /// always is: OSS completes no upload without parts.
     pub(super) fn new(size: u64, part_size: u64, threshold: Option<u64>) -> Result<Plan> {
         if !(PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
             let reason = format!(
-                "{part_size} bytes is outside {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB); 8 MiB is 8 * 1024 * 1024"
+                "{part_size} bytes is out of range; use {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB), \
+                 such as 8 << 20 (8 MiB)"
             );
             return Err(Error::option("part_size", reason));
         }
         let is_single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
-        let plan = Plan {
+        let count = size.div_ceil(part_size);
+        if !is_single && count > PARTS_MAX {
+            let smallest = size.div_ceil(PARTS_MAX);
+            let reason = if smallest <= PART_SIZE_MAX {
+                format!(
+                    "{size} bytes in parts of {part_size} bytes are {count} parts, more than {PARTS_MAX}; \
+                     the smallest part size that fits is {smallest} bytes"
+                )
+            } else {
+                format!(
+                    "{size} bytes do not fit into {PARTS_MAX} parts of 5 GiB; OSS has no larger objects"
+                )
+            };
+            return Err(Error::option("part_size", reason));
+        }
+        Ok(Plan {
             size,
             part_size,
             is_single,
-        };
-        if !is_single && size.div_ceil(part_size) > PARTS_MAX {
-            let count = size.div_ceil(part_size);
-            return Err(Error::option(
-                "part_size",
-                match size.div_ceil(PARTS_MAX) {
-                    fits @ ..=PART_SIZE_MAX => format!(
-                        "{size} bytes in parts of {part_size} bytes are {count} parts, more than {PARTS_MAX}; \
-                     the smallest part size that fits is {fits} bytes"
-                    ),
-                    _ => format!(
-                        "{size} bytes do not fit into {PARTS_MAX} parts of 5 GiB: OSS has no larger objects"
-                    ),
-                },
-            ));
-        }
-        Ok(plan)
+        })
     }
 
-    /// How many requests carry the file.
+    /// The number of requests that carry the file.
     pub(super) fn count(&self) -> u32 {
         let count = if self.is_single {
             1
@@ -58,10 +60,9 @@ impl Plan {
         u32::try_from(count).expect("checked: no more than 10,000 parts")
     }
 
-    /// Returns the ranges of all parts.
-    pub(super) fn ranges(&self) -> impl ExactSizeIterator<Item = PartRange> + use<> {
-        let plan = *self;
-        (0..plan.count() as usize).filter_map(move |index| plan.range_of(index as u32 + 1)).collect::<Vec<_>>().into_iter()
+    /// Returns the ranges of all parts, in their order.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = PartRange> {
+        (1..=self.count()).filter_map(|number| self.range_of(number))
     }
 
     /// The range of part `number`, if the plan has it.
@@ -77,7 +78,7 @@ mod tests {
     const PART: u64 = 100 * 1024;
 
     #[test]
-    fn parts_cover_the_file_without_gap_or_overlap() {
+    fn plan_covers_the_file_without_gap_or_overlap() {
         for size in [
             PART + 1,
             2 * PART,
@@ -87,13 +88,13 @@ mod tests {
         ] {
             let plan = Plan::new(size, PART, None).unwrap();
             let mut end = 0;
-            for (index, piece) in (1..=plan.count())
+            for (index, range) in (1..=plan.count())
                 .filter_map(|number| plan.range_of(number))
                 .enumerate()
             {
-                assert_eq!((piece.number as usize, piece.offset), (index + 1, end));
-                assert!(piece.size >= 1 && piece.size <= PART);
-                end = piece.range().end;
+                assert_eq!((range.number as usize, range.offset), (index + 1, end));
+                assert!(range.size >= 1 && range.size <= PART);
+                end = range.range().end;
             }
             assert_eq!(end, size);
             assert_eq!(plan.range_of(plan.count() + 1), None);
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_one_put_object() {
+    fn plan_uses_put_object_when() {
         let is_single = |size, threshold| Plan::new(size, PART, threshold).unwrap().is_single;
         assert!(is_single(0, None) && is_single(0, Some(0)) && is_single(1, None) && is_single(PART, None));
         assert!(!is_single(PART + 1, None));
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_named() {
+    fn plan_error_names_limit() {
         for part_size in [0, 1, PART - 1, PART_SIZE_MAX + 1, u64::MAX] {
             let error = Plan::new(1, part_size, None).unwrap_err().to_string();
             assert!(

@@ -1,6 +1,7 @@
 //! Uploads a file that needs no parts: one PutObject, run by a worker like a part.
 
 use std::iter;
+use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, Loaded};
 use super::cleanup::{self, Uploads};
@@ -71,7 +72,7 @@ fn send_file(
         headers: &job.config.headers.put(),
         has_callback: job.config.headers.has_callback(),
     };
-    let started = client.now();
+    let (started, started_at) = (client.clock().instant(), client.now());
     if job.is_cancelled() {
         return Err(PartStop::Stopped(Stop::Cancelled {
             object_may_exist: false,
@@ -100,11 +101,15 @@ fn send_file(
             (Some(ErrorCode::CallbackFailed), Some(details)) => {
                 Err(callback_failed(job, error, &details.response, crc64, None).into())
             }
-            (Some(ErrorCode::FileAlreadyExists), _)
+            (Some(ErrorCode::FileAlreadyExists), details)
                 if response_lost && job.config.forbid_overwrite =>
             {
                 let (crc64, _) = job.digest(range, false)?;
-                let found: Option<ObjectInfo> = find_object(job, crc64, started)?;
+                // By the server's clock: this call's first attempt, rounded down to a second.
+                let elapsed = client.clock().instant() - started + Duration::from_secs(1);
+                let date = details.and_then(|details| details.response.date());
+                let since = date.and_then(|now| now.checked_sub(elapsed)).unwrap_or(started_at);
+                let found: Option<ObjectInfo> = find_object(job, crc64, since)?;
                 let object = found.ok_or(Stop::Failed(error))?;
                 Ok(Done::Object(Box::new(object)))
             }

@@ -24,4 +24,5 @@ mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
 mod upload;
+mod values;
 mod wire;

@@ -1,7 +1,7 @@
-//! Benchmarks of private modules: signatures, CRC-64, XML and MD5. These sources are compiled again as modules of this
-//! program, because they are not public.
+//! What no caller sees: signatures, CRC-64, XML, MD5. The sources are compiled once more, as modules of this program, since
+//! nothing of this is public.
 //!
-//! `cargo bench -p oss-upload-bench --bench internals`
+//! `cargo bench -p oss-upload-bench --bench private`
 #![allow(dead_code, unused_imports, missing_docs)]
 
 use std::hint::black_box;
@@ -14,14 +14,16 @@ use divan::counter::BytesCount;
 mod crc64;
 #[path = "../../../src/credentials.rs"]
 mod credentials;
-#[path = "../../../src/dates.rs"]
-mod dates;
+#[path = "../../../src/time.rs"]
+mod time;
 #[path = "../../../src/encoding.rs"]
 mod encoding;
 #[path = "../../../src/error/mod.rs"]
 mod error;
-#[path = "../../../src/md5sum.rs"]
-mod md5sum;
+#[path = "../../../src/md5_digest.rs"]
+mod md5_digest;
+#[path = "../../../src/names.rs"]
+mod names;
 #[path = "../../../src/part.rs"]
 mod part;
 #[path = "../../../src/protocol/mod.rs"]
@@ -30,13 +32,15 @@ mod protocol;
 mod sign;
 
 pub use error::{Error, Result};
-/// The error type contains it.
+/// Errors have one in them.
 pub use oss_upload::Uploaded;
 
 use credentials::Credentials;
-use part::{Part, Parts};
-use protocol::request::{Request, Response};
-use protocol::{complete, list_parts, upload_part};
+use part::{UploadedPart, UploadedParts};
+use protocol::request::{Action, Request, Response, Sent};
+use protocol::complete::CompleteMultipartUpload;
+use protocol::list_parts::ListParts;
+use protocol::upload_part::UploadPart;
 
 const PARTS: [u32; 3] = [1, 100, 10_000];
 
@@ -45,13 +49,15 @@ fn main() {
 }
 
 fn request() -> Request {
-    upload_part::request(
-        "examplebucket",
-        "dir/an object of mine.bin",
-        "0004B9895DBBB6EC98E36",
-        7,
-        &[],
-    )
+    let action = UploadPart {
+        bucket: "examplebucket",
+        key: "dir/an object of mine.bin",
+        upload_id: "0004B9895DBBB6EC98E36",
+        number: 7,
+        content_md5: None,
+        headers: &[],
+    };
+    action.request()
 }
 
 fn now() -> SystemTime {
@@ -61,9 +67,7 @@ fn now() -> SystemTime {
 #[divan::bench]
 fn sign_v1(bencher: Bencher) {
     let credentials = Credentials::new("ak", "sk");
-    bencher
-        .with_inputs(request)
-        .bench_values(|request| sign::v1::sign(request, &credentials, now()));
+    bencher.with_inputs(request).bench_values(|request| sign::v1::sign(request, &credentials, now()));
 }
 
 #[divan::bench]
@@ -75,48 +79,44 @@ fn sign_v4(bencher: Bencher) {
 }
 
 #[divan::bench]
-fn crc64_of_1_mib(bencher: Bencher) {
+fn crc64_of_a_mebibyte(bencher: Bencher) {
     let bytes = vec![0x5a; 1 << 20];
     bencher.counter(BytesCount::new(bytes.len())).bench(|| {
         let mut digest = crc64::Digest::new();
-        digest.write(black_box(&bytes));
-        digest.sum()
+        digest.update(black_box(&bytes));
+        digest.finish()
     });
 }
 
 #[divan::bench]
-fn md5_of_1_mib(bencher: Bencher) {
+fn md5_of_a_mebibyte(bencher: Bencher) {
     let bytes = vec![0x5a; 1 << 20];
-    bencher
-        .counter(BytesCount::new(bytes.len()))
-        .bench(|| md5sum::Md5Sum::of(black_box(&bytes)).0);
+    bencher.counter(BytesCount::new(bytes.len())).bench(|| md5_digest::Md5Digest::of(black_box(&bytes)).0);
 }
 
 #[divan::bench(args = PARTS)]
-fn crc64_of_object(parts: u32) -> u64 {
-    crc64::joined((0..parts).map(|number| (u64::from(number), 8 << 20)))
+fn crc64_of_the_whole(parts: u32) -> u64 {
+    crc64::combine((0..parts).map(|number| (u64::from(number), 8 << 20)))
 }
 
 #[divan::bench(args = PARTS)]
-fn complete_document(bencher: Bencher, count: u32) {
+fn the_part_list(bencher: Bencher, count: u32) {
     let etag = "5D41402ABC4B2A76B9719D911017C592";
-    let parts: Parts = (1..=count)
-        .map(|number| Part {
-            number,
-            etag: etag.into(),
-            crc64: 1,
-        })
-        .collect();
-    bencher.bench(|| {
-        complete::body(&parts)
-            .map(|chunk| chunk.len())
-            .sum::<usize>()
-    });
+    let parts: UploadedParts = (1..=count).map(|number| UploadedPart { number, size: 1, etag: etag.into(), crc64: 1 }).collect();
+    let action = CompleteMultipartUpload {
+        bucket: "b",
+        key: "k",
+        upload_id: "i",
+        parts: &parts,
+        headers: &[],
+        has_callback: false,
+    };
+    bencher.bench(|| action.body().map(|chunk| chunk.len()).sum::<usize>());
 }
 
-/// Parses one page; OSS lists 1,000 parts per page.
+/// One page: OSS lists 1,000 parts at a time.
 #[divan::bench(args = [1, 100, 1_000])]
-fn parse_list_parts(bencher: Bencher, count: u32) {
+fn a_page_of_list_parts(bencher: Bencher, count: u32) {
     let part = |number: u32| {
         format!(
             "<Part><PartNumber>{number}</PartNumber><LastModified>2026-11-20T07:00:00.000Z</LastModified>\
@@ -124,15 +124,11 @@ fn parse_list_parts(bencher: Bencher, count: u32) {
         )
     };
     let parts: String = (1..=count).map(part).collect();
-    let body =
-        format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
-    let response = Response {
-        status: 200,
-        headers: Vec::new(),
-        body: body.into_bytes(),
-    };
-    bencher.bench(|| match list_parts::parse(&response, 0) {
+    let body = format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
+    let response = Response { status: 200, headers: vec![("x-oss-request-id".into(), "R".into())], body: body.into_bytes() };
+    let action = ListParts { bucket: "b", key: "k", upload_id: "i", marker: 0, headers: &[] };
+    bencher.bench(|| match action.parse(&response, &Sent::EMPTY) {
         Ok(page) => page.parts.len(),
-        Err(error) => panic!("{}", error.0),
+        Err(untrusted) => panic!("{}", untrusted.0),
     });
 }
