@@ -102,7 +102,13 @@ impl Bucket {
     /// Only if the caller's own code panics: the [`progress`](crate::progress) callback, a
     /// [`CheckpointStore`](crate::CheckpointStore) or a
     /// [`ProvideCredentials`](crate::ProvideCredentials). The threads are stopped first.
-    #[doc(alias("UploadFile", "uploadFile", "resumable_upload", "multipartUpload", "put_object"))]
+    #[doc(alias(
+        "UploadFile",
+        "uploadFile",
+        "resumable_upload",
+        "multipartUpload",
+        "put_object"
+    ))]
     pub fn upload_file<'a>(
         &self,
         key: &str,

@@ -10,10 +10,10 @@ use crate::credentials::{Credentials, InvalidCredentials};
 use crate::error::{
     CHECK_ENDPOINT_AND_PROXY, FailureKind, OperationKind, RetryDecision, classify, rerun_hint,
 };
+use crate::protocol::InvalidResponse;
 use crate::protocol::error_response::{self, ErrorResponse};
 use crate::protocol::request::{Action, Request, Response};
 use crate::protocol::retry::retry_after;
-use crate::protocol::InvalidResponse;
 use crate::transport::{HttpRequest, TransportError};
 
 /// CompleteMultipartUpload: OSS may take minutes to join 10,000 parts.
@@ -140,7 +140,10 @@ impl Dispatcher {
         let clock = self.client.clock();
         let delay = clock.wait(limiter.reserve(bytes, clock.instant()));
         // Draining lets what is in flight finish, so only an abort ends the wait.
-        match self.abort.sleep(delay, Phase::Aborted(AbortReason::Cancelled)) {
+        match self
+            .abort
+            .sleep(delay, Phase::Aborted(AbortReason::Cancelled))
+        {
             true => Ok(()),
             false => Err(aborted()),
         }
@@ -198,7 +201,9 @@ impl Dispatcher {
             expect_continue: state.expect_continue && length > 0,
             stall_timeout,
             response_timeout: match request.operation {
-                OperationKind::CompleteMultipartUpload => self.at_most(stall_timeout.saturating_mul(COMPLETE_TIMEOUT_FACTOR)),
+                OperationKind::CompleteMultipartUpload => {
+                    self.at_most(stall_timeout.saturating_mul(COMPLETE_TIMEOUT_FACTOR))
+                }
                 _ => stall_timeout,
             },
             connect_timeout: self.at_most(client.shared.connect_timeout),
@@ -237,7 +242,11 @@ impl Dispatcher {
     ) -> Result<(), CallError> {
         let clock = self.client.clock();
         let can_outlast = self.budget.is_none() && self.has_reached_oss.load(Ordering::Relaxed);
-        state.note(&error, body.bytes_read() > 0, can_outlast.then(|| clock.instant()));
+        state.note(
+            &error,
+            body.bytes_read() > 0,
+            can_outlast.then(|| clock.instant()),
+        );
         if let Phase::Aborted(_) = self.abort.phase() {
             return Err(self.stopped(state));
         }
@@ -245,13 +254,11 @@ impl Dispatcher {
         let budget = self.budget.map_or(u32::MAX, |budget| budget.max_attempts);
         let max_attempts = policy.max_attempts.min(budget);
         let backoff = self.backoff(&error, state);
-        let is_outlasted = state.outage.is_some_and(|(since, _)| {
-            clock.instant().duration_since(since) < policy.max_outage
-        });
+        let is_outlasted = state
+            .outage
+            .is_some_and(|(since, _)| clock.instant().duration_since(since) < policy.max_outage);
         let is_allowed = is_outlasted || state.attempts - state.uncounted < max_attempts;
-        let backoff = backoff.filter(|backoff| {
-            is_allowed || matches!(backoff, Backoff::Immediate)
-        });
+        let backoff = backoff.filter(|backoff| is_allowed || matches!(backoff, Backoff::Immediate));
         let Some(backoff) = backoff else {
             return Err(error.into_call_error(request, state));
         };
@@ -296,21 +303,19 @@ impl Dispatcher {
             {
                 Some(Backoff::Immediate)
             }
-            AttemptError::Service(error, response) => {
-                match classify(&error.service).retry {
-                    RetryDecision::Backoff => {
-                        Some(Backoff::After(retry_after(response, self.client.now())))
-                    }
-                    RetryDecision::SyncClock if !set(&mut state.clock_synchronized) => {
-                        let is_synchronized = self.client.sync_clock(response, error);
-                        is_synchronized.then_some(Backoff::Immediate)
-                    }
-                    RetryDecision::RefreshCredentials if !set(&mut state.credentials_refreshed) => {
-                        self.refresh_credentials(state).then_some(Backoff::Immediate)
-                    }
-                    _ => None,
+            AttemptError::Service(error, response) => match classify(&error.service).retry {
+                RetryDecision::Backoff => {
+                    Some(Backoff::After(retry_after(response, self.client.now())))
                 }
-            }
+                RetryDecision::SyncClock if !set(&mut state.clock_synchronized) => {
+                    let is_synchronized = self.client.sync_clock(response, error);
+                    is_synchronized.then_some(Backoff::Immediate)
+                }
+                RetryDecision::RefreshCredentials if !set(&mut state.credentials_refreshed) => self
+                    .refresh_credentials(state)
+                    .then_some(Backoff::Immediate),
+                _ => None,
+            },
         }
     }
 

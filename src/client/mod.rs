@@ -151,7 +151,9 @@ impl Client {
         let local = self.clock().now();
         let latest = SystemTime::UNIX_EPOCH + LATEST_TIME;
         match skew < 0 {
-            true => local.checked_sub(distance).unwrap_or(SystemTime::UNIX_EPOCH),
+            true => local
+                .checked_sub(distance)
+                .unwrap_or(SystemTime::UNIX_EPOCH),
             false => local.checked_add(distance).unwrap_or(latest),
         }
         .clamp(SystemTime::UNIX_EPOCH, latest)

@@ -19,7 +19,9 @@ impl RateLimiter {
     /// Returns how many bytes to send at a time at most, so that the flow is even: what the limit
     /// allows in an eighth of a second.
     pub(crate) fn chunk_size(&self) -> usize {
-        usize::try_from(self.bytes_per_second / 8).unwrap_or(usize::MAX).max(1024)
+        usize::try_from(self.bytes_per_second / 8)
+            .unwrap_or(usize::MAX)
+            .max(1024)
     }
 
     /// Reserves the time that `bytes` take and returns how long to wait before sending them.

@@ -54,13 +54,20 @@ impl Transport for Script {
         };
         match step {
             Step::Status(status, code) => {
-                let headers = [("x-oss-request-id", "R"), ("date", "Tue, 24 Nov 2026 09:00:00 GMT")];
+                let headers = [
+                    ("x-oss-request-id", "R"),
+                    ("date", "Tue, 24 Nov 2026 09:00:00 GMT"),
+                ];
                 let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                 let body = format!("<Error><Code>{code}</Code></Error>");
                 Ok(Response {
                     status,
                     headers: headers.into(),
-                    body: if code.is_empty() { Vec::new() } else { body.into() },
+                    body: if code.is_empty() {
+                        Vec::new()
+                    } else {
+                        body.into()
+                    },
                 })
             }
             Step::Refused => failed(FailureKind::ConnectionRefused, true, false),
@@ -93,7 +100,9 @@ fn run(policy: RetryPolicy, calls: usize, steps: &[Step]) -> Run {
         .no_proxy();
     let transport = script.clone();
     let client = builder
-        .build_with(Box::new(clock.clone()), |_, _| Ok(Box::new(move || transport.clone())))
+        .build_with(Box::new(clock.clone()), |_, _| {
+            Ok(Box::new(move || transport.clone()))
+        })
         .unwrap();
     let dispatcher = client.dispatcher();
     let action = AbortMultipartUpload {
@@ -105,8 +114,7 @@ fn run(policy: RetryPolicy, calls: usize, steps: &[Step]) -> Run {
     let mut retries = 0;
     let results = (0..calls)
         .map(|_| {
-            let result =
-                dispatcher.execute(&action, &mut TextBody::empty(), &mut || retries += 1);
+            let result = dispatcher.execute(&action, &mut TextBody::empty(), &mut || retries += 1);
             result.map_err(|error| match error {
                 CallError::Failed { error, .. } => error.to_string(),
                 CallError::Drained | CallError::Aborted { .. } => "stopped".into(),
@@ -126,7 +134,12 @@ fn retry_waits_longer_each_time_and_gives_up_after_max_attempts() {
     let policy = RetryPolicy::default();
     let run = run(policy, 1, &[Step::Status(503, "ServiceUnavailable")]);
     assert_eq!((run.requests, run.retries), (5, 4));
-    assert!(run.results[0].as_ref().unwrap_err().contains("after 5 attempts"));
+    assert!(
+        run.results[0]
+            .as_ref()
+            .unwrap_err()
+            .contains("after 5 attempts")
+    );
     assert!(run.elapsed <= Duration::from_millis(200 + 400 + 800 + 1600));
 }
 
@@ -186,7 +199,11 @@ fn retry_gives_up_when_an_outage_lasts_longer_than_max_outage() {
         assert_eq!(run.results[0], Ok(()));
         assert!(run.results[1].is_err());
         let limits = Duration::from_secs(seconds)..Duration::from_secs(seconds + 3);
-        assert!(limits.contains(&run.elapsed), "{seconds}: {:?}", run.elapsed);
+        assert!(
+            limits.contains(&run.elapsed),
+            "{seconds}: {:?}",
+            run.elapsed
+        );
     }
 }
 
@@ -203,7 +220,10 @@ fn retry_forgets_the_attempts_of_an_outage_that_is_over() {
 fn retry_synchronizes_the_clock_once() {
     let skewed = Step::Status(403, "RequestTimeTooSkewed");
     let recovered = run(RetryPolicy::default(), 1, &[skewed, OK]);
-    assert_eq!((recovered.results, recovered.elapsed), (vec![Ok(())], Duration::ZERO));
+    assert_eq!(
+        (recovered.results, recovered.elapsed),
+        (vec![Ok(())], Duration::ZERO)
+    );
     let refused = run(RetryPolicy::default(), 1, &[skewed]);
     assert_eq!(refused.requests, 2);
 }

@@ -26,12 +26,12 @@ pub(super) fn hint(error: &Error) -> Option<&str> {
         Error::NotACheckpoint { .. } => Some("choose another path, or delete the file"),
         Error::Transport {
             operation, source, ..
-        } => FailureKind::of(source).hint().or(Some(rerun_hint(operation.kind()))),
+        } => FailureKind::of(source)
+            .hint()
+            .or(Some(rerun_hint(operation.kind()))),
         Error::Service(service) => service.hint(),
         Error::Response { hint, .. } => Some(hint),
-        Error::Callback { .. } => {
-            Some("do not upload it again, but check the application server")
-        }
+        Error::Callback { .. } => Some("do not upload it again, but check the application server"),
         Error::Cancelled {
             object_may_exist: true,
             ..
@@ -55,9 +55,7 @@ fn checkpoint(source: &io::Error) -> Option<&'static str> {
         ErrorKind::AlreadyExists if source.raw_os_error().is_some() => {
             Some("it is a file and must be a directory")
         }
-        ErrorKind::NotADirectory => {
-            Some("a part of this path is a file and must be a directory")
-        }
+        ErrorKind::NotADirectory => Some("a part of this path is a file and must be a directory"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             Some("free some space and run the same call again")
         }

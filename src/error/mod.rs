@@ -9,15 +9,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-pub(crate) use code::{
-    CHECK_ENDPOINT_AND_PROXY, ErrorCode, RetryDecision, classify, rerun_hint,
-};
+pub(crate) use code::{CHECK_ENDPOINT_AND_PROXY, ErrorCode, RetryDecision, classify, rerun_hint};
 pub(crate) use hint::OBJECT_IS_WRONG;
 pub use operation::Operation;
 pub(crate) use operation::OperationKind;
 pub use service::ServiceError;
-use text::{Attempts, display_cause, display_path};
 pub(crate) use text::escape_control;
+use text::{Attempts, display_cause, display_path};
 pub(crate) use transport_failure::{FailureKind, TransportFailure};
 
 use crate::Uploaded;
@@ -179,9 +177,9 @@ impl Error {
     /// response that would be repeated, and a failed callback (the object is complete).
     pub fn is_resumable(&self) -> bool {
         match self {
-            Error::InvalidOption { .. }
-            | Error::NotACheckpoint { .. }
-            | Error::Callback { .. } => false,
+            Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => {
+                false
+            }
             Error::Service(service) => classify(service).is_resumable,
             Error::Credentials { source } => !source.is::<InvalidCredentials>(),
             Error::Transport { source, .. } => !FailureKind::of(source).is_permanent(),
@@ -247,7 +245,11 @@ impl Error {
                 write!(f, "checkpoint store: {}", display_cause(source))
             }
             Error::CheckpointInUse { path } => {
-                write!(f, "checkpoint {} is in use by another upload", display_path(path))
+                write!(
+                    f,
+                    "checkpoint {} is in use by another upload",
+                    display_path(path)
+                )
             }
             Error::NotACheckpoint { path } => {
                 let path = display_path(path);
@@ -279,7 +281,10 @@ impl Error {
             Error::Callback { uploaded, service } => {
                 let object = service.operation.object(&uploaded.key);
                 let message = service.message.trim_end_matches('.');
-                write!(f, "{object} is uploaded, but its callback failed: {message}")
+                write!(
+                    f,
+                    "{object} is uploaded, but its callback failed: {message}"
+                )
             }
             Error::Cancelled {
                 object_may_exist: false,
@@ -299,7 +304,9 @@ impl Error {
                 request_id: Some(id),
                 ..
             } => format!(" (request id {})", escape_control(id)),
-            _ => self.service().map_or_else(String::new, ServiceError::support_ids),
+            _ => self
+                .service()
+                .map_or_else(String::new, ServiceError::support_ids),
         }
     }
 }
@@ -405,7 +412,10 @@ mod tests {
         let inner = converted.into_inner().unwrap();
         assert!(matches!(
             *inner.downcast::<Error>().unwrap(),
-            Error::InvalidOption { option: "routines", .. }
+            Error::InvalidOption {
+                option: "routines",
+                ..
+            }
         ));
     }
 }

@@ -55,7 +55,10 @@ impl ServiceError {
 
     /// Returns what the support of Alibaba Cloud asks for.
     pub(super) fn support_ids(&self) -> String {
-        let id = self.request_id.as_ref().map(|id| format!("request id {id}"));
+        let id = self
+            .request_id
+            .as_ref()
+            .map(|id| format!("request id {id}"));
         let ec = self.ec.as_ref().map(|ec| format!("EC {ec}"));
         let ids: Vec<_> = id.into_iter().chain(ec).collect();
         match ids.is_empty() {

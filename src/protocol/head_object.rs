@@ -59,7 +59,9 @@ impl Head {
     /// Content-Length of a HEAD; then an equal CRC-64 is enough. Without a CRC-64 the size must
     /// agree, and the age must be known. Both times are the server's, in whole seconds.
     pub(crate) fn matches(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
-        let is_older = self.last_modified.is_some_and(|modified| seconds(modified) < seconds(since));
+        let is_older = self
+            .last_modified
+            .is_some_and(|modified| seconds(modified) < seconds(since));
         match self.object.crc64 {
             Some(remote) => {
                 remote == crc64 && self.size.is_none_or(|remote| remote == size) && !is_older
@@ -75,7 +77,6 @@ impl Head {
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     }
-
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -153,7 +153,9 @@ pub(super) fn clean_up(
     match (cleanup.checkpoint, active) {
         (Local::Flush, Some(upload)) => {
             if let Err(error) = checkpoint.flush(&upload.checkpoint) {
-                log::warn!("cannot update the checkpoint; the last parts may be sent again: {error}");
+                log::warn!(
+                    "cannot update the checkpoint; the last parts may be sent again: {error}"
+                );
             }
         }
         (Local::Remove, _) => checkpoint.remove(),
@@ -180,7 +182,11 @@ pub(super) fn abort(job: &Job<'_>, upload: &CheckpointState, budget: CleanupBudg
     };
     match is_gone {
         // A cancel that comes meanwhile leaves one short attempt.
-        None => send_abort(job, upload, &job.dispatcher.for_cleanup(CleanupBudget::CANCELLED)),
+        None => send_abort(
+            job,
+            upload,
+            &job.dispatcher.for_cleanup(CleanupBudget::CANCELLED),
+        ),
         is_gone => is_gone,
     }
     .unwrap_or(false)
@@ -287,7 +293,13 @@ mod tests {
             (PLAIN, true, NEW, Local::Remove, ABORT_SHORTLY),
             // Nobody could resume it.
             (PLAIN, false, NEW, Local::Keep, ABORT_SHORTLY),
-            (WITH_CHECKPOINT, true, NEW_SAVED, Local::Remove, ABORT_SHORTLY),
+            (
+                WITH_CHECKPOINT,
+                true,
+                NEW_SAVED,
+                Local::Remove,
+                ABORT_SHORTLY,
+            ),
             (WITH_CHECKPOINT, false, NEW_SAVED, Local::Flush, KEEP),
             (WITH_CHECKPOINT, true, RESUMED, Local::Remove, ABORT_SHORTLY),
             (WITH_CHECKPOINT, false, RESUMED, Local::Flush, KEEP),
@@ -333,7 +345,10 @@ mod tests {
             (keeping, Local::Keep, KEEP),
         ] {
             let cleanup = decide(&facts);
-            assert_eq!((cleanup.checkpoint, cleanup.superseded), (checkpoint, remote));
+            assert_eq!(
+                (cleanup.checkpoint, cleanup.superseded),
+                (checkpoint, remote)
+            );
         }
     }
 }

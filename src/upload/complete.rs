@@ -52,7 +52,9 @@ fn send(
         has_callback: job.config.headers.has_callback(),
     };
     let mut body = TextBody::new(|| Box::new(action.body()));
-    let object = job.dispatcher.execute(&action, &mut body, &mut || events.retrying())?;
+    let object = job
+        .dispatcher
+        .execute(&action, &mut body, &mut || events.retrying())?;
     Ok((action.request().operation(), object))
 }
 
@@ -109,9 +111,13 @@ fn resolve_failure(
         checkpoint.mark_dirty();
     }
     match (error.code(), details) {
-        (Some(ErrorCode::CallbackFailed), Some(details)) => {
-            Err(callback_failed(job, error, &details.response, crc64, Some(upload)))
-        }
+        (Some(ErrorCode::CallbackFailed), Some(details)) => Err(callback_failed(
+            job,
+            error,
+            &details.response,
+            crc64,
+            Some(upload),
+        )),
         (Some(ErrorCode::NoSuchUpload), _) => {
             let found = match may_exist {
                 true => find_completed(job, upload, crc64)?,
@@ -168,10 +174,13 @@ pub(super) fn find_object(
         key,
         headers: job.config.headers.common(),
     };
-    match job.dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
+    match job
+        .dispatcher
+        .execute(&action, &mut TextBody::empty(), &mut || ())
+    {
         Ok(head) => {
-            let is_ours = head.matches(job.plan.size, crc64, since)
-                && job.config.headers.agree_with(&head);
+            let is_ours =
+                head.matches(job.plan.size, crc64, since) && job.config.headers.agree_with(&head);
             Ok(is_ours.then_some(head.object))
         }
         Err(CallError::Drained | CallError::Aborted { .. }) => Err(Stop::Cancelled {

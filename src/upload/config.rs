@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::headers::RequestHeaders;
 use super::checkpoint::CheckpointLocation;
+use super::headers::RequestHeaders;
 use super::options::{OptionValue, UploadOption};
 use super::progress;
 use crate::cancel::{CancelReason, CancelToken};

@@ -87,7 +87,8 @@ impl<'a> Job<'a> {
         range: PartRange,
         with_md5: bool,
     ) -> Result<(u64, Option<Md5Digest>)> {
-        self.source.digest(range, with_md5, self.dispatcher.abort_handle())
+        self.source
+            .digest(range, with_md5, self.dispatcher.abort_handle())
     }
 
     /// Describes the finished upload.
@@ -111,5 +112,7 @@ impl<'a> Job<'a> {
 
 fn abort_on_cancel(config: &UploadConfig, dispatcher: &Dispatcher) -> Registration {
     let abort = dispatcher.abort_handle().clone();
-    config.cancel.on_cancel(move |_| abort.abort(AbortReason::Cancelled))
+    config
+        .cancel
+        .on_cancel(move |_| abort.abort(AbortReason::Cancelled))
 }

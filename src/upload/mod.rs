@@ -74,7 +74,9 @@ fn upload(
     part_size: u64,
     (mut config, caller): (UploadConfig, CallerOptions<'_>),
 ) -> Result<Uploaded> {
-    config.headers.guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
+    config
+        .headers
+        .guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
     let plan = Plan::new(source.size(), part_size, config.multipart_threshold)?;
     let checkpoint = Checkpoint::open(caller.checkpoint, &source, &plan, target)?;
     let events = Events::new(caller.progress, plan.size, plan.count());
@@ -89,7 +91,13 @@ fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) ->
         match result {
             Err(Stop::Restart(reason, _)) => {
                 supersede(&mut uploads, reason);
-                attempt(job, &mut checkpoint, &mut events, &mut uploads, Some(reason))
+                attempt(
+                    job,
+                    &mut checkpoint,
+                    &mut events,
+                    &mut uploads,
+                    Some(reason),
+                )
             }
             result => result,
         }
@@ -165,7 +173,9 @@ fn start<'u>(
         uploads.superseded = None;
     }
     let state = initiate(job, events)?;
-    let upload = uploads.active.insert(MultipartState::new(state, Origin::New));
+    let upload = uploads
+        .active
+        .insert(MultipartState::new(state, Origin::New));
     checkpoint.save(&upload.checkpoint)?;
     uploads.superseded = None;
     let id = Some(upload.checkpoint.upload_id.as_str());
@@ -181,7 +191,9 @@ fn initiate(job: &Job<'_>, events: &mut Events<'_>) -> Result<CheckpointState, S
         headers: &job.config.headers.initiate(),
     };
     let mut body = TextBody::empty();
-    let initiated = job.dispatcher.execute(&action, &mut body, &mut || events.retrying())?;
+    let initiated = job
+        .dispatcher
+        .execute(&action, &mut body, &mut || events.retrying())?;
     let started = initiated.date.unwrap_or_else(|| job.target.client.now());
     Ok(CheckpointState {
         identity: job.identity(),

@@ -90,7 +90,9 @@ impl<'a> PartBody<'a> {
     fn read_chunk(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let source = &self.job.source;
         let remaining = self.range.size - self.position;
-        let mut wanted = buffer.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        let mut wanted = buffer
+            .len()
+            .min(usize::try_from(remaining).unwrap_or(usize::MAX));
         if let Some(limiter) = &self.job.rate_limiter {
             wanted = wanted.min(limiter.chunk_size());
         }

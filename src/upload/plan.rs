@@ -27,7 +27,8 @@ impl Plan {
             );
             return Err(Error::option("part_size", reason));
         }
-        let is_single = size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
+        let is_single =
+            size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
         let count = size.div_ceil(part_size);
         if !is_single && count > PARTS_MAX {
             let smallest = size.div_ceil(PARTS_MAX);
@@ -105,10 +106,17 @@ mod tests {
     #[test]
     fn plan_uses_put_object_when() {
         let is_single = |size, threshold| Plan::new(size, PART, threshold).unwrap().is_single;
-        assert!(is_single(0, None) && is_single(0, Some(0)) && is_single(1, None) && is_single(PART, None));
+        assert!(
+            is_single(0, None)
+                && is_single(0, Some(0))
+                && is_single(1, None)
+                && is_single(PART, None)
+        );
         assert!(!is_single(PART + 1, None));
         assert!(!is_single(1, Some(0)) && !is_single(1, Some(1)) && is_single(1, Some(2)));
-        assert!(is_single(10 * PART, Some(10 * PART + 1)) && !is_single(10 * PART, Some(10 * PART)));
+        assert!(
+            is_single(10 * PART, Some(10 * PART + 1)) && !is_single(10 * PART, Some(10 * PART))
+        );
         assert_eq!(Plan::new(1, PART, Some(0)).unwrap().count(), 1);
     }
 

@@ -63,7 +63,9 @@ impl fmt::Display for RestartReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RestartReason::CheckpointDamaged => "the checkpoint was damaged",
-            RestartReason::TargetChanged => "the checkpoint belongs to another endpoint, bucket or key",
+            RestartReason::TargetChanged => {
+                "the checkpoint belongs to another endpoint, bucket or key"
+            }
             RestartReason::SourceChanged => "the file was changed",
             RestartReason::PartSizeChanged => "the part size was changed",
             RestartReason::OptionsChanged => "the options were changed",

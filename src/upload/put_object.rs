@@ -108,7 +108,9 @@ fn send_file(
                 // By the server's clock: this call's first attempt, rounded down to a second.
                 let elapsed = client.clock().instant() - started + Duration::from_secs(1);
                 let date = details.and_then(|details| details.response.date());
-                let since = date.and_then(|now| now.checked_sub(elapsed)).unwrap_or(started_at);
+                let since = date
+                    .and_then(|now| now.checked_sub(elapsed))
+                    .unwrap_or(started_at);
                 let found: Option<ObjectInfo> = find_object(job, crc64, since)?;
                 let object = found.ok_or(Stop::Failed(error))?;
                 Ok(Done::Object(Box::new(object)))

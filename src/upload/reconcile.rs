@@ -174,7 +174,9 @@ mod tests {
     fn recorded(numbers: &[u32]) -> UploadedParts {
         let part = |number: &u32| UploadedPart {
             number: *number,
-            size: plan().range_of(*number).map_or(PART_SIZE, |range| range.size),
+            size: plan()
+                .range_of(*number)
+                .map_or(PART_SIZE, |range| range.size),
             etag: format!("E{number}").into(),
             crc64: u64::from(*number),
         };
@@ -185,7 +187,9 @@ mod tests {
         ListedPart {
             number,
             etag: format!("E{number}"),
-            size: plan().range_of(number).map_or(PART_SIZE, |range| range.size),
+            size: plan()
+                .range_of(number)
+                .map_or(PART_SIZE, |range| range.size),
             crc64: Some(u64::from(number)),
         }
     }
@@ -241,13 +245,19 @@ mod tests {
     #[test]
     fn reconcile_verifies_what_only_the_server_knows() {
         let by_crc = Expected::Crc64(2);
-        assert_eq!(parts(&[], list(&[listed(2)]), TRUST), (vec![], vec![(2, by_crc)], 0));
+        assert_eq!(
+            parts(&[], list(&[listed(2)]), TRUST),
+            (vec![], vec![(2, by_crc)], 0)
+        );
         let without = ListedPart {
             crc64: None,
             ..listed(2)
         };
         let by_etag = Expected::Md5Etag;
-        assert_eq!(parts(&[], list(&[without]), TRUST), (vec![], vec![(2, by_etag)], 0));
+        assert_eq!(
+            parts(&[], list(&[without]), TRUST),
+            (vec![], vec![(2, by_etag)], 0)
+        );
     }
 
     #[test]
@@ -284,7 +294,10 @@ mod tests {
         let all = vec![(1, Expected::Crc64(1)), (2, Expected::Crc64(2))];
         let listing = list(&[listed(1), listed(2)]);
         assert_eq!(parts(&[1, 2], listing, verify), (vec![], all.clone(), 0));
-        assert_eq!(parts(&[1, 2], PartListing::Denied, verify), (vec![], all, 0));
+        assert_eq!(
+            parts(&[1, 2], PartListing::Denied, verify),
+            (vec![], all, 0)
+        );
         // Without a CRC-64 from OSS, the recorded one is what the file must still have.
         let without = ListedPart {
             crc64: None,

@@ -79,10 +79,15 @@ fn adopt(
     for upload in UploadPages::new(&job.dispatcher, bucket, key, headers) {
         match upload {
             Ok(upload) if upload.key == key => {
-                newest = newest.into_iter().chain([upload]).max_by_key(|upload| upload.initiated);
+                newest = newest
+                    .into_iter()
+                    .chain([upload])
+                    .max_by_key(|upload| upload.initiated);
             }
             Ok(_) => {}
-            Err(CallError::Failed { error, .. }) if error.code() == Some(ErrorCode::AccessDenied) => {
+            Err(CallError::Failed { error, .. })
+                if error.code() == Some(ErrorCode::AccessDenied) =>
+            {
                 log::warn!("cannot list unfinished uploads: {error}");
                 break;
             }
@@ -99,7 +104,9 @@ fn adopt(
         parts: UploadedParts::default(),
         completing: None,
     };
-    let upload = uploads.active.insert(MultipartState::new(state, Origin::Adopted));
+    let upload = uploads
+        .active
+        .insert(MultipartState::new(state, Origin::Adopted));
     match reconcile_with_server(job, upload, false)? {
         Reconciled::Parts => {}
         // Somebody else's upload is not aborted.
@@ -193,7 +200,10 @@ pub(super) fn list_parts(job: &Job<'_>, upload_id: &str) -> Result<PartListing, 
             marker: part_number_marker,
             headers: job.config.headers.common(),
         };
-        match job.dispatcher.execute(&action, &mut TextBody::empty(), &mut || ()) {
+        match job
+            .dispatcher
+            .execute(&action, &mut TextBody::empty(), &mut || ())
+        {
             Ok(page) => {
                 parts.extend(page.parts);
                 marker = page.next;

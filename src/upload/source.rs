@@ -53,23 +53,40 @@ enum Change {
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Source> {
         if path.as_os_str().is_empty() {
-            return Err(Error::option("path", "it is empty: give the file to upload"));
+            return Err(Error::option(
+                "path",
+                "it is empty: give the file to upload",
+            ));
         }
-        let failed = |source| Error::Source { path: path.to_owned(), source };
+        let failed = |source| Error::Source {
+            path: path.to_owned(),
+            source,
+        };
         // Opening a pipe would wait for somebody to write to it, so look first.
         regular(&std::fs::metadata(path).map_err(failed)?).map_err(failed)?;
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         regular(&metadata).map_err(failed)?;
         let absolute = std::path::absolute(path).map_err(failed)?;
-        Ok(Source { file, path: absolute, fingerprint: Fingerprint::of(&metadata).map_err(failed)? })
+        Ok(Source {
+            file,
+            path: absolute,
+            fingerprint: Fingerprint::of(&metadata).map_err(failed)?,
+        })
     }
 
     pub(super) fn from_file(file: File) -> Result<Source> {
-        let failed = |source| Error::Source { path: PathBuf::new(), source };
+        let failed = |source| Error::Source {
+            path: PathBuf::new(),
+            source,
+        };
         let metadata = file.metadata().map_err(failed)?;
         regular(&metadata).map_err(failed)?;
-        Ok(Source { file, path: PathBuf::new(), fingerprint: Fingerprint::of(&metadata).map_err(failed)? })
+        Ok(Source {
+            file,
+            path: PathBuf::new(),
+            fingerprint: Fingerprint::of(&metadata).map_err(failed)?,
+        })
     }
 
     /// Compares handle and path with what they were at the beginning.
@@ -93,16 +110,26 @@ impl Source {
                 Err(_) => return Ok(Change::Changed),
             }
         }
-        Ok(if now.identity == self.fingerprint.identity { Change::None } else { Change::Touched })
+        Ok(if now.identity == self.fingerprint.identity {
+            Change::None
+        } else {
+            Change::Touched
+        })
     }
 
     /// Does the path name this very file, by whatever name?
     pub(super) fn is_same_file_as(&self, path: &Path) -> bool {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
-        let by_path =
-            !self.path.as_os_str().is_empty() && (path == self.path || same(real(path), real(&self.path)));
-        let there = std::fs::metadata(path).ok().and_then(|metadata| Identity::of(&metadata));
-        by_path || same(there.map(|there| there.place()), self.fingerprint.identity.map(|own| own.place()))
+        let by_path = !self.path.as_os_str().is_empty()
+            && (path == self.path || same(real(path), real(&self.path)));
+        let there = std::fs::metadata(path)
+            .ok()
+            .and_then(|metadata| Identity::of(&metadata));
+        by_path
+            || same(
+                there.map(|there| there.place()),
+                self.fingerprint.identity.map(|own| own.place()),
+            )
     }
 
     /// No object is made of a file that changed under our hands. Where only its bytes can tell, `proof` reads them.
@@ -115,7 +142,11 @@ impl Source {
             Change::Changed => false,
             Change::Touched => proof()?,
         };
-        if same { Ok(()) } else { Err(self.changed_error().into()) }
+        if same {
+            Ok(())
+        } else {
+            Err(self.changed_error().into())
+        }
     }
 
     pub(super) fn path(&self) -> Option<&Path> {
@@ -127,26 +158,45 @@ impl Source {
     }
 
     pub(super) fn ensure_size_unchanged(&self) -> Result<()> {
-        let metadata = self.file.metadata().map_err(|error| self.read_error(error))?;
-        if metadata.len() == self.fingerprint.size { Ok(()) } else { Err(self.changed_error()) }
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|error| self.read_error(error))?;
+        if metadata.len() == self.fingerprint.size {
+            Ok(())
+        } else {
+            Err(self.changed_error())
+        }
     }
 
     pub(super) fn changed_error(&self) -> Error {
-        Error::SourceChanged { path: self.path.clone() }
+        Error::SourceChanged {
+            path: self.path.clone(),
+        }
     }
 
     /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
-    pub(super) fn digest(&self, range: PartRange, with_md5: bool, abort: &AbortHandle) -> Result<(u64, Option<Md5Digest>)> {
+    pub(super) fn digest(
+        &self,
+        range: PartRange,
+        with_md5: bool,
+        abort: &AbortHandle,
+    ) -> Result<(u64, Option<Md5Digest>)> {
         let (mut crc64, mut md5) = (Digest::new(), with_md5.then(Md5::new));
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut range = range.range();
         while !range.is_empty() {
             if abort.is_aborted() {
-                return Err(Error::Cancelled { object_may_exist: false });
+                return Err(Error::Cancelled {
+                    object_may_exist: false,
+                });
             }
-            let wanted = usize::try_from(range.end - range.start).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
-            let read =
-                self.read_at(&mut buffer[..wanted], range.start).map_err(|source| self.read_error(source))?;
+            let wanted = usize::try_from(range.end - range.start)
+                .unwrap_or(BUFFER_BYTES)
+                .min(BUFFER_BYTES);
+            let read = self
+                .read_at(&mut buffer[..wanted], range.start)
+                .map_err(|source| self.read_error(source))?;
             if read == 0 {
                 return Err(self.changed_error());
             }
@@ -160,7 +210,10 @@ impl Source {
     }
 
     pub(super) fn read_error(&self, source: io::Error) -> Error {
-        Error::Source { path: self.path.clone(), source }
+        Error::Source {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -186,10 +239,16 @@ fn positioned_read(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<us
 
 fn regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory, not a file",
+        ));
     }
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
     Ok(())
 }
@@ -200,11 +259,16 @@ impl Fingerprint {
             Ok(after) => nanoseconds(after),
             Err(before) => -nanoseconds(before.duration()),
         };
-        Ok(Fingerprint { size: metadata.len(), mtime, identity: Identity::of(metadata) })
+        Ok(Fingerprint {
+            size: metadata.len(),
+            mtime,
+            identity: Identity::of(metadata),
+        })
     }
 
     fn is_same_file(&self, other: &Fingerprint) -> bool {
-        let place = |fingerprint: &Fingerprint| fingerprint.identity.map(|identity| identity.place());
+        let place =
+            |fingerprint: &Fingerprint| fingerprint.identity.map(|identity| identity.place());
         (self.size, self.mtime, place(self)) == (other.size, other.mtime, place(other))
     }
 }
@@ -225,8 +289,13 @@ impl Identity {
     #[cfg(unix)]
     fn of(metadata: &Metadata) -> Option<Identity> {
         use std::os::unix::fs::MetadataExt;
-        let ctime = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
-        Some(Identity { ctime, device: metadata.dev(), inode: metadata.ino() })
+        let ctime =
+            i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+        Some(Identity {
+            ctime,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
     }
 
     #[cfg(not(unix))]

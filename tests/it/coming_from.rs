@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
-    Callback, CancelToken, CheckpointStore, Error, ObjectAcl, ProgressEvent, RestartReason, UploadOption,
-    Uploaded, adopt_unfinished, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store, content_md5,
-    content_type, delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold,
-    object_acl, progress, request_payer, routines, sequential, tag, traffic_limit,
+    Callback, CancelToken, CheckpointStore, Error, ObjectAcl, ProgressEvent, RestartReason,
+    UploadOption, Uploaded, adopt_unfinished, callback, cancel, checkpoint, checkpoint_dir,
+    checkpoint_store, content_md5, content_type, delete_upload_on_cancelling, expires,
+    forbid_overwrite, meta, multipart_threshold, object_acl, progress, request_payer, routines,
+    sequential, tag, traffic_limit,
 };
 
 use crate::callback::App;
@@ -24,7 +25,11 @@ const KEY: &str = "exampledir/exampleobject.txt";
 
 /// The call fails at a part that OSS refuses once; the second time it finishes, and no stored part was sent again.
 #[track_caller]
-fn fails_then_resumes(house: &House, part: u32, call: impl Fn() -> oss_upload::Result<Uploaded>) -> Uploaded {
+fn fails_then_resumes(
+    house: &House,
+    part: u32,
+    call: impl Fn() -> oss_upload::Result<Uploaded>,
+) -> Uploaded {
     house.refuse_part(part);
     assert_eq!(call().unwrap_err().service_code(), Some("AccessDenied"));
     let uploaded = call().unwrap();
@@ -36,8 +41,14 @@ fn fails_then_resumes(house: &House, part: u32, call: impl Fn() -> oss_upload::R
 #[track_caller]
 fn assert_nothing_sent_twice(house: &House) {
     let mut stored = BTreeMap::new();
-    for part in house.requests(Operation::UploadPart).iter().filter(|part| part.status == Some(200)) {
-        *stored.entry((part.upload_id.clone(), part.part_number)).or_insert(0) += 1;
+    for part in house
+        .requests(Operation::UploadPart)
+        .iter()
+        .filter(|part| part.status == Some(200))
+    {
+        *stored
+            .entry((part.upload_id.clone(), part.part_number))
+            .or_insert(0) += 1;
     }
     assert!(stored.values().all(|times| *times == 1), "{stored:?}");
 }
@@ -46,7 +57,10 @@ fn assert_nothing_sent_twice(house: &House) {
 fn assert_refused(house: &House, part_size: u64, option: UploadOption<'_>) {
     let path = house.file("refused", 1);
     let result = house.bucket.upload_file(KEY, &path, part_size, [option]);
-    assert!(matches!(result, Err(Error::InvalidOption { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::InvalidOption { .. })),
+        "{result:?}"
+    );
     assert_eq!(house.server.requests().len(), 0);
     fs::remove_file(path).unwrap();
 }
@@ -59,17 +73,33 @@ fn java() {
     assert_refused(&house, MIB, routines(1000));
     assert_refused(&house, PART - 1, routines(5));
 
-    let (path, record) = (house.file("examplefile.txt", 5 * MIB + 7), house.path("yourCheckpointFile"));
+    let (path, record) = (
+        house.file("examplefile.txt", 5 * MIB + 7),
+        house.path("yourCheckpointFile"),
+    );
     let call = || {
-        let options = [routines(5), checkpoint(true, &record), content_type("text/plain")];
-        house.bucket.upload_file("exampleobject.txt", &path, MIB, options)
+        let options = [
+            routines(5),
+            checkpoint(true, &record),
+            content_type("text/plain"),
+        ];
+        house
+            .bucket
+            .upload_file("exampleobject.txt", &path, MIB, options)
     };
     let uploaded = fails_then_resumes(&house, 6, call);
     house.assert_stored("exampleobject.txt", &path);
     house.assert_nothing_left(&["examplefile.txt"]);
     assert_eq!((uploaded.parts, uploaded.size), (6, 5 * MIB + 7));
-    let object = house.server.object("examplebucket", "exampleobject.txt").unwrap();
-    assert!(object.headers.contains(&("content-type".into(), "text/plain".into())));
+    let object = house
+        .server
+        .object("examplebucket", "exampleobject.txt")
+        .unwrap();
+    assert!(
+        object
+            .headers
+            .contains(&("content-type".into(), "text/plain".into()))
+    );
 }
 
 /// Java, Python, JavaScript … make parts larger when 10,000 do not suffice.
@@ -77,9 +107,17 @@ fn java() {
 fn a_part_size_is_not_grown() {
     let house = House::new();
     let path = house.path("sparse");
-    File::create(&path).unwrap().set_len(10_000 * PART + 1).unwrap();
+    File::create(&path)
+        .unwrap()
+        .set_len(10_000 * PART + 1)
+        .unwrap();
     let error = house.bucket.upload_file(KEY, &path, PART, []).unwrap_err();
-    assert!(error.to_string().contains("smallest part size that fits is 102401"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("smallest part size that fits is 102401"),
+        "{error}"
+    );
     assert_eq!(house.server.requests().len(), 0);
 }
 
@@ -88,7 +126,11 @@ fn a_part_size_is_not_grown() {
 fn go() {
     let house = House::new();
     let path = house.file("examplefile.txt", 8 * PART + 7);
-    let call = || house.bucket.upload_file(KEY, &path, 100 * 1024, [routines(3), checkpoint(true, "")]);
+    let call = || {
+        house
+            .bucket
+            .upload_file(KEY, &path, 100 * 1024, [routines(3), checkpoint(true, "")])
+    };
     house.refuse_part(5);
     call().unwrap_err();
     house.assert_files(&["examplefile.txt", "examplefile.txt.cp"]);
@@ -104,14 +146,24 @@ fn checkpoint_files_of_the_sdks_are_left_alone() {
     let house = House::new();
     let path = house.file("f", 3 * PART);
     house.refuse_part(3);
-    house.bucket.upload_file(KEY, &path, PART, [checkpoint(true, "")]).unwrap_err();
-    let theirs = r#"{"Magic":"FE8BB4EA-B593-4FAC-AD7A-2459A36E2E62","MD5":"MQlyEzN+LcH+uMV84kQAYQ=="}"#;
+    house
+        .bucket
+        .upload_file(KEY, &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
+    let theirs =
+        r#"{"Magic":"FE8BB4EA-B593-4FAC-AD7A-2459A36E2E62","MD5":"MQlyEzN+LcH+uMV84kQAYQ=="}"#;
     fs::write(house.path("f.cp"), theirs).unwrap();
     house.server.clear_requests();
-    let error = house.bucket.upload_file(KEY, &path, PART, [checkpoint(true, "")]).unwrap_err();
+    let error = house
+        .bucket
+        .upload_file(KEY, &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
     assert!(matches!(error, Error::NotACheckpoint { .. }), "{error}");
     assert_eq!(house.server.requests().len(), 0);
-    let uploaded = house.bucket.upload_file(KEY, &path, PART, [adopt_unfinished(true)]).unwrap();
+    let uploaded = house
+        .bucket
+        .upload_file(KEY, &path, PART, [adopt_unfinished(true)])
+        .unwrap();
     assert_eq!(uploaded.parts_resumed, 2);
     house.assert_stored(KEY, &path);
     assert_eq!(fs::read_to_string(house.path("f.cp")).unwrap(), theirs);
@@ -123,14 +175,23 @@ fn one_file_to_two_keys_at_once_needs_two_records() {
     let house = House::new();
     let (path, dir) = (house.file("f", 3 * PART), house.path("records"));
     for in_dir in [false, true] {
-        let record = || if in_dir { checkpoint_dir(true, &dir) } else { checkpoint(true, "") };
+        let record = || {
+            if in_dir {
+                checkpoint_dir(true, &dir)
+            } else {
+                checkpoint(true, "")
+            }
+        };
         let mut second = None;
         let both = progress(|p| {
             if p.parts_done == 1 {
                 second = Some(house.bucket.upload_file("second", &path, PART, [record()]));
             }
         });
-        house.bucket.upload_file("first", &path, PART, [record(), both]).unwrap();
+        house
+            .bucket
+            .upload_file("first", &path, PART, [record(), both])
+            .unwrap();
         match second.unwrap() {
             Err(Error::CheckpointInUse { .. }) => assert!(!in_dir),
             result => assert!(in_dir && result.is_ok(), "{result:?}"),
@@ -149,14 +210,21 @@ fn expires_computed_from_now_starts_over() {
     let seen = RefCell::new(Vec::new());
     let call = |days: u64| {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days);
-        let options = [checkpoint(true, ""), expires(at), progress(|p| seen.borrow_mut().push(p.event))];
+        let options = [
+            checkpoint(true, ""),
+            expires(at),
+            progress(|p| seen.borrow_mut().push(p.event)),
+        ];
         house.bucket.upload_file(KEY, &path, PART, options)
     };
     house.refuse_part(3);
     call(0).unwrap_err();
     seen.borrow_mut().clear();
     assert_eq!(call(1).unwrap().parts_resumed, 0);
-    assert_eq!(seen.borrow()[0], ProgressEvent::Restarted(RestartReason::OptionsChanged));
+    assert_eq!(
+        seen.borrow()[0],
+        ProgressEvent::Restarted(RestartReason::OptionsChanged)
+    );
     house.assert_nothing_left(&["f"]);
 }
 
@@ -164,14 +232,27 @@ fn expires_computed_from_now_starts_over() {
 #[test]
 fn go_v2() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 9 * MIB), house.path("checkpoints"));
-    let call = || house.bucket.upload_file(KEY, &path, 6 * MIB, [routines(3), checkpoint_dir(true, &dir)]);
+    let (path, dir) = (
+        house.file("examplefile.txt", 9 * MIB),
+        house.path("checkpoints"),
+    );
+    let call = || {
+        house.bucket.upload_file(
+            KEY,
+            &path,
+            6 * MIB,
+            [routines(3), checkpoint_dir(true, &dir)],
+        )
+    };
     fails_then_resumes(&house, 2, call);
     house.assert_stored(KEY, &path);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
     // LeavePartsOnError is off, and there is no checkpoint.
     house.refuse_part(2);
-    house.bucket.upload_file(KEY, &path, 6 * MIB, [routines(3)]).unwrap_err();
+    house
+        .bucket
+        .upload_file(KEY, &path, 6 * MIB, [routines(3)])
+        .unwrap_err();
     house.assert_nothing_left(&["checkpoints", "examplefile.txt"]);
 }
 
@@ -212,8 +293,14 @@ fn python() {
     for (size, parts) in [(100 * 1024, 1), (100 * 1024 - 1, 0)] {
         let small = house.file("small", size);
         let threshold = [multipart_threshold(100 * 1024)];
-        house.bucket.upload_file("small", &small, 100 * 1024, threshold).unwrap();
-        assert_eq!(house.server.object("examplebucket", "small").unwrap().parts, parts);
+        house
+            .bucket
+            .upload_file("small", &small, 100 * 1024, threshold)
+            .unwrap();
+        assert_eq!(
+            house.server.object("examplebucket", "small").unwrap().parts,
+            parts
+        );
     }
 }
 
@@ -240,8 +327,17 @@ impl CheckpointStore for Memory {
 fn javascript() {
     let house = House::new();
     let path = house.file("filePath", 8 * MIB + 7);
-    let refusal = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(refusal).on(Operation::UploadPart).part(2).times(2));
+    let refusal = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house.server.inject(
+        Rule::new(refusal)
+            .on(Operation::UploadPart)
+            .part(2)
+            .times(2),
+    );
     let (mut memory, mut percentage, mut tries) = (Memory::default(), 0.0, 0);
     let mut result = None;
     for _ in 0..5 {
@@ -275,12 +371,28 @@ fn a_file_that_changed_between_two_tries_starts_over() {
     let path = house.file("f", 4 * PART);
     let mut memory = Memory::default();
     house.refuse_part(4);
-    house.bucket.upload_file(KEY, &path, PART, [checkpoint_store(&mut memory)]).unwrap_err();
+    house
+        .bucket
+        .upload_file(KEY, &path, PART, [checkpoint_store(&mut memory)])
+        .unwrap_err();
     fs::write(&path, vec![7; 4 * PART as usize]).unwrap();
     let mut first = None;
-    let options = [checkpoint_store(&mut memory), progress(|p| first = first.or(Some(p.event)))];
-    assert_eq!(house.bucket.upload_file(KEY, &path, PART, options).unwrap().parts_resumed, 0);
-    assert_eq!(first, Some(ProgressEvent::Restarted(RestartReason::SourceChanged)));
+    let options = [
+        checkpoint_store(&mut memory),
+        progress(|p| first = first.or(Some(p.event))),
+    ];
+    assert_eq!(
+        house
+            .bucket
+            .upload_file(KEY, &path, PART, options)
+            .unwrap()
+            .parts_resumed,
+        0
+    );
+    assert_eq!(
+        first,
+        Some(ProgressEvent::Restarted(RestartReason::SourceChanged))
+    );
     house.assert_stored(KEY, &path);
     house.assert_nothing_left(&["f"]);
 }
@@ -289,7 +401,10 @@ fn a_file_that_changed_between_two_tries_starts_over() {
 #[test]
 fn c_sharp() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 9 * MIB), house.path("yourCheckpointDir"));
+    let (path, dir) = (
+        house.file("examplefile.txt", 9 * MIB),
+        house.path("yourCheckpointDir"),
+    );
     let moved = RefCell::new(Vec::new());
     let call = |key| {
         let options = [
@@ -308,7 +423,12 @@ fn c_sharp() {
         assert_eq!(call(key).unwrap().parts_resumed, 1);
         house.assert_stored(key, &path);
     }
-    assert!(moved.borrow().iter().all(|(transferred, total)| transferred <= total));
+    assert!(
+        moved
+            .borrow()
+            .iter()
+            .all(|(transferred, total)| transferred <= total)
+    );
     assert_nothing_sent_twice(&house);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
     house.assert_nothing_left(&["examplefile.txt", "yourCheckpointDir"]);
@@ -318,7 +438,10 @@ fn c_sharp() {
 #[test]
 fn android() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 10 * 256 * 1024), house.path("oss_record"));
+    let (path, dir) = (
+        house.file("examplefile.txt", 10 * 256 * 1024),
+        house.path("oss_record"),
+    );
     let token = CancelToken::new();
     let call = |token: &CancelToken, stop_after: usize| {
         let stop = token.clone();
@@ -336,11 +459,22 @@ fn android() {
         ];
         house.bucket.upload_file(KEY, &path, 256 * 1024, options)
     };
-    assert!(matches!(call(&token, 4), Err(Error::Cancelled { object_may_exist: false, .. })));
+    assert!(matches!(
+        call(&token, 4),
+        Err(Error::Cancelled {
+            object_may_exist: false,
+            ..
+        })
+    ));
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     assert!(call(&CancelToken::new(), usize::MAX).unwrap().parts_resumed >= 4);
     house.assert_stored(KEY, &path);
-    assert!(house.requests(Operation::UploadPart).iter().all(|part| part.header("content-md5").is_some()));
+    assert!(
+        house
+            .requests(Operation::UploadPart)
+            .iter()
+            .all(|part| part.header("content-md5").is_some())
+    );
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
     house.assert_nothing_left(&["examplefile.txt", "oss_record"]);
 }
@@ -349,10 +483,18 @@ fn android() {
 #[test]
 fn android_async() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 10 * 256 * 1024), house.path("oss_record"));
+    let (path, dir) = (
+        house.file("examplefile.txt", 10 * 256 * 1024),
+        house.path("oss_record"),
+    );
     let start = |token: &CancelToken| {
         let (sender, progress_of_it) = mpsc::channel();
-        let (bucket, path, dir, token) = (house.bucket.clone(), path.clone(), dir.clone(), token.clone());
+        let (bucket, path, dir, token) = (
+            house.bucket.clone(),
+            path.clone(),
+            dir.clone(),
+            token.clone(),
+        );
         let task = thread::spawn(move || {
             let options = [
                 checkpoint_dir(true, dir),
@@ -367,9 +509,16 @@ fn android_async() {
     };
     let token = CancelToken::new();
     // So that there is time to cancel.
-    house.server.inject(Rule::new(Fault::Delay(Duration::from_secs(5))).on(Operation::UploadPart).part(3));
+    house.server.inject(
+        Rule::new(Fault::Delay(Duration::from_secs(5)))
+            .on(Operation::UploadPart)
+            .part(3),
+    );
     let (task, progress_of_it) = start(&token);
-    progress_of_it.iter().find(|(parts, ..)| *parts == 2).unwrap();
+    progress_of_it
+        .iter()
+        .find(|(parts, ..)| *parts == 2)
+        .unwrap();
     token.cancel();
     assert!(matches!(task.join().unwrap(), Err(Error::Cancelled { .. })));
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
@@ -387,10 +536,15 @@ fn android_async() {
 #[test]
 fn android_uri() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 6 * 256 * 1024), house.path("oss_record"));
+    let (path, dir) = (
+        house.file("examplefile.txt", 6 * 256 * 1024),
+        house.path("oss_record"),
+    );
     let call = || {
         let file = File::open(&path).unwrap();
-        house.bucket.upload_open_file(KEY, file, 256 * 1024, [checkpoint_dir(true, &dir)])
+        house
+            .bucket
+            .upload_open_file(KEY, file, 256 * 1024, [checkpoint_dir(true, &dir)])
     };
     fails_then_resumes(&house, 5, call);
     house.assert_stored(KEY, &path);
@@ -415,11 +569,24 @@ fn android_without_a_record() {
 #[test]
 fn android_sequence() {
     let house = House::new();
-    let (path, dir) = (house.file("examplefile.txt", 5 * 256 * 1024 + 7), house.path("oss_record"));
-    let call =
-        || house.bucket.upload_file(KEY, &path, 256 * 1024, [checkpoint_dir(true, &dir), sequential(true)]);
+    let (path, dir) = (
+        house.file("examplefile.txt", 5 * 256 * 1024 + 7),
+        house.path("oss_record"),
+    );
+    let call = || {
+        house.bucket.upload_file(
+            KEY,
+            &path,
+            256 * 1024,
+            [checkpoint_dir(true, &dir), sequential(true)],
+        )
+    };
     // The answer to a part is lost: sent again, it is met with 409 PartAlreadyExist, which is its success.
-    house.server.inject(Rule::new(Fault::ResetAfterApply).on(Operation::UploadPart).part(2));
+    house.server.inject(
+        Rule::new(Fault::ResetAfterApply)
+            .on(Operation::UploadPart)
+            .part(2),
+    );
     let uploaded = fails_then_resumes(&house, 4, call);
     house.assert_stored(KEY, &path);
     let md5 = format!("{:x}", md5::compute(fs::read(&path).unwrap()));
@@ -446,10 +613,15 @@ fn ios() {
     house.refuse_part(5);
     call().unwrap_err();
     assert_eq!(fs::read_dir(&caches).unwrap().count(), 1);
-    house.server.expire_upload(&house.server.uploads()[0].upload_id);
+    house
+        .server
+        .expire_upload(&house.server.uploads()[0].upload_id);
     events.borrow_mut().clear();
     assert_eq!(call().unwrap().parts_resumed, 0);
-    assert_eq!(events.borrow()[0], ProgressEvent::Restarted(RestartReason::UploadNotFound));
+    assert_eq!(
+        events.borrow()[0],
+        ProgressEvent::Restarted(RestartReason::UploadNotFound)
+    );
     house.assert_stored(KEY, &path);
     assert_eq!(fs::read_dir(&caches).unwrap().count(), 0);
     house.assert_nothing_left(&["Caches", "examplefile.txt"]);
@@ -492,9 +664,19 @@ fn cpp() {
 fn c() {
     let house = House::new();
     let path = house.file("yourLocalFilename", 6 * PART + 7);
-    let call = || house.bucket.upload_file(KEY, &path, 1024 * 100, [routines(3), checkpoint(true, "")]);
-    let refusal = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(refusal).on(Operation::CompleteMultipartUpload));
+    let call = || {
+        house
+            .bucket
+            .upload_file(KEY, &path, 1024 * 100, [routines(3), checkpoint(true, "")])
+    };
+    let refusal = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(refusal).on(Operation::CompleteMultipartUpload));
     call().unwrap_err();
     house.assert_files(&["yourLocalFilename", "yourLocalFilename.cp"]);
     let uploaded = call().unwrap();
@@ -512,12 +694,17 @@ fn ruby() {
         let call = Callback::new(app.url("/callback"), "bucket=${bucket}&object=${object}")
             .query("user", "put_object");
         let options = [routines(10), checkpoint(true, ""), callback(call)];
-        match house.bucket.upload_file("files/hello", &path, 10 * MIB, options) {
+        match house
+            .bucket
+            .upload_file("files/hello", &path, 10 * MIB, options)
+        {
             Ok(uploaded) => {
                 assert!(accepted);
                 assert_eq!(uploaded.callback_body.as_deref(), Some(&b"{}"[..]));
             }
-            Err(Error::Callback { uploaded, service, .. }) => {
+            Err(Error::Callback {
+                uploaded, service, ..
+            }) => {
                 assert!(!accepted);
                 assert_eq!((uploaded.size, service.status), (10 * MIB + 7, 203));
             }
@@ -525,7 +712,13 @@ fn ruby() {
         }
         house.assert_stored("files/hello", &path);
         house.assert_nothing_left(&["x"]);
-        assert_eq!(app.heard()[0].line, "POST /callback?user=put_object HTTP/1.1");
-        assert_eq!(app.heard()[0].body, "bucket=examplebucket&object=files%2Fhello");
+        assert_eq!(
+            app.heard()[0].line,
+            "POST /callback?user=put_object HTTP/1.1"
+        );
+        assert_eq!(
+            app.heard()[0].body,
+            "bucket=examplebucket&object=files%2Fhello"
+        );
     }
 }

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
 use oss_upload::{
-    CheckpointStore, Client, Credentials, Error, UploadOption, bandwidth_limit, checkpoint, checkpoint_store,
-    routines,
+    CheckpointStore, Client, Credentials, Error, UploadOption, bandwidth_limit, checkpoint,
+    checkpoint_store, routines,
 };
 
 use crate::house::{House, PART};
@@ -24,19 +24,33 @@ const TASK: &str = "OSS_UPLOAD_TEST_TASK";
 /// Not a test of its own: what the killed processes run.
 #[test]
 fn child() {
-    let Ok(task) = std::env::var(TASK) else { return };
-    let [endpoint, path, how] = task.split('|').collect::<Vec<_>>()[..] else { panic!("{task}") };
-    let client =
-        Client::builder(endpoint).credentials(Credentials::new("ak", "sk")).region("cn-hangzhou").no_proxy();
+    let Ok(task) = std::env::var(TASK) else {
+        return;
+    };
+    let [endpoint, path, how] = task.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{task}")
+    };
+    let client = Client::builder(endpoint)
+        .credentials(Credentials::new("ak", "sk"))
+        .region("cn-hangzhou")
+        .no_proxy();
     let bucket = client.build().unwrap().bucket("examplebucket").unwrap();
     let how: Vec<UploadOption> = match how.split_once(' ') {
-        Some(("limit", bytes)) => vec![checkpoint(true, ""), bandwidth_limit(bytes.parse().unwrap())],
+        Some(("limit", bytes)) => vec![
+            checkpoint(true, ""),
+            bandwidth_limit(bytes.parse().unwrap()),
+        ],
         Some(("stop", at)) => {
-            vec![checkpoint_store(StoppingStore::new(Path::new(path), at.parse().unwrap()))]
+            vec![checkpoint_store(StoppingStore::new(
+                Path::new(path),
+                at.parse().unwrap(),
+            ))]
         }
         _ => vec![checkpoint(true, "")],
     };
-    bucket.upload_file("o", path, PART, how.into_iter().chain([routines(ROUTINES)])).unwrap();
+    bucket
+        .upload_file("o", path, PART, how.into_iter().chain([routines(ROUTINES)]))
+        .unwrap();
 }
 
 /// Keeps the record in `<file>.store`, and stops for ever at the n-th step: before or after a save or the removal.
@@ -47,7 +61,10 @@ struct StoppingStore {
 
 impl StoppingStore {
     fn new(source: &Path, stop_at: u32) -> StoppingStore {
-        StoppingStore { path: source.with_extension("store"), steps_left: stop_at }
+        StoppingStore {
+            path: source.with_extension("store"),
+            steps_left: stop_at,
+        }
     }
 
     fn step(&mut self) {
@@ -84,7 +101,10 @@ impl CheckpointStore for StoppingStore {
 fn start(server: &LocalOss, path: &Path, how: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["crash::child", "--exact", "--test-threads=1"])
-        .env(TASK, format!("{}|{}|{how}", server.endpoint(), path.display()))
+        .env(
+            TASK,
+            format!("{}|{}|{how}", server.endpoint(), path.display()),
+        )
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -119,7 +139,10 @@ type Sent = (Option<String>, Option<u32>);
 impl Witness {
     fn kill(&mut self, house: &House, mut child: Child) {
         let requests = house.server.requests();
-        let answered = parts(&requests).filter(|part| part.status == Some(200)).map(sent).collect();
+        let answered = parts(&requests)
+            .filter(|part| part.status == Some(200))
+            .map(sent)
+            .collect();
         self.kills.push((requests.len(), answered));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -131,19 +154,33 @@ impl Witness {
         house.assert_stored("o", path);
         let requests = house.server.requests();
         for (seen, answered) in &self.kills {
-            let again: Vec<_> =
-                parts(&requests[*seen..]).map(sent).filter(|part| answered.contains(part)).collect();
-            assert!(again.is_empty(), "{what}: sent again though acknowledged: {again:?}");
+            let again: Vec<_> = parts(&requests[*seen..])
+                .map(sent)
+                .filter(|part| answered.contains(part))
+                .collect();
+            assert!(
+                again.is_empty(),
+                "{what}: sent again though acknowledged: {again:?}"
+            );
         }
-        let last = parts(&requests).last().and_then(|part| part.upload_id.clone());
-        let bodies = parts(&requests).filter(|part| part.upload_id == last).count();
+        let last = parts(&requests)
+            .last()
+            .and_then(|part| part.upload_id.clone());
+        let bodies = parts(&requests)
+            .filter(|part| part.upload_id == last)
+            .count();
         let most = PARTS as usize + self.kills.len() * ROUTINES;
-        assert!(bodies <= most, "{what}: {bodies} part bodies, where {most} are the most");
+        assert!(
+            bodies <= most,
+            "{what}: {bodies} part bodies, where {most} are the most"
+        );
     }
 }
 
 fn parts(requests: &[RecordedRequest]) -> impl Iterator<Item = &RecordedRequest> {
-    requests.iter().filter(|logged| logged.operation == Operation::UploadPart)
+    requests
+        .iter()
+        .filter(|logged| logged.operation == Operation::UploadPart)
 }
 
 fn sent(part: &RecordedRequest) -> Sent {
@@ -153,7 +190,10 @@ fn sent(part: &RecordedRequest) -> Sent {
 /// The same call finishes the upload.
 #[track_caller]
 fn finish(house: &House, path: &Path, witness: &Witness, what: &str) {
-    let result = house.bucket.upload_file("o", path, PART, [checkpoint(true, ""), routines(ROUTINES)]);
+    let result =
+        house
+            .bucket
+            .upload_file("o", path, PART, [checkpoint(true, ""), routines(ROUTINES)]);
     result.unwrap_or_else(|error| panic!("{what}: {error}"));
     witness.assert_nothing_in_vain(house, path, what);
     house.assert_nothing_left(&["f"]);
@@ -162,14 +202,20 @@ fn finish(house: &House, path: &Path, witness: &Witness, what: &str) {
 /// At the n-th request, for n = 1, 2, …: killed when it was sent, and when it was applied.
 #[test]
 fn killed_at_every_request() {
-    for fault in [Fault::Stall, Fault::StallBeforeResponse, Fault::StallAfterApply] {
+    for fault in [
+        Fault::Stall,
+        Fault::StallBeforeResponse,
+        Fault::StallAfterApply,
+    ] {
         for n in 1.. {
             let what = format!("{fault:?} at request {n}");
             let house = House::new();
             let path = house.file("f", SIZE);
             house.server.inject(Rule::new(fault.clone()).nth(n));
             let mut child = start(&house.server, &path, "plain");
-            let struck = until(&mut child, || house.server.faults_fired() > 0 && applied(&house, &fault));
+            let struck = until(&mut child, || {
+                house.server.faults_fired() > 0 && applied(&house, &fault)
+            });
             let mut witness = Witness::default();
             witness.kill(&house, child);
             house.server.clear_faults();
@@ -191,17 +237,24 @@ fn killed_at_every_request() {
 /// What the fault lets be applied has been.
 fn applied(house: &House, fault: &Fault) -> bool {
     let requests = house.server.requests();
-    let Some(struck) = requests.iter().find(|logged| logged.fault.is_some()) else { return false };
+    let Some(struck) = requests.iter().find(|logged| logged.fault.is_some()) else {
+        return false;
+    };
     match (fault, struck.operation) {
-        (Fault::StallAfterApply, Operation::InitiateMultipartUpload) => !house.server.uploads().is_empty(),
+        (Fault::StallAfterApply, Operation::InitiateMultipartUpload) => {
+            !house.server.uploads().is_empty()
+        }
         (Fault::StallAfterApply, Operation::CompleteMultipartUpload) => {
             house.server.object("examplebucket", "o").is_some()
         }
-        (Fault::StallAfterApply, Operation::UploadPart) => house
-            .server
-            .uploads()
-            .iter()
-            .any(|upload| upload.parts.iter().any(|(number, ..)| Some(*number) == struck.part_number)),
+        (Fault::StallAfterApply, Operation::UploadPart) => {
+            house.server.uploads().iter().any(|upload| {
+                upload
+                    .parts
+                    .iter()
+                    .any(|(number, ..)| Some(*number) == struck.part_number)
+            })
+        }
         _ => true,
     }
 }
@@ -224,13 +277,21 @@ fn killed_before_and_after_every_save() {
         std::fs::remove_file(stopped).unwrap();
         let uploads = house.server.uploads();
         if n == 1 {
-            house.bucket.abort_multipart_upload("o", &uploads[0].upload_id).unwrap();
+            house
+                .bucket
+                .abort_multipart_upload("o", &uploads[0].upload_id)
+                .unwrap();
         }
         let mut store = StoppingStore::new(&path, 0);
         store.steps_left = u32::MAX;
         house
             .bucket
-            .upload_file("o", &path, PART, [checkpoint_store(store), routines(ROUTINES)])
+            .upload_file(
+                "o",
+                &path,
+                PART,
+                [checkpoint_store(store), routines(ROUTINES)],
+            )
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         // A record that was removed has done its work; what comes after is a new upload.
         if uploads.len() == 1 {
@@ -251,7 +312,11 @@ fn killed_at_random_instants() {
         for _ in 0..40 {
             let mut child = start(&house.server, &path, "limit 3000000");
             sleep(Duration::from_millis(random.u64(5..150)));
-            if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            if child
+                .try_wait()
+                .unwrap()
+                .is_some_and(|status| status.success())
+            {
                 break;
             }
             witness.kill(&house, child);
@@ -261,7 +326,10 @@ fn killed_at_random_instants() {
         let known = std::fs::read_to_string(house.path("f.cp")).unwrap_or_default();
         for upload in house.server.uploads() {
             if !known.contains(&upload.upload_id) {
-                house.bucket.abort_multipart_upload("o", &upload.upload_id).unwrap();
+                house
+                    .bucket
+                    .abort_multipart_upload("o", &upload.upload_id)
+                    .unwrap();
             }
         }
         finish(&house, &path, &witness, &format!("after {kills} kills"));
@@ -273,11 +341,19 @@ fn killed_at_random_instants() {
 fn nothing_stays_locked_after_a_crash() {
     let house = House::new();
     let path = house.file("f", SIZE);
-    house.server.inject(Rule::new(Fault::Stall).on(Operation::UploadPart).forever());
+    house
+        .server
+        .inject(Rule::new(Fault::Stall).on(Operation::UploadPart).forever());
     let mut child = start(&house.server, &path, "plain");
     assert!(until(&mut child, || !house.parts_sent().is_empty()));
-    let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
-    assert!(matches!(&error, Error::CheckpointInUse { path } if path.ends_with("f.cp")), "{error}");
+    let error = house
+        .bucket
+        .upload_file("o", &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::CheckpointInUse { path } if path.ends_with("f.cp")),
+        "{error}"
+    );
     let mut witness = Witness::default();
     witness.kill(&house, child);
     house.server.clear_faults();

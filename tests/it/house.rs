@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
 use oss_upload::{Bucket, CheckpointStore, Client, ClientBuilder, Credentials, RetryPolicy};
 
 /// Bytes: the smallest part that OSS takes.
@@ -23,8 +23,16 @@ impl House {
     }
 
     pub fn with(server: LocalOss) -> House {
-        let bucket = client(&server).build().unwrap().bucket("examplebucket").unwrap();
-        House { server, bucket, dir: tempfile::tempdir().unwrap() }
+        let bucket = client(&server)
+            .build()
+            .unwrap()
+            .bucket("examplebucket")
+            .unwrap();
+        House {
+            server,
+            bucket,
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -41,15 +49,25 @@ impl House {
     /// The object is the file, byte for byte.
     #[track_caller]
     pub fn assert_stored(&self, key: &str, path: &Path) {
-        let object =
-            self.server.object("examplebucket", key).unwrap_or_else(|| panic!("there is no object {key}"));
-        assert!(object.bytes == std::fs::read(path).unwrap(), "the object {key} is not the file");
+        let object = self
+            .server
+            .object("examplebucket", key)
+            .unwrap_or_else(|| panic!("there is no object {key}"));
+        assert!(
+            object.bytes == std::fs::read(path).unwrap(),
+            "the object {key} is not the file"
+        );
     }
 
     /// Nothing that would be billed, and nothing on disk but `files`.
     #[track_caller]
     pub fn assert_nothing_left(&self, files: &[&str]) {
-        assert_eq!(self.server.uploads().len(), 0, "an unfinished upload stays: {:?}", self.server.uploads());
+        assert_eq!(
+            self.server.uploads().len(),
+            0,
+            "an unfinished upload stays: {:?}",
+            self.server.uploads()
+        );
         self.assert_files(files);
     }
 
@@ -64,21 +82,33 @@ impl House {
     }
 
     pub fn requests(&self, operation: Operation) -> Vec<RecordedRequest> {
-        self.server.requests().into_iter().filter(|logged| logged.operation == operation).collect()
+        self.server
+            .requests()
+            .into_iter()
+            .filter(|logged| logged.operation == operation)
+            .collect()
     }
 
     /// The numbers of the parts whose bodies were sent, sorted.
     pub fn parts_sent(&self) -> Vec<u32> {
-        let mut numbers: Vec<u32> =
-            self.requests(Operation::UploadPart).iter().filter_map(|logged| logged.part_number).collect();
+        let mut numbers: Vec<u32> = self
+            .requests(Operation::UploadPart)
+            .iter()
+            .filter_map(|logged| logged.part_number)
+            .collect();
         numbers.sort_unstable();
         numbers
     }
 
     /// Answers the next request that carries this part with 403: the call fails, and no part is lost.
     pub fn refuse_part(&self, number: u32) {
-        let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-        self.server.inject(Rule::new(fault).on(Operation::UploadPart).part(number));
+        let fault = Fault::Status {
+            status: 403,
+            code: "AccessDenied".into(),
+            retry_after: None,
+        };
+        self.server
+            .inject(Rule::new(fault).on(Operation::UploadPart).part(number));
     }
 }
 
@@ -92,7 +122,9 @@ pub fn client(server: &LocalOss) -> ClientBuilder {
 }
 
 pub fn content(name: &str, size: u64) -> Vec<u8> {
-    let seed = name.bytes().fold(size, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let seed = name.bytes().fold(size, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = vec![0; size as usize];
     random.fill(&mut bytes);
@@ -106,7 +138,11 @@ pub fn alone(test: &str) -> bool {
         return true;
     }
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let output = command
+        .args([test, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && told.contains("1 passed"),

@@ -6,14 +6,22 @@ use std::time::{Duration, SystemTime};
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
-    Bucket, CancelToken, CheckpointStore, Error, ProgressEvent, RestartReason, UploadOption, Uploaded,
-    adopt_unfinished, cancel, checkpoint, checkpoint_store, meta, multipart_threshold, progress, routines,
+    Bucket, CancelToken, CheckpointStore, Error, ProgressEvent, RestartReason, UploadOption,
+    Uploaded, adopt_unfinished, cancel, checkpoint, checkpoint_store, meta, multipart_threshold,
+    progress, routines,
 };
 
 use crate::house::{House, PART, client};
 
 /// Keys that only survive an answer whose keys are encoded.
-const ODD_KEYS: [&str; 6] = ["a b+%/中", "a&b<c>\"'", "a//./../b", "a\u{1}\n\t\u{7f}b", "a%2Fb", "a😀"];
+const ODD_KEYS: [&str; 6] = [
+    "a b+%/中",
+    "a&b<c>\"'",
+    "a//./../b",
+    "a\u{1}\n\t\u{7f}b",
+    "a%2Fb",
+    "a😀",
+];
 
 /// A store that is forgotten at the end of the call.
 #[derive(Default)]
@@ -39,25 +47,43 @@ fn leave(house: &House, key: &str, size: u64, parts: u32) -> String {
     }
     house.refuse_part(parts + 1);
     let options = [checkpoint_store(Nowhere), multipart_threshold(0)];
-    house.bucket.upload_file(key, path, PART, options).unwrap_err();
+    house
+        .bucket
+        .upload_file(key, path, PART, options)
+        .unwrap_err();
     house.server.clear_requests();
     house.server.uploads().last().unwrap().upload_id.clone()
 }
 
 fn keys(bucket: &Bucket, prefix: &str) -> Vec<String> {
-    bucket.multipart_uploads(prefix).unwrap().into_iter().map(|upload| upload.key).collect()
+    bucket
+        .multipart_uploads(prefix)
+        .unwrap()
+        .into_iter()
+        .map(|upload| upload.key)
+        .collect()
 }
 
 #[test]
 fn unfinished_uploads_are_listed_and_aborted_whatever_their_keys() {
     let house = House::new();
     assert_eq!(keys(&house.bucket, ""), Vec::<String>::new());
-    let mut left: Vec<_> = ODD_KEYS.iter().map(|key| (key.to_string(), leave(&house, key, 1, 0))).collect();
+    let mut left: Vec<_> = ODD_KEYS
+        .iter()
+        .map(|key| (key.to_string(), leave(&house, key, 1, 0)))
+        .collect();
     left.sort();
     let before = SystemTime::now() - Duration::from_secs(60);
     let listed = house.bucket.multipart_uploads("").unwrap();
-    assert!(listed.iter().all(|upload| upload.initiated > before && upload.initiated <= SystemTime::now()));
-    let listed: Vec<_> = listed.into_iter().map(|upload| (upload.key, upload.upload_id)).collect();
+    assert!(
+        listed
+            .iter()
+            .all(|upload| upload.initiated > before && upload.initiated <= SystemTime::now())
+    );
+    let listed: Vec<_> = listed
+        .into_iter()
+        .map(|upload| (upload.key, upload.upload_id))
+        .collect();
     assert_eq!(listed, left);
     for (key, upload_id) in &left {
         assert_eq!(keys(&house.bucket, key), [key.as_str()]);
@@ -70,22 +96,38 @@ fn unfinished_uploads_are_listed_and_aborted_whatever_their_keys() {
 #[test]
 fn more_than_a_thousand_uploads_come_in_pages() {
     let house = House::new();
-    let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(fault).on(Operation::UploadPart).forever());
+    let fault = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(fault).on(Operation::UploadPart).forever());
     let path = house.file("f", 1);
     // The page ends within the uploads of one odd key.
-    let all: Vec<_> =
-        (0..990).map(|n| format!("a{n:04}")).chain((0..20).map(|_| "c +%\u{1}中".to_owned())).collect();
+    let all: Vec<_> = (0..990)
+        .map(|n| format!("a{n:04}"))
+        .chain((0..20).map(|_| "c +%\u{1}中".to_owned()))
+        .collect();
     for key in &all {
         let options = [checkpoint_store(Nowhere), multipart_threshold(0)];
-        house.bucket.upload_file(key, &path, PART, options).unwrap_err();
+        house
+            .bucket
+            .upload_file(key, &path, PART, options)
+            .unwrap_err();
     }
     house.server.clear_requests();
     let listed = house.bucket.multipart_uploads("").unwrap();
     assert!(listed.iter().map(|upload| &upload.key).eq(&all));
     let mut ids: Vec<_> = listed.into_iter().map(|upload| upload.upload_id).collect();
     ids.sort();
-    let mut there: Vec<_> = house.server.uploads().into_iter().map(|upload| upload.upload_id).collect();
+    let mut there: Vec<_> = house
+        .server
+        .uploads()
+        .into_iter()
+        .map(|upload| upload.upload_id)
+        .collect();
     there.sort();
     assert!(ids == there, "each upload once");
     assert_eq!(house.requests(Operation::ListMultipartUploads).len(), 2);
@@ -98,17 +140,35 @@ fn an_upload_that_is_gone_already_is_aborted() {
     let house = House::new();
     let upload_id = leave(&house, "o", 1, 0);
     for _ in 0..2 {
-        house.bucket.abort_multipart_upload("o", &upload_id).unwrap();
+        house
+            .bucket
+            .abort_multipart_upload("o", &upload_id)
+            .unwrap();
     }
-    house.bucket.abort_multipart_upload("o", "nobody's & +%").unwrap();
+    house
+        .bucket
+        .abort_multipart_upload("o", "nobody's & +%")
+        .unwrap();
     assert_eq!(house.server.uploads().len(), 0);
-    let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(fault).on(Operation::AbortMultipartUpload));
-    let error = house.bucket.abort_multipart_upload("o", &upload_id).unwrap_err();
+    let fault = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(fault).on(Operation::AbortMultipartUpload));
+    let error = house
+        .bucket
+        .abort_multipart_upload("o", &upload_id)
+        .unwrap_err();
     assert_eq!(error.service_code(), Some("AccessDenied"));
     let requests = house.server.requests().len();
     for (key, upload_id) in [("", "id"), ("o", ""), ("/o", "id")] {
-        let error = house.bucket.abort_multipart_upload(key, upload_id).unwrap_err();
+        let error = house
+            .bucket
+            .abort_multipart_upload(key, upload_id)
+            .unwrap_err();
         assert!(matches!(error, Error::InvalidOption { .. }), "{error:?}");
     }
     assert_eq!(house.server.requests().len(), requests);
@@ -130,27 +190,45 @@ fn after_an_interruption(
 ) -> Second {
     let path = house.file("f", 3 * PART);
     house.refuse_part(3);
-    house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
+    house
+        .bucket
+        .upload_file("o", &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
     let old = house.server.uploads()[0].upload_id.clone();
     house.server.clear_requests();
     change();
     let events = RefCell::new(Vec::new());
-    let more = [checkpoint(true, ""), progress(|progress| events.borrow_mut().push(progress.event))];
+    let more = [
+        checkpoint(true, ""),
+        progress(|progress| events.borrow_mut().push(progress.event)),
+    ];
     let options = options.into_iter().chain(more);
-    let uploaded = house.bucket.upload_file(key, &path, part_size, options).unwrap();
+    let uploaded = house
+        .bucket
+        .upload_file(key, &path, part_size, options)
+        .unwrap();
     house.assert_stored(key, &path);
     let event = events.borrow()[0];
-    Second { old, event, uploaded }
+    Second {
+        old,
+        event,
+        uploaded,
+    }
 }
 
 #[test]
 fn a_superseded_upload_is_aborted_before_the_new_one_begins() {
     type Change = (RestartReason, &'static str, u64, fn(&House));
     let touch = |house: &House| {
-        let file = std::fs::File::options().write(true).open(house.path("f")).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(5)).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(house.path("f"))
+            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(5))
+            .unwrap();
     };
-    let grow = |house: &House| std::fs::write(house.path("f"), vec![7; 3 * PART as usize + 1]).unwrap();
+    let grow =
+        |house: &House| std::fs::write(house.path("f"), vec![7; 3 * PART as usize + 1]).unwrap();
     let shrink = |house: &House| std::fs::write(house.path("f"), b"one part").unwrap();
     let changes: [Change; 5] = [
         (RestartReason::SourceChanged, "o", PART, touch),
@@ -165,8 +243,15 @@ fn a_superseded_upload_is_aborted_before_the_new_one_begins() {
         house.assert_nothing_left(&["f"]);
         assert_eq!(second.uploaded.parts_resumed, 0);
         let requests = house.server.requests();
-        assert_eq!(requests[0].operation, Operation::AbortMultipartUpload, "{reason}");
-        assert_eq!((requests[0].key.as_str(), requests[0].upload_id.as_ref()), ("o", Some(&second.old)));
+        assert_eq!(
+            requests[0].operation,
+            Operation::AbortMultipartUpload,
+            "{reason}"
+        );
+        assert_eq!(
+            (requests[0].key.as_str(), requests[0].upload_id.as_ref()),
+            ("o", Some(&second.old))
+        );
         if second.uploaded.upload_id.is_some() {
             assert_eq!(second.event, ProgressEvent::Restarted(reason));
         }
@@ -176,10 +261,19 @@ fn a_superseded_upload_is_aborted_before_the_new_one_begins() {
 #[test]
 fn an_upload_that_can_not_be_aborted_holds_nobody_up() {
     let house = House::new();
-    let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(fault).on(Operation::AbortMultipartUpload));
+    let fault = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(fault).on(Operation::AbortMultipartUpload));
     let second = after_an_interruption(&house, || (), ("o", PART), vec![meta("a", "b")]);
-    assert_eq!(second.event, ProgressEvent::Restarted(RestartReason::OptionsChanged));
+    assert_eq!(
+        second.event,
+        ProgressEvent::Restarted(RestartReason::OptionsChanged)
+    );
     assert_eq!(house.server.uploads()[0].upload_id, second.old);
     house.assert_files(&["f"]);
 }
@@ -189,16 +283,34 @@ fn a_record_of_another_endpoint_sends_no_request_there_and_aborts_nothing() {
     let (house, elsewhere) = (House::new(), LocalOss::start());
     let path = house.file("f", 3 * PART);
     house.refuse_part(2);
-    house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
+    house
+        .bucket
+        .upload_file("o", &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
     house.server.clear_requests();
     let events = RefCell::new(Vec::new());
-    let bucket = client(&elsewhere).build().unwrap().bucket("examplebucket").unwrap();
-    let options = [checkpoint(true, ""), progress(|progress| events.borrow_mut().push(progress.event))];
+    let bucket = client(&elsewhere)
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
+    let options = [
+        checkpoint(true, ""),
+        progress(|progress| events.borrow_mut().push(progress.event)),
+    ];
     bucket.upload_file("o", &path, PART, options).unwrap();
-    assert_eq!(events.borrow()[0], ProgressEvent::Restarted(RestartReason::TargetChanged));
+    assert_eq!(
+        events.borrow()[0],
+        ProgressEvent::Restarted(RestartReason::TargetChanged)
+    );
     assert_eq!(house.server.requests().len(), 0);
     assert_eq!(house.server.uploads().len(), 1);
-    assert!(elsewhere.requests().iter().all(|logged| logged.operation != Operation::AbortMultipartUpload));
+    assert!(
+        elsewhere
+            .requests()
+            .iter()
+            .all(|logged| logged.operation != Operation::AbortMultipartUpload)
+    );
     assert!(elsewhere.object("examplebucket", "o").is_some());
     house.assert_files(&["f"]);
 }
@@ -220,7 +332,10 @@ fn a_process_that_is_started_meanwhile_keeps_no_record_locked() {
     };
     let call = |_| {
         house.refuse_part(1);
-        house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err()
+        house
+            .bucket
+            .upload_file("o", &path, PART, [checkpoint(true, "")])
+            .unwrap_err()
     };
     let errors = std::thread::scope(|scope| {
         scope.spawn(start_processes);
@@ -236,16 +351,28 @@ fn a_process_that_is_started_meanwhile_keeps_no_record_locked() {
 
 #[test]
 fn without_a_record_a_failed_upload_is_aborted() {
-    let refused = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
+    let refused = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
     for operation in [Operation::UploadPart, Operation::CompleteMultipartUpload] {
         let house = House::new();
-        house.server.inject(Rule::new(refused.clone()).on(operation));
+        house
+            .server
+            .inject(Rule::new(refused.clone()).on(operation));
         let path = house.file("f", 6 * PART);
-        let error = house.bucket.upload_file("o", &path, PART, [routines(3)]).unwrap_err();
+        let error = house
+            .bucket
+            .upload_file("o", &path, PART, [routines(3)])
+            .unwrap_err();
         assert_eq!(error.service_code(), Some("AccessDenied"));
         house.assert_nothing_left(&["f"]);
         let requests = house.server.requests();
-        assert_eq!(requests.last().unwrap().operation, Operation::AbortMultipartUpload);
+        assert_eq!(
+            requests.last().unwrap().operation,
+            Operation::AbortMultipartUpload
+        );
         assert!(house.server.object("examplebucket", "o").is_none());
     }
 }
@@ -255,12 +382,17 @@ fn adopt(
     options: impl IntoIterator<Item = UploadOption<'static>>,
 ) -> oss_upload::Result<Uploaded> {
     let options = options.into_iter().chain([adopt_unfinished(true)]);
-    house.bucket.upload_file("o", house.path("f"), PART, options)
+    house
+        .bucket
+        .upload_file("o", house.path("f"), PART, options)
 }
 
 #[test]
 fn a_fresh_machine_carries_on_what_another_one_left() {
-    for server in [LocalOss::start(), LocalOss::builder().part_crc_in_list(false).start().unwrap()] {
+    for server in [
+        LocalOss::start(),
+        LocalOss::builder().part_crc_in_list(false).start().unwrap(),
+    ] {
         let house = House::with(server);
         let path = house.file("f", 4 * PART + 7);
         house.refuse_part(3);
@@ -268,15 +400,26 @@ fn a_fresh_machine_carries_on_what_another_one_left() {
         let left = house.server.uploads()[0].upload_id.clone();
         house.server.clear_requests();
         let events = RefCell::new(Vec::new());
-        let options =
-            [adopt_unfinished(true), progress(|progress| events.borrow_mut().push(progress.clone()))];
+        let options = [
+            adopt_unfinished(true),
+            progress(|progress| events.borrow_mut().push(progress.clone())),
+        ];
         let uploaded = house.bucket.upload_file("o", &path, PART, options).unwrap();
         house.assert_stored("o", &path);
         house.assert_nothing_left(&["f"]);
-        assert_eq!((uploaded.parts_resumed, uploaded.upload_id), (2, Some(left)));
+        assert_eq!(
+            (uploaded.parts_resumed, uploaded.upload_id),
+            (2, Some(left))
+        );
         assert_eq!(house.parts_sent(), [3, 4, 5]);
         assert_eq!(events.borrow()[0].event, ProgressEvent::Resumed);
-        assert_eq!((events.borrow()[0].parts_done, events.borrow()[0].transferred), (2, 2 * PART));
+        assert_eq!(
+            (
+                events.borrow()[0].parts_done,
+                events.borrow()[0].transferred
+            ),
+            (2, 2 * PART)
+        );
     }
 }
 
@@ -284,16 +427,30 @@ fn a_fresh_machine_carries_on_what_another_one_left() {
 fn only_the_newest_upload_of_exactly_this_key_is_adopted() {
     let house = House::new();
     let mut left = Vec::new();
-    for (age, key, parts) in [(300, "o", 3), (100, "o", 2), (200, "o", 1), (0, "o2", 3), (0, "o/", 3)] {
+    for (age, key, parts) in [
+        (300, "o", 3),
+        (100, "o", 2),
+        (200, "o", 1),
+        (0, "o2", 3),
+        (0, "o/", 3),
+    ] {
         house.server.set_clock_skew(-age);
         left.push(leave(&house, key, 4 * PART, parts));
     }
     house.server.set_clock_skew(0);
     let uploaded = adopt(&house, []).unwrap();
     house.assert_stored("o", &house.path("f"));
-    assert_eq!((uploaded.parts_resumed, uploaded.upload_id.as_ref()), (2, Some(&left[1])));
+    assert_eq!(
+        (uploaded.parts_resumed, uploaded.upload_id.as_ref()),
+        (2, Some(&left[1]))
+    );
     assert_eq!(house.parts_sent(), [3, 4]);
-    let mut untouched: Vec<_> = house.server.uploads().into_iter().map(|upload| upload.upload_id).collect();
+    let mut untouched: Vec<_> = house
+        .server
+        .uploads()
+        .into_iter()
+        .map(|upload| upload.upload_id)
+        .collect();
     untouched.sort();
     left.remove(1);
     left.sort();
@@ -303,13 +460,19 @@ fn only_the_newest_upload_of_exactly_this_key_is_adopted() {
 
 #[test]
 fn a_part_with_other_content_is_not_taken_over() {
-    for server in [LocalOss::start(), LocalOss::builder().part_crc_in_list(false).start().unwrap()] {
+    for server in [
+        LocalOss::start(),
+        LocalOss::builder().part_crc_in_list(false).start().unwrap(),
+    ] {
         let house = House::with(server);
         let left = leave(&house, "o", 4 * PART, 3);
         house.server.corrupt_part(&left, 2);
         let uploaded = adopt(&house, []).unwrap();
         house.assert_stored("o", &house.path("f"));
-        assert_eq!((uploaded.parts_resumed, uploaded.upload_id), (2, Some(left)));
+        assert_eq!(
+            (uploaded.parts_resumed, uploaded.upload_id),
+            (2, Some(left))
+        );
         assert_eq!(house.parts_sent(), [2, 4]);
     }
 }
@@ -319,7 +482,10 @@ fn parts_of_another_size_are_not_taken_over() {
     let house = House::new();
     leave(&house, "o", 6 * PART, 3);
     let options = [adopt_unfinished(true)];
-    let uploaded = house.bucket.upload_file("o", house.path("f"), 2 * PART, options).unwrap();
+    let uploaded = house
+        .bucket
+        .upload_file("o", house.path("f"), 2 * PART, options)
+        .unwrap();
     assert_eq!(uploaded.parts_resumed, 0);
     house.assert_stored("o", &house.path("f"));
     house.assert_nothing_left(&["f"]);
@@ -329,8 +495,14 @@ fn parts_of_another_size_are_not_taken_over() {
 fn with_nothing_to_adopt_an_upload_begins() {
     let house = House::new();
     house.file("f", 2 * PART);
-    let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-    house.server.inject(Rule::new(fault).on(Operation::ListMultipartUploads).nth(2));
+    let fault = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(fault).on(Operation::ListMultipartUploads).nth(2));
     for _ in ["an empty list", "no right to ask"] {
         assert_eq!(adopt(&house, []).unwrap().parts_resumed, 0);
         house.assert_stored("o", &house.path("f"));
@@ -350,7 +522,10 @@ fn a_record_comes_before_what_the_server_has() {
     let uploaded = adopt(&house, [checkpoint(true, "")]).unwrap();
     house.assert_stored("o", &house.path("f"));
     house.assert_files(&["f"]);
-    assert_eq!((uploaded.parts_resumed, uploaded.upload_id), (1, Some(recorded)));
+    assert_eq!(
+        (uploaded.parts_resumed, uploaded.upload_id),
+        (1, Some(recorded))
+    );
     assert_eq!(house.requests(Operation::ListMultipartUploads).len(), 0);
     assert_eq!(house.server.uploads()[0].upload_id, newer);
 }
@@ -363,8 +538,14 @@ fn what_is_adopted_is_recorded() {
     adopt(&house, [checkpoint(true, "")]).unwrap_err();
     house.assert_files(&["f", "f.cp"]);
     let recorded = [checkpoint(true, "")];
-    let uploaded = house.bucket.upload_file("o", house.path("f"), PART, recorded).unwrap();
-    assert_eq!((uploaded.parts_resumed, uploaded.upload_id), (2, Some(left)));
+    let uploaded = house
+        .bucket
+        .upload_file("o", house.path("f"), PART, recorded)
+        .unwrap();
+    assert_eq!(
+        (uploaded.parts_resumed, uploaded.upload_id),
+        (2, Some(left))
+    );
     assert_eq!(house.parts_sent(), [2, 3, 3, 4]);
     house.assert_stored("o", &house.path("f"));
     house.assert_nothing_left(&["f"]);
@@ -374,7 +555,9 @@ fn what_is_adopted_is_recorded() {
 fn what_vanishes_before_it_is_adopted_is_not_missed() {
     let house = House::new();
     let left = leave(&house, "o", 4 * PART, 2);
-    house.server.inject(Rule::new(Fault::ExpireUpload).on(Operation::ListParts));
+    house
+        .server
+        .inject(Rule::new(Fault::ExpireUpload).on(Operation::ListParts));
     let uploaded = adopt(&house, []).unwrap();
     assert_eq!(uploaded.parts_resumed, 0);
     assert_ne!(uploaded.upload_id, Some(left));
@@ -406,9 +589,26 @@ fn cancelling_aborts_what_this_call_began_and_nothing_else() {
                 token.cancel();
             }
         };
-        let options = [record, cancel(&token), adopt_unfinished(true), progress(stop)];
-        let error = house.bucket.upload_file("o", house.path("f"), PART, options).unwrap_err();
-        assert!(matches!(error, Error::Cancelled { object_may_exist: false, .. }), "{error:?}");
+        let options = [
+            record,
+            cancel(&token),
+            adopt_unfinished(true),
+            progress(stop),
+        ];
+        let error = house
+            .bucket
+            .upload_file("o", house.path("f"), PART, options)
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Cancelled {
+                    object_may_exist: false,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
     };
     for recorded in [false, true] {
         let house = House::new();
@@ -423,7 +623,12 @@ fn cancelling_aborts_what_this_call_began_and_nothing_else() {
         }
         cancelled(&house, checkpoint(recorded, ""));
         assert_eq!(house.server.uploads()[0].upload_id, left);
-        assert!(adopt(&house, [checkpoint(recorded, "")]).unwrap().parts_resumed >= 2);
+        assert!(
+            adopt(&house, [checkpoint(recorded, "")])
+                .unwrap()
+                .parts_resumed
+                >= 2
+        );
         house.assert_stored("o", &house.path("f"));
         house.assert_nothing_left(&["f"]);
     }

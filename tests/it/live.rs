@@ -15,9 +15,13 @@ fn a_real_bucket() {
     let house = House::new();
     let path = house.file("f", 5 * PART + 1);
     let bucket = Client::from_env().unwrap().bucket(&bucket).unwrap();
-    for (key, part_size) in [("oss-upload-test/multipart", PART), ("oss-upload-test/put", 6 * PART)] {
-        let uploaded =
-            bucket.upload_file(key, &path, part_size, [routines(3), checkpoint(true, "")]).unwrap();
+    for (key, part_size) in [
+        ("oss-upload-test/multipart", PART),
+        ("oss-upload-test/put", 6 * PART),
+    ] {
+        let uploaded = bucket
+            .upload_file(key, &path, part_size, [routines(3), checkpoint(true, "")])
+            .unwrap();
         assert_eq!(uploaded.size, 5 * PART + 1);
         assert!(uploaded.crc64.is_some());
     }

@@ -26,7 +26,14 @@ pub const ID: &str = "AKIDexample";
 pub const SECRET: &str = "hush-secret-0123456789";
 pub const TOKEN: &str = "hush-token-0123456789";
 /// Of what no message may ever have in it.
-const NEVER: [&str; 6] = ["hush", "Authorization:", "Signature", "Credential=", "signature=", "OSS4-HMAC"];
+const NEVER: [&str; 6] = [
+    "hush",
+    "Authorization:",
+    "Signature",
+    "Credential=",
+    "signature=",
+    "OSS4-HMAC",
+];
 
 /// What is collected, by the titles of the mistakes.
 pub struct Book {
@@ -37,7 +44,11 @@ pub struct Book {
 
 impl Book {
     fn new() -> Book {
-        Book { entries: Vec::new(), dirs: Vec::new(), unreadable: Vec::new() }
+        Book {
+            entries: Vec::new(),
+            dirs: Vec::new(),
+            unreadable: Vec::new(),
+        }
     }
 
     /// Shows the house's directory as `<dir>`.
@@ -47,15 +58,30 @@ impl Book {
 
     pub fn add(&mut self, mistake: &str, error: Error) {
         let message = error.to_string();
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let source = std::error::Error::source(&error)
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let problems = [
-            (message != format!("{error:?}"), "a main that returns it says something else"),
-            (tells_a_secret(&message) || tells_a_secret(&source), "it tells a secret"),
+            (
+                message != format!("{error:?}"),
+                "a main that returns it says something else",
+            ),
+            (
+                tells_a_secret(&message) || tells_a_secret(&source),
+                "it tells a secret",
+            ),
         ];
-        let problems = problems.into_iter().chain(unreadable(&message)).filter(|(is_so, _)| *is_so);
-        self.unreadable.extend(problems.map(|(_, what)| format!("{mistake}: {what}: {message}")));
+        let problems = problems
+            .into_iter()
+            .chain(unreadable(&message))
+            .filter(|(is_so, _)| *is_so);
+        self.unreadable
+            .extend(problems.map(|(_, what)| format!("{mistake}: {what}: {message}")));
         let again = if error.is_resumable() { " [again]" } else { "" };
-        self.entries.push((format!("{mistake}{again}"), Some(self.without_chance(&message))));
+        self.entries.push((
+            format!("{mistake}{again}"),
+            Some(self.without_chance(&message)),
+        ));
     }
 
     /// A mistake that can't be made on this machine; the message stays as it is.
@@ -99,9 +125,20 @@ fn replaced(text: &str, before: &str, ends: &str, placeholder: &str) -> String {
 fn unreadable(message: &str) -> [(bool, &'static str); 5] {
     [
         (message.lines().count() != 1, "it is not one line"),
-        (message.chars().any(char::is_control), "it has a control character"),
-        (message.ends_with(['.', ' ', ':', ';']), "it does not end with a word"),
-        ([".;", ".)", ";;", ": :"].iter().any(|odd| message.contains(odd)), "it is put together oddly"),
+        (
+            message.chars().any(char::is_control),
+            "it has a control character",
+        ),
+        (
+            message.ends_with(['.', ' ', ':', ';']),
+            "it does not end with a word",
+        ),
+        (
+            [".;", ".)", ";;", ": :"]
+                .iter()
+                .any(|odd| message.contains(odd)),
+            "it is put together oddly",
+        ),
         (message.chars().count() > LENGTH_MAX, "it is too long"),
     ]
 }
@@ -118,7 +155,11 @@ pub fn house() -> House {
 }
 
 pub fn house_of(server: LocalOss) -> House {
-    let bucket = client(&server.endpoint()).build().unwrap().bucket("examplebucket").unwrap();
+    let bucket = client(&server.endpoint())
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
     let mut house = House::with(server);
     house.bucket = bucket;
     house
@@ -129,7 +170,11 @@ pub fn client(endpoint: &str) -> ClientBuilder {
         .credentials(Credentials::new(ID, SECRET))
         .region("cn-hangzhou")
         .no_proxy()
-        .retry(RetryPolicy::default().max_attempts(3).base_delay(Duration::from_millis(1)))
+        .retry(
+            RetryPolicy::default()
+                .max_attempts(3)
+                .base_delay(Duration::from_millis(1)),
+        )
         .stall_timeout(Duration::from_secs(2))
 }
 
@@ -143,10 +188,15 @@ fn every_message_can_be_acted_on() {
         ("What OSS says", service::all),
         ("The network", network::all),
     ] {
-        book.entries.push((format!("# {heading}"), Some(String::new())));
+        book.entries
+            .push((format!("# {heading}"), Some(String::new())));
         chapter(&mut book);
     }
-    assert!(book.unreadable.is_empty(), "\n{}", book.unreadable.join("\n"));
+    assert!(
+        book.unreadable.is_empty(),
+        "\n{}",
+        book.unreadable.join("\n")
+    );
     let titles: BTreeSet<_> = book.entries.iter().map(|(title, _)| title).collect();
     assert_eq!(titles.len(), book.entries.len(), "a title stands twice");
     // What the system, and the TLS library, say is theirs.
@@ -165,7 +215,9 @@ fn every_message_can_be_acted_on() {
 
 fn compare(book: &Book) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/messages.txt");
-    let kept = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+    let kept = std::fs::read_to_string(&path)
+        .unwrap_or_default()
+        .replace("\r\n", "\n");
     let before = parsed(&kept);
     let mut now = String::from(
         "For each mistake, what is said. [again]: the same call is worth running again.\n\
@@ -183,7 +235,11 @@ fn compare(book: &Book) {
         write!(
             now,
             "\n{title}\n{}{end}",
-            if message.is_empty() { "".into() } else { format!("    {message}") }
+            if message.is_empty() {
+                "".into()
+            } else {
+                format!("    {message}")
+            }
         )
         .unwrap();
     }
@@ -204,8 +260,10 @@ fn compare(book: &Book) {
 /// Messages by their titles.
 fn parsed(text: &str) -> BTreeMap<String, String> {
     let entry = |paragraph: &str| {
-        let (title, message) =
-            paragraph.trim_matches('\n').split_once('\n').unwrap_or((paragraph.trim(), ""));
+        let (title, message) = paragraph
+            .trim_matches('\n')
+            .split_once('\n')
+            .unwrap_or((paragraph.trim(), ""));
         (title.to_owned(), message.trim().to_owned())
     };
     text.split("\n\n").skip(1).map(entry).collect()
@@ -214,7 +272,10 @@ fn parsed(text: &str) -> BTreeMap<String, String> {
 fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     let titles: BTreeSet<_> = before.keys().chain(now.keys()).collect();
-    for title in titles.into_iter().filter(|title| before.get(*title) != now.get(*title)) {
+    for title in titles
+        .into_iter()
+        .filter(|title| before.get(*title) != now.get(*title))
+    {
         writeln!(text, "{title}").unwrap();
         for (sign, side) in [("-", before), ("+", now)] {
             match side.get(title) {
@@ -223,5 +284,9 @@ fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>)
             }
         }
     }
-    if text.is_empty() { "Only the order or the spacing differs.\n".to_owned() } else { text }
+    if text.is_empty() {
+        "Only the order or the spacing differs.\n".to_owned()
+    } else {
+        text
+    }
 }

@@ -39,7 +39,10 @@ const FOREIGN: [(&str, &[&str]); 17] = [
             "transport/http/tls.rs",
         ],
     ),
-    ("rustls::", &["transport/http/tls.rs", "transport/http/failure.rs"]),
+    (
+        "rustls::",
+        &["transport/http/tls.rs", "transport/http/failure.rs"],
+    ),
     ("webpki::", &["transport/http/tls.rs"]),
     ("rustix::", &["transport/socket.rs"]),
     ("quick_xml::", &["protocol/xml.rs"]),
@@ -58,8 +61,13 @@ const FOREIGN: [(&str, &[&str]); 17] = [
 ];
 
 /// Only one operation's own loop and the connections below it may look at a clock or wait.
-const CLOCKS: [&str; 5] =
-    ["Instant::now", "SystemTime::now", "thread::sleep", "wait_timeout", "recv_timeout"];
+const CLOCKS: [&str; 5] = [
+    "Instant::now",
+    "SystemTime::now",
+    "thread::sleep",
+    "wait_timeout",
+    "recv_timeout",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()
@@ -70,7 +78,11 @@ fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { visit(&path, files) } else { files.push(path) }
+            if path.is_dir() {
+                visit(&path, files)
+            } else {
+                files.push(path)
+            }
         }
     }
     let (src, mut files) = (root().join("src"), Vec::new());
@@ -80,14 +92,28 @@ fn sources() -> Vec<(String, String)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
             let text = fs::read_to_string(path).unwrap().replace("\r\n", "\n");
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
-            (path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/"), code)
+            let code = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap()
+                .to_owned();
+            (
+                path.strip_prefix(&src)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .replace('\\', "/"),
+                code,
+            )
         })
         .collect()
 }
 
 fn layer(module: &str) -> Option<u8> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, layer)| *layer)
 }
 
 #[test]
@@ -95,13 +121,24 @@ fn a_module_uses_only_what_stands_below_it() {
     for (file, code) in sources() {
         let module = file.split(['/', '.']).next().unwrap();
         let own = layer(module).unwrap_or_else(|| panic!("{file} has no layer"));
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for line in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
             for used in line.split("crate::").skip(1) {
-                let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let name: String = used
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 // Names without a module are re-exports of the crate's root: errors, results, public values.
-                let Some(used) = layer(&name).filter(|_| name != module) else { continue };
+                let Some(used) = layer(&name).filter(|_| name != module) else {
+                    continue;
+                };
                 let sibling = own == used && (own == 0 || ["sign", "protocol"].contains(&module));
-                assert!(used < own || sibling, "{file} uses {name}, which does not stand below it: {line}");
+                assert!(
+                    used < own || sibling,
+                    "{file} uses {name}, which does not stand below it: {line}"
+                );
             }
         }
     }
@@ -111,9 +148,13 @@ fn a_module_uses_only_what_stands_below_it() {
 fn a_foreign_crate_is_named_in_one_file() {
     for (file, code) in sources() {
         for (foreign, homes) in FOREIGN {
-            let named =
-                code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(foreign));
-            assert!(!named || homes.contains(&file.as_str()), "{file} names {foreign}");
+            let named = code
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(foreign));
+            assert!(
+                !named || homes.contains(&file.as_str()),
+                "{file} names {foreign}"
+            );
         }
     }
 }
@@ -122,7 +163,12 @@ fn a_foreign_crate_is_named_in_one_file() {
 fn the_client_has_the_only_clock_and_the_only_sleep() {
     for (file, code) in sources() {
         for clock in CLOCKS {
-            assert!(!code.contains(clock) || file.starts_with("client") || file.starts_with("transport"), "{file} has {clock}");
+            assert!(
+                !code.contains(clock)
+                    || file.starts_with("client")
+                    || file.starts_with("transport"),
+                "{file} has {clock}"
+            );
         }
     }
 }
@@ -131,7 +177,9 @@ fn the_client_has_the_only_clock_and_the_only_sleep() {
 fn nothing_unfinished_is_left() {
     for (file, code) in sources() {
         for mark in ["todo!", "unimplemented!", "FIXME", "dbg!", "println!"] {
-            let used = code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(mark));
+            let used = code
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(mark));
             assert!(!used, "{file} has {mark}");
         }
     }
@@ -141,5 +189,8 @@ fn nothing_unfinished_is_left() {
 fn the_version_is_in_the_changelog() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
     let heading = format!("## {}", env!("CARGO_PKG_VERSION"));
-    assert!(changelog.lines().any(|line| line.starts_with(&heading)), "CHANGELOG.md has no {heading}");
+    assert!(
+        changelog.lines().any(|line| line.starts_with(&heading)),
+        "CHANGELOG.md has no {heading}"
+    );
 }

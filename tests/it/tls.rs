@@ -23,8 +23,13 @@ pub fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
     let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(config));
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -42,10 +47,15 @@ fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> i
     let mut plain = TcpStream::connect(server)?;
     client.set_read_timeout(tick)?;
     plain.set_read_timeout(tick)?;
-    let mut tls = StreamOwned::new(ServerConnection::new(config).map_err(io::Error::other)?, client);
+    let mut tls = StreamOwned::new(
+        ServerConnection::new(config).map_err(io::Error::other)?,
+        client,
+    );
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        if !forward(&mut tls, &mut plain, &mut buffer)? || !forward(&mut plain, &mut tls, &mut buffer)? {
+        if !forward(&mut tls, &mut plain, &mut buffer)?
+            || !forward(&mut plain, &mut tls, &mut buffer)?
+        {
             return Ok(());
         }
     }
@@ -55,8 +65,18 @@ fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> i
 fn forward(from: &mut impl Read, to: &mut impl Write, buffer: &mut [u8]) -> io::Result<bool> {
     match from.read(buffer) {
         Ok(0) => Ok(false),
-        Ok(read) => to.write_all(&buffer[..read]).and_then(|()| to.flush()).map(|()| true),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(true),
+        Ok(read) => to
+            .write_all(&buffer[..read])
+            .and_then(|()| to.flush())
+            .map(|()| true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ) =>
+        {
+            Ok(true)
+        }
         Err(error) => Err(error),
     }
 }
@@ -79,8 +99,13 @@ fn an_upload_over_https() {
     let house = House::new();
     let address = tls_in_front_of(house.server.address());
     let path = house.file("f", 5 * PART + 1);
-    let bucket = bucket(&format!("https://localhost:{}", address.port()), Some(CERTIFICATE));
-    let uploaded = bucket.upload_file("o", &path, PART, [routines(2), checkpoint(true, "")]).unwrap();
+    let bucket = bucket(
+        &format!("https://localhost:{}", address.port()),
+        Some(CERTIFICATE),
+    );
+    let uploaded = bucket
+        .upload_file("o", &path, PART, [routines(2), checkpoint(true, "")])
+        .unwrap();
     assert_eq!(uploaded.parts, 6);
     house.assert_stored("o", &path);
     house.assert_nothing_left(&["f"]);
@@ -92,10 +117,16 @@ fn a_certificate_that_is_not_trusted_is_told_at_once() {
     let address = tls_in_front_of(house.server.address());
     let path = house.file("f", 1);
     let strangers = bucket(&format!("https://localhost:{}", address.port()), None);
-    let misnamed = bucket(&format!("https://127.0.0.1:{}", address.port()), Some(CERTIFICATE));
+    let misnamed = bucket(
+        &format!("https://127.0.0.1:{}", address.port()),
+        Some(CERTIFICATE),
+    );
     for bucket in [strangers, misnamed] {
         let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
-        assert!(matches!(error, Error::Transport { attempts: 1, .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Transport { attempts: 1, .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("certificate"), "{error}");
     }
     assert_eq!(house.server.requests().len(), 0);

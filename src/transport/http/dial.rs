@@ -6,9 +6,7 @@ use std::sync::Arc;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::super::connect::connect;
 use super::super::exchange::Exchange;
@@ -42,7 +40,12 @@ impl Route {
                 Some((proxy, uri))
             }
         };
-        Ok(Route { names, proxy, user_agent, tls: TlsLayer::default() })
+        Ok(Route {
+            names,
+            proxy,
+            user_agent,
+            tls: TlsLayer::default(),
+        })
     }
 
     /// Wakes all who wait for a lookup.
@@ -88,7 +91,10 @@ impl Connector for Dialer {
         exchange.begin_connect();
         let (Some(host), Some(port)) = (details.uri.host(), port_of(details.uri)) else {
             let detail = "the URL of the request has no host";
-            return Err(failed(TransportFailure::new(FailureKind::InvalidRequest, detail)));
+            return Err(failed(TransportFailure::new(
+                FailureKind::InvalidRequest,
+                detail,
+            )));
         };
         let target = format!("{host}:{port}");
         let proxy = self.route.proxy.as_ref();
@@ -100,7 +106,10 @@ impl Connector for Dialer {
                 let stream = self.open(&proxy.host, proxy.port, name).map_err(failed)?;
                 let mut transport: Box<dyn Transport> = Box::new(stream);
                 if proxy.is_https {
-                    transport = self.route.tls.wrap(&towards_proxy(details, uri), transport)?;
+                    transport = self
+                        .route
+                        .tls
+                        .wrap(&towards_proxy(details, uri), transport)?;
                 }
                 self.open_tunnel(&mut *transport, proxy, &target)?;
                 exchange.set_peer(target);
@@ -112,7 +121,10 @@ impl Connector for Dialer {
         }
         let is_tls = details.needs_tls() || proxy.is_some_and(|(proxy, _)| proxy.is_https);
         exchange.connected(is_tls);
-        Ok(Some(Box::new(ResponseStream::new(transport, Arc::clone(exchange)))))
+        Ok(Some(Box::new(ResponseStream::new(
+            transport,
+            Arc::clone(exchange),
+        ))))
     }
 }
 
@@ -128,13 +140,19 @@ impl Dialer {
                 stream
             }
             Err(failure) => {
-                if !matches!(failure.kind, FailureKind::Aborted | FailureKind::NoResources) {
+                if !matches!(
+                    failure.kind,
+                    FailureKind::Aborted | FailureKind::NoResources
+                ) {
                     names.expire(host, port);
                 }
                 return Err(failure);
             }
         };
-        Ok(SocketStream::new(Socket::new(stream, exchange)?, Arc::clone(exchange)))
+        Ok(SocketStream::new(
+            Socket::new(stream, exchange)?,
+            Arc::clone(exchange),
+        ))
     }
 
     fn open_tunnel(
@@ -146,7 +164,10 @@ impl Dialer {
         let request = tunnel::request(target, &self.route.user_agent, proxy);
         let Some(output) = transport.buffers().output().get_mut(..request.len()) else {
             let detail = "the request to the proxy is too long";
-            return Err(failed(TransportFailure::new(FailureKind::InvalidRequest, detail)));
+            return Err(failed(TransportFailure::new(
+                FailureKind::InvalidRequest,
+                detail,
+            )));
         };
         output.copy_from_slice(request.as_bytes());
         transport.transmit_output(request.len(), NextTimeout::default())?;
@@ -164,7 +185,10 @@ impl Dialer {
                 return tunnel::check_response(&head[..end], &peer, target).map_err(failed);
             }
             if head.len() > tunnel::HEAD_BYTES_MAX {
-                return Err(failed(tunnel::not_understood(&peer, "its response is too long")));
+                return Err(failed(tunnel::not_understood(
+                    &peer,
+                    "its response is too long",
+                )));
             }
             if !is_open {
                 let why = "it closed the connection";

@@ -19,7 +19,11 @@ pub(super) struct SocketStream {
 impl SocketStream {
     pub(super) fn new(socket: Socket, exchange: Arc<Exchange>) -> SocketStream {
         let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES);
-        SocketStream { socket, exchange, buffers }
+        SocketStream {
+            socket,
+            exchange,
+            buffers,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::format::FIRST_LINE;
 use super::CheckpointStore;
+use super::format::FIRST_LINE;
 use crate::{Error, Result};
 
 /// Larger than the record of 10,000 parts ever gets: bytes.
@@ -41,21 +41,34 @@ impl CheckpointFile {
             match held.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::CheckpointInUse { path: path.to_owned() });
+                    return Err(Error::CheckpointInUse {
+                        path: path.to_owned(),
+                    });
                 }
                 // A file system without locks. The documentation says what is lost.
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(path, error)),
             }
-            if is_at(&held, path).map_err(|error| failed(path, error))? && !was_replaced(&held, path) {
-                let mut file = CheckpointFile { path: path.to_owned(), held, empty };
+            if is_at(&held, path).map_err(|error| failed(path, error))?
+                && !was_replaced(&held, path)
+            {
+                let mut file = CheckpointFile {
+                    path: path.to_owned(),
+                    held,
+                    empty,
+                };
                 file.check_first_line()?;
                 file.remove_orphan()?;
                 return Ok(file);
             }
         }
         // Others come and go without end; or there is no making a file here.
-        Err(last_error.map_or(Error::CheckpointInUse { path: path.to_owned() }, |error| failed(path, error)))
+        Err(last_error.map_or(
+            Error::CheckpointInUse {
+                path: path.to_owned(),
+            },
+            |error| failed(path, error),
+        ))
     }
 
     fn check_first_line(&mut self) -> Result<()> {
@@ -64,7 +77,9 @@ impl CheckpointFile {
         }
         // Dropping must not remove what is not ours.
         self.empty = false;
-        Err(Error::NotACheckpoint { path: self.path.clone() })
+        Err(Error::NotACheckpoint {
+            path: self.path.clone(),
+        })
     }
 
     /// What a crash between writing and renaming left.
@@ -91,8 +106,11 @@ impl CheckpointFile {
 
     fn replace(&mut self, text: &str) -> io::Result<()> {
         let (directory, name) = directory_and_name(&self.path);
-        let mut file =
-            tempfile::Builder::new().prefix(name).suffix(".tmp").rand_bytes(0).tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(name)
+            .suffix(".tmp")
+            .rand_bytes(0)
+            .tempfile_in(directory)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         match file.as_file().try_lock() {
@@ -119,7 +137,8 @@ impl CheckpointFile {
     fn give_name(&mut self, file: File, next: &Path) -> io::Result<()> {
         // Access denied, and sharing violation.
         let in_use = |moved: &io::Result<()>| {
-            cfg!(windows) && matches!(moved, Err(error) if matches!(error.raw_os_error(), Some(5 | 32)))
+            cfg!(windows)
+                && matches!(moved, Err(error) if matches!(error.raw_os_error(), Some(5 | 32)))
         };
         let mut moved = std::fs::rename(next, &self.path);
         if moved.is_err() && !in_use(&moved) {
@@ -163,7 +182,10 @@ impl CheckpointStore for CheckpointFile {
 impl Drop for CheckpointFile {
     fn drop(&mut self) {
         if self.empty && self.remove().is_err() {
-            log::warn!("the empty checkpoint {} can't be removed", self.path.display());
+            log::warn!(
+                "the empty checkpoint {} can't be removed",
+                self.path.display()
+            );
         }
         // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
         let _ = self.held.unlock();
@@ -177,7 +199,8 @@ fn has_no_locks(error: &io::Error) -> bool {
         () if cfg!(target_os = "macos") => Some(77),
         () => None,
     };
-    error.kind() == io::ErrorKind::Unsupported || (no_service.is_some() && error.raw_os_error() == no_service)
+    error.kind() == io::ErrorKind::Unsupported
+        || (no_service.is_some() && error.raw_os_error() == no_service)
 }
 
 /// Where the next record is written before it takes the place of the last one.
@@ -192,7 +215,11 @@ fn open_or_create(path: &Path) -> Result<io::Result<(File, bool)>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(Error::NotACheckpoint { path: path.to_owned() }),
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(Error::NotACheckpoint {
+                path: path.to_owned(),
+            });
+        }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             options.create_new(true);
@@ -200,9 +227,17 @@ fn open_or_create(path: &Path) -> Result<io::Result<(File, bool)>> {
         }
         Err(error) => return Err(failed(path, error)),
     }
-    match options.open(path).and_then(|file| Ok((file.metadata()?.len() == 0, file))) {
+    match options
+        .open(path)
+        .and_then(|file| Ok((file.metadata()?.len() == 0, file)))
+    {
         Ok((empty, file)) => Ok(Ok((file, empty))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+            ) =>
+        {
             Ok(Err(error))
         }
         Err(error) => Err(failed(path, error)),
@@ -248,12 +283,17 @@ fn same_file(_: &Metadata, _: &Metadata) -> bool {
 
 /// Where files have no numbers, one that took the place of the one just opened shows by its size or time.
 fn was_replaced(file: &File, path: &Path) -> bool {
-    let print = |metadata: io::Result<Metadata>| metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok();
+    let print = |metadata: io::Result<Metadata>| {
+        metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok()
+    };
     cfg!(not(unix)) && print(file.metadata()) != print(std::fs::symlink_metadata(path))
 }
 
 fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     (directory, path.file_name().unwrap_or_default())
 }
 
@@ -265,5 +305,8 @@ fn sync_directory(directory: &Path) {
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    Error::Checkpoint { path: Some(path.to_owned()), source: error }
+    Error::Checkpoint {
+        path: Some(path.to_owned()),
+        source: error,
+    }
 }

@@ -25,12 +25,12 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
+use crate::md5_digest::Md5Digest;
+use crate::names::is_bucket_name;
+use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 use crate::upload::progress::RestartReason;
 use crate::upload::source::{Fingerprint, Identity};
-use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
-use crate::names::is_bucket_name;
-use crate::md5_digest::Md5Digest;
-use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 
 /// Tells our checkpoints, of this version, from everything else.
 pub(in crate::upload) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
@@ -89,7 +89,13 @@ impl UploadIdentity {
         if (&now.endpoint, &now.bucket, &now.key) != (&then.endpoint, &then.bucket, &then.key) {
             return Some(RestartReason::TargetChanged);
         }
-        let source = |identity: &UploadIdentity| (identity.path.clone(), identity.fingerprint.size, identity.fingerprint.mtime);
+        let source = |identity: &UploadIdentity| {
+            (
+                identity.path.clone(),
+                identity.fingerprint.size,
+                identity.fingerprint.mtime,
+            )
+        };
         if source(now) != source(then) {
             return Some(RestartReason::SourceChanged);
         }
@@ -102,7 +108,8 @@ impl UploadIdentity {
     /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell. So it is wherever the
     /// system gives files no identity (Windows).
     pub(in crate::upload) fn needs_verification(&self, recorded: &UploadIdentity) -> bool {
-        self.fingerprint.identity.is_none() || self.fingerprint.identity != recorded.fingerprint.identity
+        self.fingerprint.identity.is_none()
+            || self.fingerprint.identity != recorded.fingerprint.identity
     }
 }
 
@@ -123,7 +130,11 @@ impl CheckpointState {
         line(
             "identity",
             &match fingerprint.identity {
-                Some(Identity { ctime, device, inode }) => format!("{ctime} {device} {inode}"),
+                Some(Identity {
+                    ctime,
+                    device,
+                    inode,
+                }) => format!("{ctime} {device} {inode}"),
                 None => "-".to_owned(),
             },
         );
@@ -132,7 +143,15 @@ impl CheckpointState {
         line("upload-id", &percent_encode(&self.upload_id));
         line("initiated", &seconds(self.initiated).to_string());
         for part in self.parts.iter() {
-            line("part", &format!("{} {} {}", part.number, percent_encode(&part.etag), part.crc64));
+            line(
+                "part",
+                &format!(
+                    "{} {} {}",
+                    part.number,
+                    percent_encode(&part.etag),
+                    part.crc64
+                ),
+            );
         }
         if let Some(crc64) = self.completing {
             line("completing", &crc64.to_string());
@@ -153,7 +172,8 @@ impl CheckpointState {
         let identity = UploadIdentity {
             endpoint: percent_decode(lines.value("endpoint")?)?,
             // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
-            bucket: percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?,
+            bucket: percent_decode(lines.value("bucket")?)
+                .filter(|bucket| is_bucket_name(bucket))?,
             key: percent_decode(lines.value("key")?)?,
             path: lines.value("path")?.to_owned(),
             fingerprint: Fingerprint {
@@ -164,7 +184,8 @@ impl CheckpointState {
             part_size: lines.number("part-size")?,
             headers: lines.value("headers")?.to_owned(),
         };
-        let visible = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let visible =
+            |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
         let upload_id = percent_decode(lines.value("upload-id")?).filter(visible)?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
@@ -180,7 +201,13 @@ impl CheckpointState {
             Some(crc64) => Some(crc64.parse().ok()?),
             None => None,
         };
-        lines.0.next().is_none().then_some(CheckpointState { identity, upload_id, initiated, parts, completing })
+        lines.0.next().is_none().then_some(CheckpointState {
+            identity,
+            upload_id,
+            initiated,
+            parts,
+            completing,
+        })
     }
 }
 
@@ -215,18 +242,25 @@ fn identity(value: &str) -> Option<Option<Identity>> {
 /// The size of a part is not in the text: it follows from its number.
 fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPart> {
     let mut fields = value.split(' ');
-    let number = fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
+    let number = fields
+        .next()?
+        .parse()
+        .ok()
+        .filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
     let part = UploadedPart {
         number,
         size: PartRange::new(number, file_size, part_size).map_or(0, |range| range.size),
-        etag: percent_decode(fields.next()?).filter(|etag| !etag.is_empty())?.into(),
+        etag: percent_decode(fields.next()?)
+            .filter(|etag| !etag.is_empty())?
+            .into(),
         crc64: fields.next()?.parse().ok()?,
     };
     fields.next().is_none().then_some(part)
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -237,7 +271,11 @@ mod tests {
         let fingerprint = Fingerprint {
             size: 1_024_000_000,
             mtime: -5,
-            identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
+            identity: Some(Identity {
+                ctime: 1_792_425_600_123_456_789,
+                device: 2049,
+                inode: u64::MAX,
+            }),
         };
         let path = Path::new("/tmp/a b\n中");
         let part = |number| UploadedPart {
@@ -266,30 +304,47 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for record in [record(0, None), record(3, None), record(10_000, Some(0))] {
-            assert_eq!(CheckpointState::from_text(&record.to_text()).as_ref(), Some(&record));
+            assert_eq!(
+                CheckpointState::from_text(&record.to_text()).as_ref(),
+                Some(&record)
+            );
         }
         let mut without = record(1, None);
         without.identity.fingerprint.identity = None;
-        assert_eq!(CheckpointState::from_text(&without.to_text()), Some(without));
+        assert_eq!(
+            CheckpointState::from_text(&without.to_text()),
+            Some(without)
+        );
     }
 
     #[test]
     fn no_damage_goes_unnoticed() {
         let text = record(3, Some(7)).to_text();
         for end in 0..text.len() {
-            assert_eq!(CheckpointState::from_text(&text[..end]), None, "cut at {end}");
+            assert_eq!(
+                CheckpointState::from_text(&text[..end]),
+                None,
+                "cut at {end}"
+            );
         }
         for at in 0..text.len() {
             for flip in [1, 0x20, 0x10] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= flip;
                 if let Ok(damaged) = String::from_utf8(bytes) {
-                    assert_eq!(CheckpointState::from_text(&damaged), None, "byte {at} of {damaged:?}");
+                    assert_eq!(
+                        CheckpointState::from_text(&damaged),
+                        None,
+                        "byte {at} of {damaged:?}"
+                    );
                 }
             }
         }
         assert_eq!(CheckpointState::from_text(&format!("{text}\n")), None);
-        assert_eq!(CheckpointState::from_text(&text.replace('\n', "\r\n")), None);
+        assert_eq!(
+            CheckpointState::from_text(&text.replace('\n', "\r\n")),
+            None
+        );
     }
 
     #[test]
@@ -297,7 +352,11 @@ mod tests {
         for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
             let mut hostile = record(1, None);
             hostile.identity.bucket = bucket.into();
-            assert_eq!(CheckpointState::from_text(&hostile.to_text()), None, "{bucket}");
+            assert_eq!(
+                CheckpointState::from_text(&hostile.to_text()),
+                None,
+                "{bucket}"
+            );
         }
     }
 
@@ -310,14 +369,38 @@ mod tests {
             change(&mut now);
             now.mismatch(&then)
         };
-        assert_eq!(differs(|now| now.endpoint.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.bucket.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.key.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.path.push('x')), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.fingerprint.size += 1), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.fingerprint.mtime += 1), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.part_size += 1), Some(RestartReason::PartSizeChanged));
-        assert_eq!(differs(|now| now.headers.push('x')), Some(RestartReason::OptionsChanged));
+        assert_eq!(
+            differs(|now| now.endpoint.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.bucket.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.key.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.path.push('x')),
+            Some(RestartReason::SourceChanged)
+        );
+        assert_eq!(
+            differs(|now| now.fingerprint.size += 1),
+            Some(RestartReason::SourceChanged)
+        );
+        assert_eq!(
+            differs(|now| now.fingerprint.mtime += 1),
+            Some(RestartReason::SourceChanged)
+        );
+        assert_eq!(
+            differs(|now| now.part_size += 1),
+            Some(RestartReason::PartSizeChanged)
+        );
+        assert_eq!(
+            differs(|now| now.headers.push('x')),
+            Some(RestartReason::OptionsChanged)
+        );
     }
 
     #[test]
@@ -325,8 +408,10 @@ mod tests {
         let then = record(1, None).identity;
         assert!(!then.needs_verification(&then));
         let mut now = then.clone();
-        now.fingerprint.identity =
-            now.fingerprint.identity.map(|identity| Identity { ctime: identity.ctime + 1, ..identity });
+        now.fingerprint.identity = now.fingerprint.identity.map(|identity| Identity {
+            ctime: identity.ctime + 1,
+            ..identity
+        });
         assert_eq!(now.mismatch(&then), None);
         assert!(now.needs_verification(&then));
         let mut open = then.clone();

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use file::CheckpointFile;
 pub(in crate::upload) use format::{CheckpointState, UploadIdentity};
 
+use crate::error::escape_control;
+use crate::md5_digest::Md5Digest;
 use crate::upload::job::Target;
 use crate::upload::plan::Plan;
 use crate::upload::source::Source;
-use crate::error::escape_control;
-use crate::md5_digest::Md5Digest;
 use crate::{Error, Result};
 
 /// A place for the checkpoint of an upload that is not a file: a database row, or memory.
@@ -158,14 +158,20 @@ impl<'a> Checkpoint<'a> {
     }
 
     pub(in crate::upload) fn flush(&mut self, state: &CheckpointState) -> Result<()> {
-        if self.is_dirty { self.save(state) } else { Ok(()) }
+        if self.is_dirty {
+            self.save(state)
+        } else {
+            Ok(())
+        }
     }
 
     pub(in crate::upload) fn save(&mut self, state: &CheckpointState) -> Result<()> {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
-        store.save(&state.to_text()).map_err(|error| self.error(error))?;
+        store
+            .save(&state.to_text())
+            .map_err(|error| self.error(error))?;
         self.saved_id = Some(state.upload_id.clone());
         self.is_dirty = false;
         Ok(())

@@ -129,6 +129,6 @@ fn a_page_of_list_parts(bencher: Bencher, count: u32) {
     let action = ListParts { bucket: "b", key: "k", upload_id: "i", marker: 0, headers: &[] };
     bencher.bench(|| match action.parse(&response, &Sent::EMPTY) {
         Ok(page) => page.parts.len(),
-        Err(untrusted) => panic!("{}", untrusted.0),
+        Err(invalid) => panic!("{}", invalid.reason),
     });
 }

@@ -45,29 +45,49 @@ fn at_every_event(
 
 #[test]
 fn cancelled_in_any_event() {
-    for (leave, size) in LEAVE.into_iter().flat_map(|leave| [(leave, SIZE), (leave, PART)]) {
-        at_every_event(leave, size, CancelToken::cancel, |house, result, events, n| {
-            let result = result.unwrap();
-            if events[n - 1] == ProgressEvent::Completed {
-                result.unwrap();
-                house.assert_nothing_left(&["f"]);
-                return;
-            }
-            cancelled(result);
-            // What was acknowledged before the news came is told; then comes the end.
-            let (last, between) = events[n..].split_last().unwrap();
-            assert_eq!(*last, ProgressEvent::Failed);
-            assert!(between.iter().all(|event| *event == ProgressEvent::Transferred), "{between:?}");
-            assert_eq!(house.requests(CompleteMultipartUpload).len(), 0);
-            assert!(house.server.object("examplebucket", "o").is_none());
-            if size > PART { leave.check(house) } else { leave.finish(house) }
-        });
+    for (leave, size) in LEAVE
+        .into_iter()
+        .flat_map(|leave| [(leave, SIZE), (leave, PART)])
+    {
+        at_every_event(
+            leave,
+            size,
+            CancelToken::cancel,
+            |house, result, events, n| {
+                let result = result.unwrap();
+                if events[n - 1] == ProgressEvent::Completed {
+                    result.unwrap();
+                    house.assert_nothing_left(&["f"]);
+                    return;
+                }
+                cancelled(result);
+                // What was acknowledged before the news came is told; then comes the end.
+                let (last, between) = events[n..].split_last().unwrap();
+                assert_eq!(*last, ProgressEvent::Failed);
+                assert!(
+                    between
+                        .iter()
+                        .all(|event| *event == ProgressEvent::Transferred),
+                    "{between:?}"
+                );
+                assert_eq!(house.requests(CompleteMultipartUpload).len(), 0);
+                assert!(house.server.object("examplebucket", "o").is_none());
+                if size > PART {
+                    leave.check(house)
+                } else {
+                    leave.finish(house)
+                }
+            },
+        );
     }
 }
 
 #[test]
 fn a_callback_that_panics_in_any_event() {
-    for (leave, size) in LEAVE.into_iter().flat_map(|leave| [(leave, SIZE), (leave, PART)]) {
+    for (leave, size) in LEAVE
+        .into_iter()
+        .flat_map(|leave| [(leave, SIZE), (leave, PART)])
+    {
         let stop = |_: &CancelToken| panic!("the callback is tired");
         at_every_event(leave, size, stop, |house, result, events, n| {
             let panic = result.unwrap_err();
@@ -80,8 +100,16 @@ fn a_callback_that_panics_in_any_event() {
             }
             assert!(house.server.object("examplebucket", "o").is_none());
             // As a cancelling that keeps the upload.
-            let kept = if leave == Leave::NoRecord { leave } else { Leave::Record };
-            if size > PART { kept.check(house) } else { kept.finish(house) }
+            let kept = if leave == Leave::NoRecord {
+                leave
+            } else {
+                Leave::Record
+            };
+            if size > PART {
+                kept.check(house)
+            } else {
+                kept.finish(house)
+            }
         });
     }
 }
@@ -91,10 +119,15 @@ fn a_callback_that_panics_in_any_event() {
 fn a_panic_stops_workers_that_wait() {
     each([Leave::Nothing, Leave::NoRecord], |leave| {
         let house = house();
-        house.server.inject(Rule::new(Fault::Stall).on(UploadPart).nth(2).forever());
+        house
+            .server
+            .inject(Rule::new(Fault::Stall).on(UploadPart).nth(2).forever());
         let tired = |progress: &Progress| assert!(progress.parts_done == 0, "tired");
         let token = CancelToken::new();
-        let options = leave.options(&token).into_iter().chain([routines(3), progress(tired)]);
+        let options = leave
+            .options(&token)
+            .into_iter()
+            .chain([routines(3), progress(tired)]);
         let started = Instant::now();
         catch_unwind(AssertUnwindSafe(|| upload(&house, options))).unwrap_err();
         assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
@@ -108,11 +141,21 @@ fn a_panic_stops_workers_that_wait() {
 /// Stopped in the event that tells of a retry: of the beginning, of a part, of the end.
 #[test]
 fn stopped_in_a_retry() {
-    for operation in [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload, PutObject] {
-        for (leave, panics) in LEAVE.into_iter().flat_map(|leave| [(leave, false), (leave, true)]) {
+    for operation in [
+        InitiateMultipartUpload,
+        UploadPart,
+        CompleteMultipartUpload,
+        PutObject,
+    ] {
+        for (leave, panics) in LEAVE
+            .into_iter()
+            .flat_map(|leave| [(leave, false), (leave, true)])
+        {
             let house = House::new();
             house.file("f", if operation == PutObject { PART } else { SIZE });
-            house.server.inject(Rule::new(busy()).on(operation).forever());
+            house
+                .server
+                .inject(Rule::new(busy()).on(operation).forever());
             let token = CancelToken::new();
             let stop = |progress: &Progress| {
                 if progress.event == ProgressEvent::Retrying {
@@ -123,7 +166,11 @@ fn stopped_in_a_retry() {
             let options = leave.options(&token).into_iter().chain([progress(stop)]);
             let started = Instant::now();
             let result = catch_unwind(AssertUnwindSafe(|| upload(&house, options)));
-            assert!(started.elapsed() < SOON, "{operation:?}: {:?}", started.elapsed());
+            assert!(
+                started.elapsed() < SOON,
+                "{operation:?}: {:?}",
+                started.elapsed()
+            );
             assert_eq!(house.requests(operation).len(), 1);
             if panics {
                 result.unwrap_err();
@@ -131,7 +178,11 @@ fn stopped_in_a_retry() {
                 let sent = matches!(operation, CompleteMultipartUpload | PutObject);
                 assert_eq!(cancelled(result.unwrap()), sent);
             }
-            let kept = if panics && leave == Leave::Nothing { Leave::Record } else { leave };
+            let kept = if panics && leave == Leave::Nothing {
+                Leave::Record
+            } else {
+                leave
+            };
             match operation {
                 InitiateMultipartUpload | PutObject => {
                     house.assert_nothing_left(&["f"]);

@@ -8,10 +8,11 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
 use oss_upload::{
-    CancelToken, Error, Progress, ProgressEvent, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit,
-    cancel, checkpoint, delete_upload_on_cancelling, multipart_threshold, progress, routines,
+    CancelToken, Error, Progress, ProgressEvent, UploadOption, Uploaded, adopt_unfinished,
+    bandwidth_limit, cancel, checkpoint, delete_upload_on_cancelling, multipart_threshold,
+    progress, routines,
 };
 
 use crate::faults::each;
@@ -65,7 +66,10 @@ impl Leave {
         house.server.clear_faults();
         let before = house.requests(UploadPart);
         let options = self.options(&CancelToken::new());
-        house.bucket.upload_file("o", house.path("f"), PART, options).unwrap();
+        house
+            .bucket
+            .upload_file("o", house.path("f"), PART, options)
+            .unwrap();
         house.assert_stored("o", &house.path("f"));
         house.assert_nothing_left(&["f"]);
         if self == Leave::Record {
@@ -77,10 +81,17 @@ impl Leave {
 /// Of what had been acknowledged by then. The server may still take what was in flight.
 #[track_caller]
 fn assert_nothing_sent_again(house: &House, before: &[RecordedRequest]) {
-    let acknowledged: HashSet<_> =
-        before.iter().filter(|part| part.status == Some(200)).map(|part| part.part_number).collect();
+    let acknowledged: HashSet<_> = before
+        .iter()
+        .filter(|part| part.status == Some(200))
+        .map(|part| part.part_number)
+        .collect();
     for part in &house.requests(UploadPart)[before.len()..] {
-        assert!(!acknowledged.contains(&part.part_number), "{:?} was sent again", part.part_number);
+        assert!(
+            !acknowledged.contains(&part.part_number),
+            "{:?} was sent again",
+            part.part_number
+        );
     }
 }
 
@@ -90,15 +101,22 @@ fn house() -> House {
     house
 }
 
-fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Result<Uploaded, Error> {
-    house.bucket.upload_file("o", house.path("f"), PART, options)
+fn upload<'a>(
+    house: &House,
+    options: impl IntoIterator<Item = UploadOption<'a>>,
+) -> Result<Uploaded, Error> {
+    house
+        .bucket
+        .upload_file("o", house.path("f"), PART, options)
 }
 
 /// Whether the object may exist.
 #[track_caller]
 fn cancelled(result: Result<Uploaded, Error>) -> bool {
     match result {
-        Err(Error::Cancelled { object_may_exist, .. }) => object_may_exist,
+        Err(Error::Cancelled {
+            object_may_exist, ..
+        }) => object_may_exist,
         other => panic!("{other:?}"),
     }
 }
@@ -121,11 +139,18 @@ fn cancel_when<T>(
         });
         let result = call();
         let ended = Instant::now();
-        (result, ended.saturating_duration_since(canceller.join().unwrap()))
+        (
+            result,
+            ended.saturating_duration_since(canceller.join().unwrap()),
+        )
     })
 }
 
-fn cancel_when_struck<T>(house: &House, token: &CancelToken, call: impl FnOnce() -> T) -> (T, Duration) {
+fn cancel_when_struck<T>(
+    house: &House,
+    token: &CancelToken,
+    call: impl FnOnce() -> T,
+) -> (T, Duration) {
     let fired = house.server.faults_fired();
     cancel_when(token, || house.server.faults_fired() > fired, call)
 }
@@ -138,7 +163,11 @@ fn begun(house: &House) {
 }
 
 fn busy() -> Fault {
-    Fault::Status { status: 503, code: "ServiceUnavailable".into(), retry_after: Some(60) }
+    Fault::Status {
+        status: 503,
+        code: "ServiceUnavailable".into(),
+        retry_after: Some(60),
+    }
 }
 
 /// In the silence after a request, and in the sleep before it is tried again.
@@ -146,7 +175,12 @@ fn busy() -> Fault {
 fn silence_and_sleep_are_left_at_once() {
     let operations = [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload];
     let mut cases = Vec::new();
-    for fault in [Fault::Stall, Fault::StallMidBody, Fault::StallBeforeResponse, busy()] {
+    for fault in [
+        Fault::Stall,
+        Fault::StallMidBody,
+        Fault::StallBeforeResponse,
+        busy(),
+    ] {
         for leave in LEAVE {
             cases.extend(operations.map(|operation| (fault.clone(), operation, leave)));
         }
@@ -154,9 +188,14 @@ fn silence_and_sleep_are_left_at_once() {
     each(cases, |(fault, operation, leave)| {
         let house = house();
         let rule = Rule::new(fault).on(operation).forever();
-        house.server.inject(if operation == UploadPart { rule.part(2) } else { rule });
+        house.server.inject(if operation == UploadPart {
+            rule.part(2)
+        } else {
+            rule
+        });
         let token = CancelToken::new();
-        let (result, took) = cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
+        let (result, took) =
+            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
         assert_eq!(cancelled(result), operation == CompleteMultipartUpload);
         assert!(took < AT_ONCE, "{took:?}");
         assert!(house.server.object("examplebucket", "o").is_none());
@@ -173,19 +212,30 @@ fn silence_and_sleep_are_left_at_once() {
 
 #[test]
 fn a_put_object_is_left_at_once() {
-    each([Fault::Stall, Fault::StallMidBody, Fault::StallBeforeResponse, busy()], |fault| {
-        for leave in LEAVE {
-            let house = House::new();
-            house.file("f", PART);
-            house.server.inject(Rule::new(fault.clone()).on(PutObject).forever());
-            let token = CancelToken::new();
-            let (result, took) = cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-            assert!(cancelled(result), "it may have arrived");
-            assert!(took < AT_ONCE, "{took:?}");
-            house.assert_nothing_left(&["f"]);
-            leave.finish(&house);
-        }
-    });
+    each(
+        [
+            Fault::Stall,
+            Fault::StallMidBody,
+            Fault::StallBeforeResponse,
+            busy(),
+        ],
+        |fault| {
+            for leave in LEAVE {
+                let house = House::new();
+                house.file("f", PART);
+                house
+                    .server
+                    .inject(Rule::new(fault.clone()).on(PutObject).forever());
+                let token = CancelToken::new();
+                let (result, took) =
+                    cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
+                assert!(cancelled(result), "it may have arrived");
+                assert!(took < AT_ONCE, "{took:?}");
+                house.assert_nothing_left(&["f"]);
+                leave.finish(&house);
+            }
+        },
+    );
 }
 
 /// Asking what is there already, and clearing away what is of no use any more.
@@ -194,7 +244,12 @@ fn a_call_that_resumes_is_left_at_once() {
     let mut cases = Vec::new();
     for leave in [Leave::Nothing, Leave::Record] {
         for fault in [Fault::Stall, busy()] {
-            for operation in [ListParts, AbortMultipartUpload, InitiateMultipartUpload, PutObject] {
+            for operation in [
+                ListParts,
+                AbortMultipartUpload,
+                InitiateMultipartUpload,
+                PutObject,
+            ] {
                 cases.push((fault.clone(), operation, leave));
             }
         }
@@ -209,9 +264,14 @@ fn a_call_that_resumes_is_left_at_once() {
         }
         // The abort that follows the cancelling is heard.
         let rule = Rule::new(fault).on(operation);
-        house.server.inject(if operation == AbortMultipartUpload { rule } else { rule.forever() });
+        house.server.inject(if operation == AbortMultipartUpload {
+            rule
+        } else {
+            rule.forever()
+        });
         let token = CancelToken::new();
-        let (result, took) = cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
+        let (result, took) =
+            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
         assert_eq!(cancelled(result), operation == PutObject);
         assert!(took < AT_ONCE, "{took:?}");
         if leave == Leave::Nothing {
@@ -226,12 +286,18 @@ fn a_call_that_resumes_is_left_at_once() {
 fn a_call_that_starts_over_is_left_at_once() {
     each(LEAVE, |leave| {
         let house = house();
-        house.server.inject(Rule::new(Fault::ExpireUpload).on(UploadPart).part(2));
+        house
+            .server
+            .inject(Rule::new(Fault::ExpireUpload).on(UploadPart).part(2));
         let token = CancelToken::new();
         let stalled = Cell::new(false);
         let stall = |progress: &Progress| {
             if progress.parts_done == 1 && !stalled.replace(true) {
-                house.server.inject(Rule::new(Fault::Stall).on(InitiateMultipartUpload).forever());
+                house.server.inject(
+                    Rule::new(Fault::Stall)
+                        .on(InitiateMultipartUpload)
+                        .forever(),
+                );
             }
         };
         let options = leave.options(&token).into_iter().chain([progress(stall)]);
@@ -252,9 +318,12 @@ fn a_call_that_starts_over_is_left_at_once() {
 fn a_server_that_is_silent_for_good_is_left_soon() {
     each(LEAVE, |leave| {
         let house = house();
-        house.server.inject(Rule::new(Fault::Stall).nth(3).forever());
+        house
+            .server
+            .inject(Rule::new(Fault::Stall).nth(3).forever());
         let token = CancelToken::new();
-        let (result, took) = cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
+        let (result, took) =
+            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
         assert!(!cancelled(result));
         assert!(took < SOON, "{took:?}");
         if leave == Leave::Record {
@@ -269,7 +338,9 @@ fn tidying_up_after_a_failure_is_left_soon() {
     each([Fault::Stall, busy()], |fault| {
         let house = house();
         house.refuse_part(2);
-        house.server.inject(Rule::new(fault).on(AbortMultipartUpload).forever());
+        house
+            .server
+            .inject(Rule::new(fault).on(AbortMultipartUpload).forever());
         let token = CancelToken::new();
         let aborting = || !house.requests(AbortMultipartUpload).is_empty();
         let (result, took) = cancel_when(&token, aborting, || upload(&house, [cancel(&token)]));
@@ -291,15 +362,29 @@ fn moving_bytes_are_stopped_at_once() {
     each(cases, |(threshold, limit, leave)| {
         let house = House::new();
         let path = house.file("f", size);
-        let slow = Fault::Slow { bytes_per_second: 256 * 1024 };
-        let fault = if limit.is_none() { slow } else { Fault::Delay(Duration::ZERO) };
-        let operation = if threshold == 0 { UploadPart } else { PutObject };
+        let slow = Fault::Slow {
+            bytes_per_second: 256 * 1024,
+        };
+        let fault = if limit.is_none() {
+            slow
+        } else {
+            Fault::Delay(Duration::ZERO)
+        };
+        let operation = if threshold == 0 {
+            UploadPart
+        } else {
+            PutObject
+        };
         house.server.inject(Rule::new(fault).on(operation));
         let token = CancelToken::new();
-        let options = leave.options(&token).into_iter().chain([multipart_threshold(threshold)]);
+        let options = leave
+            .options(&token)
+            .into_iter()
+            .chain([multipart_threshold(threshold)]);
         let options = options.chain(limit.map(bandwidth_limit));
-        let (result, took) =
-            cancel_when_struck(&house, &token, || house.bucket.upload_file("o", &path, size, options));
+        let (result, took) = cancel_when_struck(&house, &token, || {
+            house.bucket.upload_file("o", &path, size, options)
+        });
         cancelled(result);
         assert!(took < AT_ONCE, "{took:?}");
         assert!(house.server.object("examplebucket", "o").is_none());
@@ -317,9 +402,12 @@ fn a_complete_that_was_sent_may_have_worked() {
     each(LEAVE, |leave| {
         let house = house();
         let late = Fault::Delay(Duration::from_secs(3));
-        house.server.inject(Rule::new(late).on(CompleteMultipartUpload));
+        house
+            .server
+            .inject(Rule::new(late).on(CompleteMultipartUpload));
         let token = CancelToken::new();
-        let (result, took) = cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
+        let (result, took) =
+            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
         assert!(cancelled(result));
         assert!(took < AT_ONCE, "{took:?}");
         house.assert_stored("o", &house.path("f"));
@@ -332,7 +420,9 @@ fn a_complete_that_was_sent_may_have_worked() {
 #[test]
 fn waiting_for_the_last_parts_is_left_at_once() {
     let house = house();
-    house.server.inject(Rule::new(Fault::Stall).on(UploadPart).part(1));
+    house
+        .server
+        .inject(Rule::new(Fault::Stall).on(UploadPart).part(1));
     house.refuse_part(2);
     let token = CancelToken::new();
     let both = || house.requests(UploadPart).len() == 2;
@@ -355,12 +445,27 @@ fn an_upload_that_was_adopted_outlives_the_cancelling() {
                 token.cancel();
             }
         };
-        let options = || leave.options(&token).into_iter().chain([adopt_unfinished(true)]);
-        assert!(!cancelled(upload(&house, options().chain([progress(stop)]))));
+        let options = || {
+            leave
+                .options(&token)
+                .into_iter()
+                .chain([adopt_unfinished(true)])
+        };
+        assert!(!cancelled(upload(
+            &house,
+            options().chain([progress(stop)])
+        )));
         assert_eq!(house.server.uploads().len(), 1);
-        house.assert_files(if leave == Leave::Record { &["f", "f.cp"] } else { &["f"] });
+        house.assert_files(if leave == Leave::Record {
+            &["f", "f.cp"]
+        } else {
+            &["f"]
+        });
         let before = house.requests(UploadPart);
-        let options = leave.options(&CancelToken::new()).into_iter().chain([adopt_unfinished(true)]);
+        let options = leave
+            .options(&CancelToken::new())
+            .into_iter()
+            .chain([adopt_unfinished(true)]);
         upload(&house, options).unwrap();
         house.assert_stored("o", &house.path("f"));
         house.assert_nothing_left(&["f"]);
@@ -370,7 +475,10 @@ fn an_upload_that_was_adopted_outlives_the_cancelling() {
 
 #[test]
 fn a_token_that_is_cancelled_already_sends_nothing() {
-    for (leave, size) in LEAVE.into_iter().flat_map(|leave| [(leave, SIZE), (leave, PART), (leave, 0)]) {
+    for (leave, size) in LEAVE
+        .into_iter()
+        .flat_map(|leave| [(leave, SIZE), (leave, PART), (leave, 0)])
+    {
         let house = House::new();
         house.file("f", size);
         let token = CancelToken::new();
@@ -396,7 +504,12 @@ fn a_token_that_is_cancelled_already_still_decides_about_the_record() {
 
 #[test]
 fn another_upload_of_the_same_client_goes_on() {
-    let house = House::with(LocalOss::builder().latency(Duration::from_millis(5)).start().unwrap());
+    let house = House::with(
+        LocalOss::builder()
+            .latency(Duration::from_millis(5))
+            .start()
+            .unwrap(),
+    );
     let size = 12 * PART;
     let (path, other) = (house.file("f", size), house.file("g", size));
     let retried = RefCell::new(0);
@@ -417,11 +530,17 @@ fn another_upload_of_the_same_client_goes_on() {
             *retried.borrow_mut() += usize::from(progress.event == ProgressEvent::Retrying);
         };
         for _ in 0..4 {
-            house.bucket.upload_file("o", &path, PART, [routines(2), progress(count)]).unwrap();
+            house
+                .bucket
+                .upload_file("o", &path, PART, [routines(2), progress(count)])
+                .unwrap();
         }
     });
     assert_eq!(retried.into_inner(), 0);
-    let parts = house.requests(UploadPart).into_iter().filter(|part| part.key == "o");
+    let parts = house
+        .requests(UploadPart)
+        .into_iter()
+        .filter(|part| part.key == "o");
     assert_eq!(parts.count(), 4 * 12);
     house.assert_stored("o", &path);
     assert_eq!(house.server.uploads().len(), 0);
@@ -430,7 +549,9 @@ fn another_upload_of_the_same_client_goes_on() {
 #[test]
 fn one_token_stops_all_uploads_that_have_it() {
     let house = house();
-    house.server.inject(Rule::new(Fault::Stall).on(UploadPart).forever());
+    house
+        .server
+        .inject(Rule::new(Fault::Stall).on(UploadPart).forever());
     let token = CancelToken::new();
     thread::scope(|scope| {
         for key in ["a", "b", "c"] {
@@ -461,15 +582,26 @@ fn no_thread_outlives_a_call() {
             fs::read_to_string(entry.unwrap().path().join("comm")).unwrap_or_default()
         };
         let names = fs::read_dir("/proc/self/task").unwrap().map(task);
-        names.filter(|name| name.trim_end().starts_with("oss-upload")).count()
+        names
+            .filter(|name| name.trim_end().starts_with("oss-upload"))
+            .count()
     };
     let house = House::new();
     let path = house.file("f", 12 * PART);
     let seen = Cell::new(0);
     let look = |_: &Progress| seen.set(seen.get().max(threads()));
     let run = |fault: Option<Fault>, stop: &dyn Fn(&CancelToken)| {
-        house.server.inject(Rule::new(Fault::Delay(Duration::from_millis(20))).on(UploadPart).times(8));
-        house.server.inject(Rule::new(fault.unwrap_or(Fault::NoCrc)).on(UploadPart).nth(9).forever());
+        house.server.inject(
+            Rule::new(Fault::Delay(Duration::from_millis(20)))
+                .on(UploadPart)
+                .times(8),
+        );
+        house.server.inject(
+            Rule::new(fault.unwrap_or(Fault::NoCrc))
+                .on(UploadPart)
+                .nth(9)
+                .forever(),
+        );
         let token = CancelToken::new();
         let tell = |progress: &Progress| {
             look(progress);
@@ -478,13 +610,19 @@ fn no_thread_outlives_a_call() {
             }
         };
         let options = [routines(8), cancel(&token), progress(tell)];
-        let result = catch_unwind(AssertUnwindSafe(|| house.bucket.upload_file("o", &path, PART, options)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            house.bucket.upload_file("o", &path, PART, options)
+        }));
         assert_eq!(threads(), 0, "after {result:?}");
         house.server.clear_faults();
         result
     };
     run(None, &|_| {}).unwrap().unwrap();
-    let refused = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
+    let refused = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
     run(Some(refused), &|_| {}).unwrap().unwrap_err();
     cancelled(run(Some(Fault::Stall), &CancelToken::cancel).unwrap());
     run(Some(Fault::Stall), &|_| panic!("tired")).unwrap_err();

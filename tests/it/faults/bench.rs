@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, RecordedRequest, Operation, Rule};
-use oss_upload::{Credentials, Error, RetryPolicy, UploadOption, Uploaded, adopt_unfinished, checkpoint};
+use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
+use oss_upload::{
+    Credentials, Error, RetryPolicy, UploadOption, Uploaded, adopt_unfinished, checkpoint,
+};
 
 use crate::house::{House, PART, client, content};
 
@@ -74,17 +76,31 @@ fn effect(fault: &Fault, operation: Operation, story: Story) -> Effect {
     match (fault, operation) {
         (_, AbortMultipartUpload) | (NoCrc | Slow { .. } | SkewClock(_), _) => Effect::None,
         // Once the object is made, the answer is an error that stops in the middle.
-        (TruncateXml, ListParts) if story == Story::Completing => Effect::Final(Wrong::Service(404)),
+        (TruncateXml, ListParts) if story == Story::Completing => {
+            Effect::Final(Wrong::Service(404))
+        }
         (TruncateXml, CompleteMultipartUpload) => Effect::Passing(Wrong::Service(404)),
-        (Html | HugeResponse(_) | ErrorInside200 { .. }, HeadObject) => Effect::Passing(Wrong::Response),
-        (Status { status: status @ (408 | 429 | 500..), .. }, _) => Effect::Passing(Wrong::Service(*status)),
+        (Html | HugeResponse(_) | ErrorInside200 { .. }, HeadObject) => {
+            Effect::Passing(Wrong::Response)
+        }
+        (
+            Status {
+                status: status @ (408 | 429 | 500..),
+                ..
+            },
+            _,
+        ) => Effect::Passing(Wrong::Service(*status)),
         (Status { status: 403, .. } | EarlyStatus { .. }, _) if asks => Effect::None,
         (EarlyStatus { status, .. }, _) => Effect::Early(Wrong::Service(*status)),
-        (Status { status, .. } | Redirect { status, .. }, _) => Effect::Final(Wrong::Service(*status)),
+        (Status { status, .. } | Redirect { status, .. }, _) => {
+            Effect::Final(Wrong::Service(*status))
+        }
         (Html, _) => Effect::Passing(Wrong::Response),
         (ErrorInside200 { .. }, _) => Effect::Passing(Wrong::Service(200)),
         (ExpireToken, _) => Effect::Passing(Wrong::Service(403)),
-        (ExpireUpload, UploadPart | CompleteMultipartUpload) => Effect::Passing(Wrong::Service(404)),
+        (ExpireUpload, UploadPart | CompleteMultipartUpload) => {
+            Effect::Passing(Wrong::Service(404))
+        }
         (ExpireUpload, _) => Effect::None,
         (TruncateXml, HeadObject) => Effect::None,
         (TruncateXml, _) if carries_file => Effect::None,
@@ -125,14 +141,33 @@ impl Bench {
             .max_attempts(3)
             .base_delay(Duration::from_millis(1))
             .max_delay(Duration::from_millis(20));
-        let silent = matches!(fault, Stall | StallMidBody | StallBeforeResponse | StallAfterApply);
+        let silent = matches!(
+            fault,
+            Stall | StallMidBody | StallBeforeResponse | StallAfterApply
+        );
         let patience = Duration::from_millis(if silent { 1000 } else { 10_000 });
-        let builder = client(&server).credentials(in_turns).retry(policy).stall_timeout(patience);
+        let builder = client(&server)
+            .credentials(in_turns)
+            .retry(policy)
+            .stall_timeout(patience);
         let client = builder.build().unwrap();
         let mut house = House::with(server);
         house.bucket = client.bucket("examplebucket").unwrap();
-        let path = house.file("f", if story == Story::Put { PART / 10 } else { 2 * PART + 7 });
-        let bench = Bench { house, fault, story, recorded, path };
+        let path = house.file(
+            "f",
+            if story == Story::Put {
+                PART / 10
+            } else {
+                2 * PART + 7
+            },
+        );
+        let bench = Bench {
+            house,
+            fault,
+            story,
+            recorded,
+            path,
+        };
         bench.prepare();
         bench
     }
@@ -142,9 +177,13 @@ impl Bench {
         let server = &self.house.server;
         let rule = match self.story {
             Story::Put | Story::Parts => return,
-            Story::Completing => Rule::new(CloseAfterApply).on(CompleteMultipartUpload).forever(),
+            Story::Completing => Rule::new(CloseAfterApply)
+                .on(CompleteMultipartUpload)
+                .forever(),
             Story::Resumed | Story::Superseded | Story::Shrunk | Story::Adopted => {
-                Rule::new(status(403, "AccessDenied")).on(UploadPart).part(2)
+                Rule::new(status(403, "AccessDenied"))
+                    .on(UploadPart)
+                    .part(2)
             }
         };
         server.inject(rule);
@@ -160,9 +199,13 @@ impl Bench {
     }
 
     pub fn upload(&self) -> Result<Uploaded, Error> {
-        let options: [UploadOption<'_>; 2] =
-            [checkpoint(self.recorded, ""), adopt_unfinished(self.story == Story::Adopted)];
-        self.house.bucket.upload_file("o", &self.path, PART, options)
+        let options: [UploadOption<'_>; 2] = [
+            checkpoint(self.recorded, ""),
+            adopt_unfinished(self.story == Story::Adopted),
+        ];
+        self.house
+            .bucket
+            .upload_file("o", &self.path, PART, options)
     }
 
     /// Whether the fault fired at all.
@@ -185,12 +228,19 @@ impl Bench {
     }
 
     fn check(&self, result: Result<Uploaded, Error>, struck: &[RecordedRequest], forever: bool) {
-        let effects = struck.iter().map(|logged| effect(&self.fault, logged.operation, self.story));
-        let effect = effects.into_iter().find(|effect| *effect != Effect::None).unwrap_or(Effect::None);
+        let effects = struck
+            .iter()
+            .map(|logged| effect(&self.fault, logged.operation, self.story));
+        let effect = effects
+            .into_iter()
+            .find(|effect| *effect != Effect::None)
+            .unwrap_or(Effect::None);
         match (effect, result) {
             (Effect::None | Effect::Early(_), Ok(uploaded)) => self.check_done(&uploaded, struck),
             (Effect::Passing(_), Ok(uploaded)) if !forever => self.check_done(&uploaded, struck),
-            (Effect::Passing(wrong), Err(error)) if forever => self.check_error(&error, wrong, struck),
+            (Effect::Passing(wrong), Err(error)) if forever => {
+                self.check_error(&error, wrong, struck)
+            }
             (Effect::Final(wrong) | Effect::Early(wrong), Err(error)) => {
                 self.check_error(&error, wrong, struck)
             }
@@ -207,7 +257,11 @@ impl Bench {
             assert_eq!(uploaded.crc64, Some(object.crc64));
         }
         let told_wrong = matches!(self.fault, WrongEtag) && !struck.is_empty();
-        assert!(told_wrong || format!("\"{}\"", uploaded.etag) == object.etag, "{}", uploaded.etag);
+        assert!(
+            told_wrong || format!("\"{}\"", uploaded.etag) == object.etag,
+            "{}",
+            uploaded.etag
+        );
     }
 
     fn check_error(&self, error: &Error, wrong: Wrong, struck: &[RecordedRequest]) {
@@ -219,17 +273,32 @@ impl Bench {
         };
         assert_eq!(seen, wrong, "{error}");
         let text = error.to_string();
-        let named = struck.iter().any(|logged| text.contains(&format!("{:?}", logged.operation)));
-        assert!(named || matches!(self.fault, WrongEtag), "names no operation that failed: {text}");
+        let named = struck
+            .iter()
+            .any(|logged| text.contains(&format!("{:?}", logged.operation)));
+        assert!(
+            named || matches!(self.fault, WrongEtag),
+            "names no operation that failed: {text}"
+        );
         assert!(text.contains("oss://examplebucket/"), "{text}");
-        assert!(!text.contains('\n') && !text.contains("Signature=") && text.len() < 600, "{text}");
+        assert!(
+            !text.contains('\n') && !text.contains("Signature=") && text.len() < 600,
+            "{text}"
+        );
         if let Some(object) = self.house.server.object("examplebucket", "o") {
             // Of a PutObject that was corrupted on its way the error is all that can be had.
             let whole = object.bytes == std::fs::read(&self.path).unwrap();
             assert!(whole || matches!(self.fault, CorruptBody), "half an object");
         }
-        let files = if self.house.path("f.cp").exists() { &["f", "f.cp"][..] } else { &["f"] };
-        assert!(self.recorded || files == ["f"], "a record that nobody asked for");
+        let files = if self.house.path("f.cp").exists() {
+            &["f", "f.cp"][..]
+        } else {
+            &["f"]
+        };
+        assert!(
+            self.recorded || files == ["f"],
+            "a record that nobody asked for"
+        );
         self.house.assert_files(files);
     }
 
@@ -243,7 +312,9 @@ impl Bench {
             WrongCrc if on(HeadObject) => true,
             // Nothing tells the next call that the object is there already.
             _ if self.story == Story::Adopted && on(CompleteMultipartUpload) => true,
-            _ if denied => on(HeadObject) || on(ListMultipartUploads) || self.story == Story::Adopted,
+            _ if denied => {
+                on(HeadObject) || on(ListMultipartUploads) || self.story == Story::Adopted
+            }
             _ => false,
         };
         let kept = self.recorded || self.story == Story::Adopted || !failed;
@@ -253,8 +324,14 @@ impl Bench {
         let mut acknowledged = HashSet::new();
         for logged in self.house.requests(UploadPart) {
             let number = logged.part_number.unwrap();
-            assert!(!acknowledged.contains(&number), "part {number} was sent again");
-            let vouched = matches!(&self.fault, NoCrc | Slow { .. } | WrongEtag | SkewClock(_) | TruncateXml);
+            assert!(
+                !acknowledged.contains(&number),
+                "part {number} was sent again"
+            );
+            let vouched = matches!(
+                &self.fault,
+                NoCrc | Slow { .. } | WrongEtag | SkewClock(_) | TruncateXml
+            );
             if logged.status == Some(200) && (logged.fault.is_none() || vouched) {
                 acknowledged.insert(number);
             }
@@ -264,10 +341,21 @@ impl Bench {
     /// Nothing stays that would be billed, but what no client can know of or was not allowed to remove.
     fn check_server(&self, struck: &[RecordedRequest], forever: bool) {
         let requests = self.house.server.requests();
-        let answers_lost = struck.iter().filter(|logged| logged.operation == InitiateMultipartUpload).count();
-        let of = |id: &str| requests.iter().filter(|logged| logged.upload_id.as_deref() == Some(id)).count();
+        let answers_lost = struck
+            .iter()
+            .filter(|logged| logged.operation == InitiateMultipartUpload)
+            .count();
+        let of = |id: &str| {
+            requests
+                .iter()
+                .filter(|logged| logged.upload_id.as_deref() == Some(id))
+                .count()
+        };
         let hopeless = forever
-            || !matches!(effect(&self.fault, InitiateMultipartUpload, self.story), Effect::Passing(_));
+            || !matches!(
+                effect(&self.fault, InitiateMultipartUpload, self.story),
+                Effect::Passing(_)
+            );
         let (mut unknown, mut known) = (0, Vec::new());
         for upload in self.house.server.uploads() {
             let id = upload.upload_id.as_str();
@@ -280,14 +368,23 @@ impl Bench {
                 known.push(upload);
             }
         }
-        let denied = struck.iter().any(|logged| matches!(logged.operation, ListMultipartUploads | ListParts));
+        let denied = struck
+            .iter()
+            .any(|logged| matches!(logged.operation, ListMultipartUploads | ListParts));
         if !(self.story == Story::Adopted && denied) {
             assert!(known.is_empty(), "left on the server: {known:?}");
         }
-        assert!(unknown <= answers_lost, "{unknown} uploads that nobody knows of");
+        assert!(
+            unknown <= answers_lost,
+            "{unknown} uploads that nobody knows of"
+        );
     }
 }
 
 pub fn status(status: u16, code: &str) -> Fault {
-    Status { status, code: code.into(), retry_after: None }
+    Status {
+        status,
+        code: code.into(),
+        retry_after: None,
+    }
 }

@@ -17,10 +17,16 @@ pub fn each<C: Debug + Send>(cases: impl IntoIterator<Item = C>, test: impl Fn(C
     thread::scope(|scope| {
         let spawn = |case: C| {
             let name = format!("{case:?}");
-            thread::Builder::new().name(name).spawn_scoped(scope, move || test(case)).unwrap()
+            thread::Builder::new()
+                .name(name)
+                .spawn_scoped(scope, move || test(case))
+                .unwrap()
         };
         let threads: Vec<_> = cases.into_iter().map(spawn).collect();
-        let panics: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
+        let panics: Vec<_> = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().err())
+            .collect();
         if let Some(first) = panics.into_iter().next() {
             resume_unwind(first);
         }

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
-    CancelToken, CheckpointStore, Error, Progress, UploadOption, cancel, checkpoint, checkpoint_dir,
-    checkpoint_store, progress,
+    CancelToken, CheckpointStore, Error, Progress, UploadOption, cancel, checkpoint,
+    checkpoint_dir, checkpoint_store, progress,
 };
 
 use super::{Book, house};
@@ -28,7 +28,10 @@ pub fn all(book: &mut Book) {
 }
 
 fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Error {
-    house.bucket.upload_file("dir/object.bin", house.path("f"), PART, options).unwrap_err()
+    house
+        .bucket
+        .upload_file("dir/object.bin", house.path("f"), PART, options)
+        .unwrap_err()
 }
 
 fn sources(book: &mut Book) {
@@ -36,9 +39,15 @@ fn sources(book: &mut Book) {
     book.hide(&house);
     let refused = |path: &Path| house.bucket.upload_file("o", path, PART, []).unwrap_err();
     book.add("the file is not there", refused(&house.path("missing")));
-    book.add("the file is not there, by a relative path", refused(Path::new("no/such/file.bin")));
+    book.add(
+        "the file is not there, by a relative path",
+        refused(Path::new("no/such/file.bin")),
+    );
     book.add("the file's path is empty", refused(Path::new("")));
-    book.add("the file's name has a line end", refused(&house.path("missing\nfile")));
+    book.add(
+        "the file's name has a line end",
+        refused(&house.path("missing\nfile")),
+    );
     fs::create_dir(house.path("dir")).unwrap();
     book.add("the file is a directory", refused(&house.path("dir")));
     let below_a_file = house.file("f", 1).join("g");
@@ -68,7 +77,10 @@ fn changes(book: &mut Book) {
                 meddle(&path);
             }
         };
-        book.add(mistake, upload(&house, [checkpoint(true, ""), progress(meddle)]));
+        book.add(
+            mistake,
+            upload(&house, [checkpoint(true, ""), progress(meddle)]),
+        );
     };
     meddled(book, "the file is rewritten while it goes up", &|path| {
         let mut bytes = fs::read(path).unwrap();
@@ -76,10 +88,20 @@ fn changes(book: &mut Book) {
         fs::write(path, bytes).unwrap();
     });
     meddled(book, "the file grows while it goes up", &|path| {
-        File::options().write(true).open(path).unwrap().set_len(4 * PART).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(4 * PART)
+            .unwrap();
     });
     meddled(book, "the file is cut while it goes up", &|path| {
-        File::options().write(true).open(path).unwrap().set_len(PART).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(PART)
+            .unwrap();
     });
     meddled(book, "the file is renamed while it goes up", &|path| {
         fs::rename(path, path.with_extension("old")).unwrap();
@@ -89,10 +111,18 @@ fn changes(book: &mut Book) {
     let file = File::open(&path).unwrap();
     let grow = |progress: &Progress| {
         if progress.parts_done == 1 {
-            File::options().write(true).open(&path).unwrap().set_len(4 * PART).unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(4 * PART)
+                .unwrap();
         }
     };
-    let error = house.bucket.upload_open_file("o", file, PART, [progress(grow)]).unwrap_err();
+    let error = house
+        .bucket
+        .upload_open_file("o", file, PART, [progress(grow)])
+        .unwrap_err();
     book.add("an open file grows while it goes up", error);
 }
 
@@ -102,20 +132,32 @@ fn foreign_records(book: &mut Book) {
     house.file("f", 3 * PART);
     let dir = house.path("a directory");
     fs::create_dir(&dir).unwrap();
-    book.add("the checkpoint is a directory", upload(&house, [checkpoint(true, &dir)]));
+    book.add(
+        "the checkpoint is a directory",
+        upload(&house, [checkpoint(true, &dir)]),
+    );
     let foreign = house.path("notes.txt");
     fs::write(&foreign, "my notes").unwrap();
-    book.add("the checkpoint is somebody else's file", upload(&house, [checkpoint(true, &foreign)]));
+    book.add(
+        "the checkpoint is somebody else's file",
+        upload(&house, [checkpoint(true, &foreign)]),
+    );
     let locked = house.path("f.cp");
     fs::write(&locked, FIRST_LINE).unwrap();
     let held = File::open(&locked).unwrap();
     held.lock().unwrap();
-    book.add("the checkpoint is in use", upload(&house, [checkpoint(true, &locked)]));
+    book.add(
+        "the checkpoint is in use",
+        upload(&house, [checkpoint(true, &locked)]),
+    );
     drop(held);
     fs::remove_file(&locked).unwrap();
     let temporary = house.path("f.cp.tmp");
     fs::create_dir(&temporary).unwrap();
-    book.add("a directory is where the next record goes", upload(&house, [checkpoint(true, "")]));
+    book.add(
+        "a directory is where the next record goes",
+        upload(&house, [checkpoint(true, "")]),
+    );
     fs::remove_dir(&temporary).unwrap();
     let replaced = Cell::new(false);
     let replace = |progress: &Progress| {
@@ -135,10 +177,19 @@ fn records_that_fail(book: &mut Book) {
     book.hide(&house);
     house.file("f", 3 * PART);
     let missing = house.path("no/such/directory/f.cp");
-    book.add("the checkpoint's directory is not there", upload(&house, [checkpoint(true, missing)]));
-    book.add("checkpoint_dir is a file", upload(&house, [checkpoint_dir(true, house.path("f"))]));
+    book.add(
+        "the checkpoint's directory is not there",
+        upload(&house, [checkpoint(true, missing)]),
+    );
+    book.add(
+        "checkpoint_dir is a file",
+        upload(&house, [checkpoint_dir(true, house.path("f"))]),
+    );
     let below_a_file = house.path("f").join("f.cp");
-    book.add("the checkpoint's directory is a file", upload(&house, [checkpoint(true, below_a_file)]));
+    book.add(
+        "the checkpoint's directory is a file",
+        upload(&house, [checkpoint(true, below_a_file)]),
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -147,7 +198,10 @@ fn records_that_fail(book: &mut Book) {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).unwrap();
         let mistake = "the checkpoint's directory may not be written to";
         match File::create(dir.join("try")) {
-            Err(_) => book.add(mistake, upload(&house, [checkpoint(true, dir.join("f.cp"))])),
+            Err(_) => book.add(
+                mistake,
+                upload(&house, [checkpoint(true, dir.join("f.cp"))]),
+            ),
             Ok(_) => book.skip(mistake),
         }
     }
@@ -162,7 +216,10 @@ fn disks(book: &mut Book, house: &House) {
         let output = Command::new(program).args(arguments).arg(&disk).output();
         output.is_ok_and(|output| output.status.success())
     };
-    let (full, read_only) = ("the checkpoint's disk is full", "the checkpoint's disk is read-only");
+    let (full, read_only) = (
+        "the checkpoint's disk is full",
+        "the checkpoint's disk is read-only",
+    );
     if !run("mount", &["-t", "tmpfs", "-o", "size=16k", "tmpfs"]) {
         book.skip(full);
         book.skip(read_only);
@@ -182,10 +239,16 @@ struct Broken(bool);
 
 impl CheckpointStore for Broken {
     fn load(&mut self) -> io::Result<Option<String>> {
-        if self.0 { Ok(None) } else { Err(io::Error::other("the table uploads is locked")) }
+        if self.0 {
+            Ok(None)
+        } else {
+            Err(io::Error::other("the table uploads is locked"))
+        }
     }
     fn save(&mut self, _: &str) -> io::Result<()> {
-        Err(io::Error::other("the table uploads is read-only\nsee the log"))
+        Err(io::Error::other(
+            "the table uploads is read-only\nsee the log",
+        ))
     }
     fn remove(&mut self) -> io::Result<()> {
         Ok(())
@@ -195,8 +258,14 @@ impl CheckpointStore for Broken {
 fn stores(book: &mut Book) {
     let house = house();
     house.file("f", 3 * PART);
-    book.add("a checkpoint store can't load", upload(&house, [checkpoint_store(Broken(false))]));
-    book.add("a checkpoint store can't save", upload(&house, [checkpoint_store(Broken(true))]));
+    book.add(
+        "a checkpoint store can't load",
+        upload(&house, [checkpoint_store(Broken(false))]),
+    );
+    book.add(
+        "a checkpoint store can't save",
+        upload(&house, [checkpoint_store(Broken(true))]),
+    );
 }
 
 fn cancelled(book: &mut Book) {
@@ -208,12 +277,20 @@ fn cancelled(book: &mut Book) {
             token.cancel();
         }
     };
-    book.add("the upload is cancelled", upload(&house, [cancel(&token), progress(stop)]));
-    house.server.inject(Rule::new(Fault::StallAfterApply).on(Operation::CompleteMultipartUpload));
+    book.add(
+        "the upload is cancelled",
+        upload(&house, [cancel(&token), progress(stop)]),
+    );
+    house
+        .server
+        .inject(Rule::new(Fault::StallAfterApply).on(Operation::CompleteMultipartUpload));
     let token = CancelToken::new();
     let error = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while house.requests(Operation::CompleteMultipartUpload).is_empty() {
+            while house
+                .requests(Operation::CompleteMultipartUpload)
+                .is_empty()
+            {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             token.cancel();
@@ -223,5 +300,9 @@ fn cancelled(book: &mut Book) {
     book.add("the upload is cancelled while it is being completed", error);
     let panics = |_: &Progress| panic!("the progress bar broke");
     let panic = catch_unwind(AssertUnwindSafe(|| upload(&house, [progress(panics)]))).unwrap_err();
-    assert_eq!(panic.downcast_ref(), Some(&"the progress bar broke"), "the caller's own words");
+    assert_eq!(
+        panic.downcast_ref(),
+        Some(&"the progress bar broke"),
+        "the caller's own words"
+    );
 }

@@ -15,31 +15,60 @@ pub fn all(book: &mut Book) {
 }
 
 fn builder(endpoint: &str) -> oss_upload::ClientBuilder {
-    Client::builder(endpoint).credentials(Credentials::new(ID, SECRET)).no_proxy()
+    Client::builder(endpoint)
+        .credentials(Credentials::new(ID, SECRET))
+        .no_proxy()
 }
 
 fn endpoints(book: &mut Book) {
     for (mistake, endpoint) in [
         ("the endpoint is empty", ""),
         ("the endpoint is only a scheme", "https://"),
-        ("the endpoint has a scheme that is none", "ftp://oss-cn-hangzhou.aliyuncs.com"),
+        (
+            "the endpoint has a scheme that is none",
+            "ftp://oss-cn-hangzhou.aliyuncs.com",
+        ),
         ("the endpoint is an oss:// address", "oss://examplebucket"),
-        ("the endpoint has a port that is none", "http://oss-cn-hangzhou.aliyuncs.com:99999"),
-        ("the endpoint has a space", "http://oss cn-hangzhou.aliyuncs.com"),
-        ("the endpoint has a line end", "http://oss-cn-hangzhou.aliyuncs.com\n"),
-        ("the endpoint has a password", "http://me:hush@oss-cn-hangzhou.aliyuncs.com"),
-        ("the endpoint is a bucket's own domain", "http://otherbucket.oss-cn-hangzhou.aliyuncs.com"),
+        (
+            "the endpoint has a port that is none",
+            "http://oss-cn-hangzhou.aliyuncs.com:99999",
+        ),
+        (
+            "the endpoint has a space",
+            "http://oss cn-hangzhou.aliyuncs.com",
+        ),
+        (
+            "the endpoint has a line end",
+            "http://oss-cn-hangzhou.aliyuncs.com\n",
+        ),
+        (
+            "the endpoint has a password",
+            "http://me:hush@oss-cn-hangzhou.aliyuncs.com",
+        ),
+        (
+            "the endpoint is a bucket's own domain",
+            "http://otherbucket.oss-cn-hangzhou.aliyuncs.com",
+        ),
     ] {
         book.add(mistake, builder(endpoint).build().unwrap_err());
     }
-    let with_region =
-        builder("http://examplebucket.oss-cn-hangzhou.aliyuncs.com").region("cn-hangzhou").build();
-    let error = with_region.and_then(|client| client.bucket("examplebucket")).unwrap_err();
+    let with_region = builder("http://examplebucket.oss-cn-hangzhou.aliyuncs.com")
+        .region("cn-hangzhou")
+        .build();
+    let error = with_region
+        .and_then(|client| client.bucket("examplebucket"))
+        .unwrap_err();
     book.add("the endpoint is the bucket's own domain", error);
-    let both = builder("http://files.example.com").region("cn-hangzhou").cname(true).path_style(true);
+    let both = builder("http://files.example.com")
+        .region("cn-hangzhou")
+        .cname(true)
+        .path_style(true);
     book.add("a CNAME endpoint and path style", both.build().unwrap_err());
     #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
-    book.add("https without TLS", builder("oss-cn-hangzhou.aliyuncs.com").build().unwrap_err());
+    book.add(
+        "https without TLS",
+        builder("oss-cn-hangzhou.aliyuncs.com").build().unwrap_err(),
+    );
     match std::env::var_os("OSS_ENDPOINT") {
         None => book.add("OSS_ENDPOINT is not set", Client::from_env().unwrap_err()),
         Some(_) => book.skip("OSS_ENDPOINT is not set"),
@@ -48,9 +77,15 @@ fn endpoints(book: &mut Book) {
 
 fn regions(book: &mut Book) {
     for (mistake, endpoint) in [
-        ("no region for a domain of one's own", "http://files.example.com"),
+        (
+            "no region for a domain of one's own",
+            "http://files.example.com",
+        ),
         ("no region for an address", "http://127.0.0.1:9000"),
-        ("no region for the accelerate endpoint", "http://oss-accelerate.aliyuncs.com"),
+        (
+            "no region for the accelerate endpoint",
+            "http://oss-accelerate.aliyuncs.com",
+        ),
     ] {
         book.add(mistake, builder(endpoint).build().unwrap_err());
     }
@@ -60,21 +95,48 @@ fn regions(book: &mut Book) {
         ("the region has capitals", "CN-Hangzhou"),
         ("the region is an endpoint", "oss-cn-hangzhou.aliyuncs.com"),
     ] {
-        book.add(mistake, builder("http://files.example.com").region(region).build().unwrap_err());
+        book.add(
+            mistake,
+            builder("http://files.example.com")
+                .region(region)
+                .build()
+                .unwrap_err(),
+        );
     }
 }
 
 fn others(book: &mut Book) {
     let builder = || builder("http://oss-cn-hangzhou.aliyuncs.com");
-    book.add("connect_timeout is zero", builder().connect_timeout(Duration::ZERO).build().unwrap_err());
-    book.add("stall_timeout is zero", builder().stall_timeout(Duration::ZERO).build().unwrap_err());
+    book.add(
+        "connect_timeout is zero",
+        builder()
+            .connect_timeout(Duration::ZERO)
+            .build()
+            .unwrap_err(),
+    );
+    book.add(
+        "stall_timeout is zero",
+        builder().stall_timeout(Duration::ZERO).build().unwrap_err(),
+    );
     let never = RetryPolicy::default().max_attempts(0);
-    book.add("no attempt is allowed", builder().retry(never).build().unwrap_err());
-    book.add("the user agent has a line end", builder().user_agent("mine/1\nx: y").build().unwrap_err());
+    book.add(
+        "no attempt is allowed",
+        builder().retry(never).build().unwrap_err(),
+    );
+    book.add(
+        "the user agent has a line end",
+        builder().user_agent("mine/1\nx: y").build().unwrap_err(),
+    );
     for (mistake, proxy) in [
         ("the proxy is no URL", "::"),
-        ("the proxy is an unknown scheme's", "gopher://me:hush@127.0.0.1:3128"),
-        ("the proxy is a SOCKS proxy", "socks5://me:hush@127.0.0.1:1080"),
+        (
+            "the proxy is an unknown scheme's",
+            "gopher://me:hush@127.0.0.1:3128",
+        ),
+        (
+            "the proxy is a SOCKS proxy",
+            "socks5://me:hush@127.0.0.1:1080",
+        ),
         ("the proxy is empty", ""),
     ] {
         book.add(mistake, builder().proxy(proxy).build().unwrap_err());
@@ -83,45 +145,85 @@ fn others(book: &mut Book) {
     for (mistake, pem) in [
         ("root certificates: none", ""),
         ("root certificates: DER, or anything else", "0\u{82}\u{3}"),
-        ("root certificates: broken", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"),
+        (
+            "root certificates: broken",
+            "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+        ),
     ] {
-        book.add(mistake, builder().root_certificates_pem(pem).build().unwrap_err());
+        book.add(
+            mistake,
+            builder().root_certificates_pem(pem).build().unwrap_err(),
+        );
     }
 }
 
 fn credentials(book: &mut Book) {
     let endpoint = "http://oss-cn-hangzhou.aliyuncs.com";
-    book.add("no credentials", Client::builder(endpoint).no_proxy().build().unwrap_err());
+    book.add(
+        "no credentials",
+        Client::builder(endpoint).no_proxy().build().unwrap_err(),
+    );
     for (mistake, id, secret) in [
         ("the AccessKey id is empty", "", SECRET),
         ("the AccessKey secret is empty", ID, ""),
         ("the AccessKey id has a line end", "AKIDexample\n", SECRET),
         ("the AccessKey secret has a line end", ID, "hush-secret\n"),
-        ("the AccessKey secret is in quotes and has a space", ID, "\"hush secret\""),
+        (
+            "the AccessKey secret is in quotes and has a space",
+            ID,
+            "\"hush secret\"",
+        ),
     ] {
         book.add(mistake, Client::new(endpoint, id, secret).unwrap_err());
     }
-    for (mistake, token) in
-        [("the security token is empty", ""), ("the security token has a line end", "hush\r\n")]
-    {
+    for (mistake, token) in [
+        ("the security token is empty", ""),
+        ("the security token has a line end", "hush\r\n"),
+    ] {
         let sts = Credentials::new(ID, SECRET).with_security_token(token);
-        let bucket = builder(endpoint).credentials(sts).build().unwrap().bucket("examplebucket").unwrap();
+        let bucket = builder(endpoint)
+            .credentials(sts)
+            .build()
+            .unwrap()
+            .bucket("examplebucket")
+            .unwrap();
         book.add(mistake, bucket.multipart_uploads("").unwrap_err());
     }
     match std::env::var_os("OSS_ACCESS_KEY_ID") {
-        None => book.add("OSS_ACCESS_KEY_ID is not set", Credentials::from_env().unwrap_err()),
+        None => book.add(
+            "OSS_ACCESS_KEY_ID is not set",
+            Credentials::from_env().unwrap_err(),
+        ),
         Some(_) => book.skip("OSS_ACCESS_KEY_ID is not set"),
     }
     let fails = || Err(format!("the vault is sealed\n(asked for {ID})").into());
-    let bucket = builder(endpoint).credentials(fails).build().unwrap().bucket("examplebucket").unwrap();
-    book.add("the provider of credentials fails", bucket.multipart_uploads("").unwrap_err());
+    let bucket = builder(endpoint)
+        .credentials(fails)
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
+    book.add(
+        "the provider of credentials fails",
+        bucket.multipart_uploads("").unwrap_err(),
+    );
     let gives_none = || Ok(Credentials::new("", "").with_security_token(TOKEN));
-    let bucket = builder(endpoint).credentials(gives_none).build().unwrap().bucket("examplebucket").unwrap();
-    book.add("the provider gives empty credentials", bucket.multipart_uploads("").unwrap_err());
+    let bucket = builder(endpoint)
+        .credentials(gives_none)
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
+    book.add(
+        "the provider gives empty credentials",
+        bucket.multipart_uploads("").unwrap_err(),
+    );
 }
 
 fn buckets(book: &mut Book) {
-    let client = builder("http://oss-cn-hangzhou.aliyuncs.com").build().unwrap();
+    let client = builder("http://oss-cn-hangzhou.aliyuncs.com")
+        .build()
+        .unwrap();
     for (mistake, name) in [
         ("the bucket's name is empty", ""),
         ("the bucket's name is too short", "ab"),
@@ -130,7 +232,10 @@ fn buckets(book: &mut Book) {
         ("the bucket's name has an underline", "example_bucket"),
         ("the bucket's name has a dot", "example.bucket"),
         ("the bucket's name ends with a hyphen", "examplebucket-"),
-        ("the bucket's name is an oss:// address", "oss://examplebucket/dir"),
+        (
+            "the bucket's name is an oss:// address",
+            "oss://examplebucket/dir",
+        ),
         ("the bucket's name is very long", &"bucket/".repeat(1000)),
     ] {
         book.add(mistake, client.bucket(name).unwrap_err());

@@ -15,13 +15,25 @@ fn a_short_read_is_never_filled_up() {
     let path = house.file("f", 3 * PART);
     let cut = progress(|p| {
         if p.parts_done == 0 {
-            File::options().write(true).open(&path).unwrap().set_len(PART + PART / 2).unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(PART + PART / 2)
+                .unwrap();
         }
     });
     let options = [checkpoint_dir(true, house.path("records")), cut];
-    let error = house.bucket.upload_open_file("o", File::open(&path).unwrap(), PART, options).unwrap_err();
+    let error = house
+        .bucket
+        .upload_open_file("o", File::open(&path).unwrap(), PART, options)
+        .unwrap_err();
     assert!(matches!(error, Error::SourceChanged { .. }), "{error}");
-    let stored: Vec<_> = house.server.uploads()[0].parts.iter().map(|(number, ..)| *number).collect();
+    let stored: Vec<_> = house.server.uploads()[0]
+        .parts
+        .iter()
+        .map(|(number, ..)| *number)
+        .collect();
     assert_eq!(stored, [1], "part 2 ends in the middle, part 3 has no byte");
 }
 
@@ -41,8 +53,14 @@ fn tail_for_zero(crc64: u64) -> [u8; 8] {
 fn a_crc_of_zero_is_compared_too() {
     let house = House::new();
     let crc64_of = |bytes: &[u8]| {
-        house.server.put_object("examplebucket", "for its CRC-64", bytes);
-        house.server.object("examplebucket", "for its CRC-64").unwrap().crc64
+        house
+            .server
+            .put_object("examplebucket", "for its CRC-64", bytes);
+        house
+            .server
+            .object("examplebucket", "for its CRC-64")
+            .unwrap()
+            .crc64
     };
     let mut bytes = content("f", PART - 8);
     bytes.extend(tail_for_zero(crc64_of(&bytes)));
@@ -50,11 +68,21 @@ fn a_crc_of_zero_is_compared_too() {
     bytes.extend(b"second part");
     let path = house.path("f");
     fs::write(&path, bytes).unwrap();
-    house.server.inject(Rule::new(Fault::CorruptBody).on(Operation::UploadPart).part(1));
+    house.server.inject(
+        Rule::new(Fault::CorruptBody)
+            .on(Operation::UploadPart)
+            .part(1),
+    );
     house.refuse_part(2);
-    house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
+    house
+        .bucket
+        .upload_file("o", &path, PART, [checkpoint(true, "")])
+        .unwrap_err();
     assert_eq!(house.parts_sent(), [1, 1, 2]);
-    let uploaded = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap();
+    let uploaded = house
+        .bucket
+        .upload_file("o", &path, PART, [checkpoint(true, "")])
+        .unwrap();
     assert_eq!(uploaded.parts_resumed, 1);
     house.assert_stored("o", &path);
 }
@@ -67,7 +95,9 @@ fn a_hundred_workers_run_and_no_file_stays_open() {
     let open = || {
         let links = fs::read_dir("/proc/self/fd").into_iter().flatten();
         let named = links.filter_map(|link| fs::read_link(link.unwrap().path()).ok());
-        named.filter(|name| name.starts_with(path.parent().unwrap())).count()
+        named
+            .filter(|name| name.starts_with(path.parent().unwrap()))
+            .count()
     };
     let seen = Cell::new(0);
     let options = || {
@@ -75,9 +105,15 @@ fn a_hundred_workers_run_and_no_file_stays_open() {
         [oss_upload::routines(100), checkpoint(true, ""), look]
     };
     house.refuse_part(90);
-    house.bucket.upload_file("o", &path, PART, options()).unwrap_err();
+    house
+        .bucket
+        .upload_file("o", &path, PART, options())
+        .unwrap_err();
     assert_eq!(open(), 0);
-    house.bucket.upload_file("o", &path, PART, options()).unwrap();
+    house
+        .bucket
+        .upload_file("o", &path, PART, options())
+        .unwrap();
     assert_eq!(open(), 0);
     assert!(seen.get() > 0 || !cfg!(target_os = "linux"));
     house.assert_stored("o", &path);
@@ -96,7 +132,10 @@ mod alone {
 
     fn told(file: &str, name: &str) -> u64 {
         let text = fs::read_to_string(file).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -109,7 +148,10 @@ mod alone {
 
     #[track_caller]
     fn assert_about(read: u64, wanted: u64) {
-        assert!((wanted..wanted + 2 * PART).contains(&read), "{read} bytes were read, not {wanted}");
+        assert!(
+            (wanted..wanted + 2 * PART).contains(&read),
+            "{read} bytes were read, not {wanted}"
+        );
     }
 
     /// Android computes an MD5 of the file before it sends anything.
@@ -120,7 +162,13 @@ mod alone {
         }
         let house = House::new();
         let path = house.file("f", SIZE);
-        let upload = || drop(house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]));
+        let upload = || {
+            drop(
+                house
+                    .bucket
+                    .upload_file("o", &path, PART, [checkpoint(true, "")]),
+            )
+        };
         house.refuse_part(1);
         assert_about(bytes_read(upload), PART);
         assert_about(bytes_read(upload), SIZE);
@@ -136,7 +184,13 @@ mod alone {
         for touched in [false, true] {
             let house = House::new();
             let path = house.file("f", SIZE);
-            let upload = || drop(house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]));
+            let upload = || {
+                drop(
+                    house
+                        .bucket
+                        .upload_file("o", &path, PART, [checkpoint(true, "")]),
+                )
+            };
             house.refuse_part(11);
             upload();
             if touched {
@@ -164,7 +218,10 @@ mod alone {
         File::create(&path).unwrap().set_len(2 * part).unwrap();
         let peak = || told("/proc/self/status", "VmHWM:");
         let before = peak();
-        house.bucket.upload_file("o", &path, part, [routines(2)]).unwrap();
+        house
+            .bucket
+            .upload_file("o", &path, part, [routines(2)])
+            .unwrap();
         let grown = peak() - before;
         assert!(grown < 16 * 1024, "{grown} KiB for two parts of 64 MiB");
     }

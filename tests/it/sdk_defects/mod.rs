@@ -28,23 +28,35 @@ const HERE: [Row; 20] = [
             "resume::another_key_with_the_same_record_starts_over",
         ],
     ),
-    ("Android: a short read of a Uri goes up with a tail of zeros", &["a_short_read_is_never_filled_up"]),
+    (
+        "Android: a short read of a Uri goes up with a tail of zeros",
+        &["a_short_read_is_never_filled_up"],
+    ),
     (
         "iOS: a part that is answered with 409 is left out of the object",
         &["a_part_that_is_refused_with_409_is_a_failure"],
     ),
     (
         "C: part numbers of a record are array indices that nobody checks, and missing nodes are null pointers",
-        &["part_numbers_of_a_record_are_checked", "a_record_that_lacks_a_line_is_a_damaged_one"],
+        &[
+            "part_numbers_of_a_record_are_checked",
+            "a_record_that_lacks_a_line_is_a_damaged_one",
+        ],
     ),
     (
         "Java, Go 1, Python: the end is told before the object is complete",
         &["completed_is_told_when_the_object_is_there_and_not_before"],
     ),
-    ("Go 1: with a callback nothing is ever resumed, or it crashes", &["an_upload_with_a_callback_resumes"]),
+    (
+        "Go 1: with a callback nothing is ever resumed, or it crashes",
+        &["an_upload_with_a_callback_resumes"],
+    ),
     (
         "Go 1: workers that fail block for ever, and the abort overtakes parts in flight",
-        &["an_upload_is_aborted_when_its_last_part_was_answered", "cancel::no_thread_outlives_a_call"],
+        &[
+            "an_upload_is_aborted_when_its_last_part_was_answered",
+            "cancel::no_thread_outlives_a_call",
+        ],
     ),
     (
         "Go 1: 10,000 whole parts and empty files are refused, and a record that can't be written is no error",
@@ -72,10 +84,16 @@ const HERE: [Row; 20] = [
             "options::every_header_goes_where_it_belongs_and_nowhere_else",
         ],
     ),
-    ("JavaScript: all parts in flight share one counter of retries", &["each_part_has_its_own_attempts"]),
+    (
+        "JavaScript: all parts in flight share one counter of retries",
+        &["each_part_has_its_own_attempts"],
+    ),
     (
         "C#: files stay open, more than 64 threads throw, and refusals are tried again",
-        &["a_hundred_workers_run_and_no_file_stays_open", "wire::a_refusal_is_told_in_full_and_not_repeated"],
+        &[
+            "a_hundred_workers_run_and_no_file_stays_open",
+            "wire::a_refusal_is_told_in_full_and_not_repeated",
+        ],
     ),
     (
         "C#: the upload id of a record that is damaged further down is used",
@@ -83,7 +101,11 @@ const HERE: [Row; 20] = [
     ),
     (
         "Android: an MD5 of the file before each start, a part in memory for each thread, names that run together",
-        &["a_file_is_read_once", "a_part_is_never_held_in_memory", "names_that_run_together_do_not_meet"],
+        &[
+            "a_file_is_read_once",
+            "a_part_is_never_held_in_memory",
+            "names_that_run_together_do_not_meet",
+        ],
     ),
     (
         "iOS: a record is overwritten and keeps the end of a longer one; abort after a restart knows no upload id",
@@ -117,7 +139,10 @@ const ELSEWHERE: [Row; 32] = [
         "JavaScript: a file that was edited between two tries gives a mixed object",
         &["coming_from::a_file_that_changed_between_two_tries_starts_over"],
     ),
-    ("C, Python: 203 CallbackFailed is a success", &["callback::a_failed_callback_is_not_a_failed_upload"]),
+    (
+        "C, Python: 203 CallbackFailed is a success",
+        &["callback::a_failed_callback_is_not_a_failed_upload"],
+    ),
     (
         "Python: the callback and forbid-overwrite are lost when a file goes up in parts",
         &[
@@ -129,7 +154,10 @@ const ELSEWHERE: [Row; 32] = [
         "C#: the callback's variables are not sent with Complete",
         &["callback::the_application_hears_of_the_object_and_its_answer_comes_back"],
     ),
-    ("C: the record goes after Complete, even when that failed", &["coming_from::c"]),
+    (
+        "C: the record goes after Complete, even when that failed",
+        &["coming_from::c"],
+    ),
     (
         "Java: an upload that OSS does not know any more fails in every run",
         &["resume::an_upload_that_expired_starts_over_once_by_itself"],
@@ -155,13 +183,22 @@ const ELSEWHERE: [Row; 32] = [
     ),
     (
         "Java: a part size of 0 is divided by, and the number of threads is not checked",
-        &["refused::part_sizes_outside_100_kib_to_5_gib", "refused::routines_outside_1_to_100"],
+        &[
+            "refused::part_sizes_outside_100_kib_to_5_gib",
+            "refused::routines_outside_1_to_100",
+        ],
     ),
     (
         "Java: a request is signed once, and no attempt profits from the corrected clock",
-        &["wire::a_clock_that_jumps_half_way_costs_one_request", "wire::a_wrong_clock_costs_one_request"],
+        &[
+            "wire::a_clock_that_jumps_half_way_costs_one_request",
+            "wire::a_wrong_clock_costs_one_request",
+        ],
     ),
-    ("Go 1: Checkpoint(true, \"\") keeps no record", &["coming_from::go"]),
+    (
+        "Go 1: Checkpoint(true, \"\") keeps no record",
+        &["coming_from::go"],
+    ),
     (
         "Go 1: a part that is answered with 404 fails in every run",
         &[
@@ -169,7 +206,10 @@ const ELSEWHERE: [Row; 32] = [
             "faults::starting_over_happens_once_in_a_call",
         ],
     ),
-    ("Go 2: records lie one directory above", &["resume::a_directory_holds_the_records_of_many_uploads"]),
+    (
+        "Go 2: records lie one directory above",
+        &["resume::a_directory_holds_the_records_of_many_uploads"],
+    ),
     (
         "Go 2, Python 2: the traffic limit does not go with the parts",
         &["options::every_header_goes_where_it_belongs_and_nowhere_else"],
@@ -198,7 +238,10 @@ const ELSEWHERE: [Row; 32] = [
             "housekeeping::a_part_with_other_content_is_not_taken_over",
         ],
     ),
-    ("Python: one ListParts for each part", &["resume::many_pages_of_parts_are_read"]),
+    (
+        "Python: one ListParts for each part",
+        &["resume::many_pages_of_parts_are_read"],
+    ),
     (
         "Python: a part that was corrupted on its way is taken over by the next run",
         &["resume::a_part_that_the_server_holds_broken_is_sent_again"],
@@ -267,7 +310,10 @@ const ELSEWHERE: [Row; 32] = [
     ),
     (
         "Ruby: a part size that is rounded down makes 10,001 parts",
-        &["refused::more_than_ten_thousand_parts", "coming_from::a_part_size_is_not_grown"],
+        &[
+            "refused::more_than_ten_thousand_parts",
+            "coming_from::a_part_size_is_not_grown",
+        ],
     ),
 ];
 
@@ -288,7 +334,9 @@ const NOT_HERE: [(&str, &str); 2] = [
 fn tests_of(module: &str) -> BTreeSet<String> {
     fn visit(path: &Path, tests: &mut BTreeSet<String>) {
         if path.is_dir() {
-            fs::read_dir(path).unwrap().for_each(|entry| visit(&entry.unwrap().path(), tests));
+            fs::read_dir(path)
+                .unwrap()
+                .for_each(|entry| visit(&entry.unwrap().path(), tests));
         } else if let Ok(text) = fs::read_to_string(path) {
             let after = text.split("#[test]\n").skip(1);
             let names = after.filter_map(|after| after.split_once("fn ")?.1.split_once("()"));
@@ -296,8 +344,12 @@ fn tests_of(module: &str) -> BTreeSet<String> {
         }
     }
     let mut tests = BTreeSet::new();
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(module);
-    [place.with_extension("rs"), place].iter().for_each(|path| visit(path, &mut tests));
+    let place = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it")
+        .join(module);
+    [place.with_extension("rs"), place]
+        .iter()
+        .for_each(|path| visit(path, &mut tests));
     tests
 }
 
@@ -305,8 +357,13 @@ fn tests_of(module: &str) -> BTreeSet<String> {
 fn every_test_that_is_named_exists() {
     let tested = HERE.iter().chain(&ELSEWHERE);
     assert!(tested.clone().all(|(_, tests)| !tests.is_empty()));
-    let reasons = NOT_HERE.iter().flat_map(|(_, why)| why.split(' ').filter(|word| word.contains("::")));
-    for test in tested.flat_map(|(_, tests)| tests.iter().copied()).chain(reasons) {
+    let reasons = NOT_HERE
+        .iter()
+        .flat_map(|(_, why)| why.split(' ').filter(|word| word.contains("::")));
+    for test in tested
+        .flat_map(|(_, tests)| tests.iter().copied())
+        .chain(reasons)
+    {
         let (module, name) = test.split_once("::").unwrap_or(("sdk_defects", test));
         assert!(tests_of(module).contains(name), "there is no test {test}");
     }
@@ -315,7 +372,9 @@ fn every_test_that_is_named_exists() {
 #[test]
 fn all_54_defects_are_accounted_for() {
     let tested = HERE.iter().chain(&ELSEWHERE).map(|(defect, _)| *defect);
-    let all: Vec<_> = tested.chain(NOT_HERE.iter().map(|(defect, _)| *defect)).collect();
+    let all: Vec<_> = tested
+        .chain(NOT_HERE.iter().map(|(defect, _)| *defect))
+        .collect();
     assert_eq!(all.len(), 54);
     assert_eq!(BTreeSet::from_iter(&all).len(), 54, "one is there twice");
     let own: BTreeSet<_> = HERE
@@ -326,7 +385,14 @@ fn all_54_defects_are_accounted_for() {
         .collect();
     let mut there = tests_of("sdk_defects");
     there.retain(|test| {
-        !["every_test_that_is_named_exists", "all_54_defects_are_accounted_for"].contains(&&**test)
+        ![
+            "every_test_that_is_named_exists",
+            "all_54_defects_are_accounted_for",
+        ]
+        .contains(&&**test)
     });
-    assert_eq!(there, own, "the tests of this module are those of the table");
+    assert_eq!(
+        there, own,
+        "the tests of this module are those of the table"
+    );
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
-    Error, ProgressEvent, RestartReason, UploadOption, Uploaded, checkpoint, checkpoint_dir, progress,
+    Error, ProgressEvent, RestartReason, UploadOption, Uploaded, checkpoint, checkpoint_dir,
+    progress,
 };
 
 use crate::house::{House, PART, client, content};
@@ -22,14 +23,22 @@ fn interrupted(house: &House) {
     house.server.clear_requests();
 }
 
-fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Result<Uploaded, Error> {
-    house.bucket.upload_file("o", house.path("f"), PART, options)
+fn upload<'a>(
+    house: &House,
+    options: impl IntoIterator<Item = UploadOption<'a>>,
+) -> Result<Uploaded, Error> {
+    house
+        .bucket
+        .upload_file("o", house.path("f"), PART, options)
 }
 
 /// Uploads a file with this record; gives what was told first, and what came of it.
 fn finish(house: &House, name: &str, record: &str) -> (ProgressEvent, Uploaded) {
     let first = Cell::new(None);
-    let options = [checkpoint(true, record), progress(|p| first.set(first.get().or(Some(p.event))))];
+    let options = [
+        checkpoint(true, record),
+        progress(|p| first.set(first.get().or(Some(p.event)))),
+    ];
     let path = house.path(name);
     let uploaded = house.bucket.upload_file("o", &path, PART, options).unwrap();
     house.assert_stored("o", &path);
@@ -52,13 +61,20 @@ fn another_file_with_the_same_record_begins_anew() {
     let house = House::new();
     let record = house.path("record").to_str().unwrap().to_owned();
     for name in ["f", "g"] {
-        let file = File::options().write(true).open(house.file(name, SIZE)).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+        let file = File::options()
+            .write(true)
+            .open(house.file(name, SIZE))
+            .unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+            .unwrap();
     }
     house.refuse_part(3);
     upload(&house, [checkpoint(true, &record)]).unwrap_err();
     let (event, uploaded) = finish(&house, "g", &record);
-    assert_eq!(event, ProgressEvent::Restarted(RestartReason::SourceChanged));
+    assert_eq!(
+        event,
+        ProgressEvent::Restarted(RestartReason::SourceChanged)
+    );
     assert_eq!(uploaded.parts_resumed, 0);
     house.assert_nothing_left(&["f", "g"]);
 }
@@ -68,8 +84,14 @@ fn another_file_with_the_same_record_begins_anew() {
 fn another_bucket_with_the_same_record_gets_its_own_object() {
     let house = House::with(LocalOss::builder().bucket("otherbucket").start().unwrap());
     interrupted(&house);
-    let other = client(&house.server).build().unwrap().bucket("otherbucket").unwrap();
-    let uploaded = other.upload_file("o", house.path("f"), PART, [checkpoint(true, "")]).unwrap();
+    let other = client(&house.server)
+        .build()
+        .unwrap()
+        .bucket("otherbucket")
+        .unwrap();
+    let uploaded = other
+        .upload_file("o", house.path("f"), PART, [checkpoint(true, "")])
+        .unwrap();
     assert_eq!(uploaded.parts_resumed, 0);
     assert!(house.server.object("otherbucket", "o").unwrap().bytes == content("f", SIZE));
     assert!(house.server.object("examplebucket", "o").is_none());
@@ -84,20 +106,36 @@ fn part_numbers_of_a_record_are_checked() {
             let house = House::new();
             interrupted(&house);
             forge(&house.path("f.cp"), |lines| {
-                let part = lines.last().unwrap().replacen("part 2 ", &format!("part {number} "), 1);
+                let part = lines
+                    .last()
+                    .unwrap()
+                    .replacen("part 2 ", &format!("part {number} "), 1);
                 lines.push(part);
             });
             if denied {
-                let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-                house.server.inject(Rule::new(fault).on(Operation::ListParts));
+                let fault = Fault::Status {
+                    status: 403,
+                    code: "AccessDenied".into(),
+                    retry_after: None,
+                };
+                house
+                    .server
+                    .inject(Rule::new(fault).on(Operation::ListParts));
             }
             let (event, uploaded) = finish(&house, "f", "");
             // A number that another file could have says nothing about this one.
             let (wanted, resumed) = match number {
                 "10000" => (ProgressEvent::Resumed, 2),
-                _ => (ProgressEvent::Restarted(RestartReason::CheckpointDamaged), 0),
+                _ => (
+                    ProgressEvent::Restarted(RestartReason::CheckpointDamaged),
+                    0,
+                ),
             };
-            assert_eq!((event, uploaded.parts_resumed), (wanted, resumed), "{number}");
+            assert_eq!(
+                (event, uploaded.parts_resumed),
+                (wanted, resumed),
+                "{number}"
+            );
             house.assert_files(&["f"]);
         }
     }
@@ -110,7 +148,9 @@ fn a_record_that_lacks_a_line_is_a_damaged_one() {
         let house = House::new();
         interrupted(&house);
         let mut missing = None;
-        forge(&house.path("f.cp"), |lines| missing = (at < lines.len()).then(|| lines.remove(at)));
+        forge(&house.path("f.cp"), |lines| {
+            missing = (at < lines.len()).then(|| lines.remove(at))
+        });
         let Some(missing) = missing else {
             assert!(at > 10, "a record has more lines");
             return;
@@ -119,9 +159,16 @@ fn a_record_that_lacks_a_line_is_a_damaged_one() {
         // A part that was not recorded is known to the server all the same.
         let (wanted, resumed) = match missing.starts_with("part ") {
             true => (ProgressEvent::Resumed, 2),
-            false => (ProgressEvent::Restarted(RestartReason::CheckpointDamaged), 0),
+            false => (
+                ProgressEvent::Restarted(RestartReason::CheckpointDamaged),
+                0,
+            ),
         };
-        assert_eq!((event, uploaded.parts_resumed), (wanted, resumed), "{missing}");
+        assert_eq!(
+            (event, uploaded.parts_resumed),
+            (wanted, resumed),
+            "{missing}"
+        );
     }
 }
 
@@ -136,9 +183,18 @@ fn nothing_of_a_damaged_record_is_used() {
     assert!(text.find(&old) < text.find("\npart 2 "));
     fs::write(&record, text.replace("\npart 2 ", "\npart x ")).unwrap();
     let (event, uploaded) = finish(&house, "f", "");
-    assert_eq!(event, ProgressEvent::Restarted(RestartReason::CheckpointDamaged));
+    assert_eq!(
+        event,
+        ProgressEvent::Restarted(RestartReason::CheckpointDamaged)
+    );
     assert_ne!(uploaded.upload_id.as_ref(), Some(&old));
-    assert!(house.server.requests().iter().all(|logged| logged.upload_id.as_ref() != Some(&old)));
+    assert!(
+        house
+            .server
+            .requests()
+            .iter()
+            .all(|logged| logged.upload_id.as_ref() != Some(&old))
+    );
 }
 
 /// C++ takes it from the record, and divides by it.
@@ -148,13 +204,22 @@ fn the_part_size_is_the_calls_and_never_the_records() {
         let house = House::new();
         interrupted(&house);
         forge(&house.path("f.cp"), |lines| {
-            let line = lines.iter_mut().find(|line| line.starts_with("part-size ")).unwrap();
+            let line = lines
+                .iter_mut()
+                .find(|line| line.starts_with("part-size "))
+                .unwrap();
             *line = format!("part-size {forged}");
         });
         let (event, uploaded) = finish(&house, "f", "");
-        assert_eq!(event, ProgressEvent::Restarted(RestartReason::PartSizeChanged));
+        assert_eq!(
+            event,
+            ProgressEvent::Restarted(RestartReason::PartSizeChanged)
+        );
         assert_eq!(uploaded.parts, 3);
-        let sizes = house.requests(Operation::UploadPart).into_iter().map(|part| part.body_bytes);
+        let sizes = house
+            .requests(Operation::UploadPart)
+            .into_iter()
+            .map(|part| part.body_bytes);
         assert_eq!(sizes.collect::<Vec<_>>(), [PART, PART, 7]);
         house.assert_nothing_left(&["f"]);
     }
@@ -167,13 +232,18 @@ fn a_record_that_gets_shorter_is_whole() {
     interrupted(&house);
     let length = || fs::metadata(house.path("f.cp")).unwrap().len();
     let before = length();
-    house.server.expire_upload(&house.server.uploads()[0].upload_id);
+    house
+        .server
+        .expire_upload(&house.server.uploads()[0].upload_id);
     house.refuse_part(1);
     upload(&house, [checkpoint(true, "")]).unwrap_err();
     assert!(length() < before);
     let id = house.server.uploads()[0].upload_id.clone();
     let (event, uploaded) = finish(&house, "f", "");
-    assert_eq!((event, uploaded.upload_id), (ProgressEvent::Resumed, Some(id)));
+    assert_eq!(
+        (event, uploaded.upload_id),
+        (ProgressEvent::Resumed, Some(id))
+    );
     house.assert_nothing_left(&["f"]);
 }
 
@@ -182,8 +252,14 @@ fn a_record_that_gets_shorter_is_whole() {
 fn a_record_that_vanished_is_no_error_at_the_end() {
     let house = House::new();
     house.file("f", SIZE);
-    let busy = Fault::Status { status: 503, code: "ServiceUnavailable".into(), retry_after: None };
-    house.server.inject(Rule::new(busy).on(Operation::CompleteMultipartUpload));
+    let busy = Fault::Status {
+        status: 503,
+        code: "ServiceUnavailable".into(),
+        retry_after: None,
+    };
+    house
+        .server
+        .inject(Rule::new(busy).on(Operation::CompleteMultipartUpload));
     let removed = Cell::new(false);
     let remove = progress(|p| {
         if p.event == ProgressEvent::Retrying {
@@ -203,9 +279,15 @@ fn the_record_knows_an_instant_and_no_time_zone() {
     let house = House::new();
     interrupted(&house);
     let mtime = fs::metadata(house.path("f")).unwrap().modified().unwrap();
-    let nanoseconds = mtime.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let nanoseconds = mtime
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos();
     let record = fs::read_to_string(house.path("f.cp")).unwrap();
-    assert!(record.contains(&format!("\nmtime {nanoseconds}\n")), "{record}");
+    assert!(
+        record.contains(&format!("\nmtime {nanoseconds}\n")),
+        "{record}"
+    );
 }
 
 /// C++ looks at whole seconds.
@@ -214,7 +296,8 @@ fn an_edit_within_the_same_second_is_found() {
     let house = House::new();
     let set_time = |milliseconds| {
         let file = File::options().write(true).open(house.path("f")).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds))
+            .unwrap();
     };
     house.file("f", SIZE);
     set_time(1_700_000_000_000);
@@ -223,14 +306,22 @@ fn an_edit_within_the_same_second_is_found() {
     fs::write(house.path("f"), content("edited", SIZE)).unwrap();
     set_time(1_700_000_000_001);
     let (event, _) = finish(&house, "f", "");
-    assert_eq!(event, ProgressEvent::Restarted(RestartReason::SourceChanged));
+    assert_eq!(
+        event,
+        ProgressEvent::Restarted(RestartReason::SourceChanged)
+    );
     house.assert_nothing_left(&["f"]);
 }
 
 /// Android names a record by file, bucket and key with nothing in between.
 #[test]
 fn names_that_run_together_do_not_meet() {
-    let house = House::with(LocalOss::builder().bucket("examplebuckets").start().unwrap());
+    let house = House::with(
+        LocalOss::builder()
+            .bucket("examplebuckets")
+            .start()
+            .unwrap(),
+    );
     let client = client(&house.server).build().unwrap();
     let uploads = [
         ("f", "examplebucket", "so"),
@@ -240,14 +331,24 @@ fn names_that_run_together_do_not_meet() {
     ];
     let upload = |(name, bucket, key): (&str, &str, &str)| {
         let (path, bucket) = (house.path(name), client.bucket(bucket).unwrap());
-        bucket.upload_file(key, path, PART, [checkpoint_dir(true, house.path("records"))])
+        bucket.upload_file(
+            key,
+            path,
+            PART,
+            [checkpoint_dir(true, house.path("records"))],
+        )
     };
-    ["f", "fs"].iter().for_each(|name| drop(house.file(name, SIZE)));
+    ["f", "fs"]
+        .iter()
+        .for_each(|name| drop(house.file(name, SIZE)));
     for it in uploads {
         house.refuse_part(3);
         upload(it).unwrap_err();
     }
-    assert_eq!(fs::read_dir(house.path("records")).unwrap().count(), uploads.len());
+    assert_eq!(
+        fs::read_dir(house.path("records")).unwrap().count(),
+        uploads.len()
+    );
     for it in uploads {
         assert_eq!(upload(it).unwrap().parts_resumed, 2);
         assert!(house.server.object(it.1, it.2).unwrap().bytes == content(it.0, SIZE));
