@@ -55,7 +55,9 @@ pub(crate) enum FailureKind {
 impl FailureKind {
     /// Returns the kind of an error that a transport returned; [`FailureKind::Other`] for any other error.
     pub(crate) fn of(error: &io::Error) -> FailureKind {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TransportFailure>());
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<TransportFailure>());
         inner.map_or(FailureKind::Other, |failure| failure.kind)
     }
 
@@ -109,9 +111,7 @@ impl FailureKind {
             Kind::TlsNotSpoken => {
                 "the port may speak plain HTTP; check the endpoint's scheme and port"
             }
-            Kind::NotHttp => {
-                "the server may not speak HTTP; check the endpoint's scheme and port"
-            }
+            Kind::NotHttp => "the server may not speak HTTP; check the endpoint's scheme and port",
             Kind::ProxyAuthRequired => {
                 "give the proxy's credentials with proxy(\"http://user:password@host:port\")"
             }
@@ -180,7 +180,10 @@ pub(crate) struct TransportFailure {
 
 impl TransportFailure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> TransportFailure {
-        TransportFailure { kind, detail: detail.into() }
+        TransportFailure {
+            kind,
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn into_io(self) -> io::Error {
@@ -206,13 +209,20 @@ mod tests {
         let error = failure.into_io();
         assert_eq!(FailureKind::of(&error), FailureKind::ProxyAuthRequired);
         assert_eq!(error.to_string(), "the proxy said 407");
-        assert_eq!(FailureKind::of(&io::ErrorKind::ConnectionRefused.into()), FailureKind::Other);
+        assert_eq!(
+            FailureKind::of(&io::ErrorKind::ConnectionRefused.into()),
+            FailureKind::Other
+        );
     }
 
     #[test]
     fn failure_kinds_that_are_permanent() {
         use FailureKind as Kind;
-        for kind in [Kind::ProxyAuthRequired, Kind::CertificateUntrusted, Kind::TlsNotSpoken] {
+        for kind in [
+            Kind::ProxyAuthRequired,
+            Kind::CertificateUntrusted,
+            Kind::TlsNotSpoken,
+        ] {
             assert!(kind.is_permanent() && kind.hint().is_some(), "{kind:?}");
         }
         for kind in [

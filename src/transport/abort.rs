@@ -16,7 +16,11 @@ impl AbortFlag {
     }
 
     pub(super) fn check(&self) -> Result<(), TransportFailure> {
-        if self.is_set() { Err(aborted()) } else { Ok(()) }
+        if self.is_set() {
+            Err(aborted())
+        } else {
+            Ok(())
+        }
     }
 }
 

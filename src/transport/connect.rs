@@ -42,7 +42,11 @@ pub(super) fn connect(
         if now >= next_at
             && let Some(address) = waiting.next()
         {
-            start(*address, deadline.saturating_duration_since(now), sender.clone());
+            start(
+                *address,
+                deadline.saturating_duration_since(now),
+                sender.clone(),
+            );
             pending += 1;
             next_at = now + NEXT_ADDRESS_AFTER;
         }
@@ -86,7 +90,9 @@ fn start(address: SocketAddr, timeout: Duration, sender: Sender<Attempt>) {
     let attempt = move || {
         let _ = on_thread.send((address, TcpStream::connect_timeout(&address, timeout)));
     };
-    let builder = thread::Builder::new().name("oss-upload-connect".into()).stack_size(STACK_BYTES);
+    let builder = thread::Builder::new()
+        .name("oss-upload-connect".into())
+        .stack_size(STACK_BYTES);
     if builder.spawn(attempt).is_err() {
         // No thread can be had: one address after the other then.
         let _ = sender.send((address, TcpStream::connect_timeout(&address, timeout)));
@@ -105,7 +111,11 @@ fn connect_failure(error: &io::Error, peer: &str, address: SocketAddr) -> Transp
         return TransportFailure::new(FailureKind::NoResources, detail);
     }
     let at = address.to_string();
-    let at = if peer.ends_with(&at) { String::new() } else { format!(" ({at})") };
+    let at = if peer.ends_with(&at) {
+        String::new()
+    } else {
+        format!(" ({at})")
+    };
     match error.kind() {
         Io::ConnectionRefused => {
             let detail = format!("connection refused by {peer}{at}");
@@ -131,7 +141,10 @@ mod tests {
 
     /// A port on which nobody listens, for as long as nobody takes it.
     fn closed() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
     }
 
     #[test]
@@ -148,18 +161,26 @@ mod tests {
     fn connect_does_not_wait_for_an_address_without_an_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        let Some(silent) = silent_address() else { return };
+        let Some(silent) = silent_address() else {
+            return;
+        };
         let started = Instant::now();
         let addresses = [silent.0, open];
         let abort = AbortFlag::default();
         let (_, used) = connect(&addresses, in_ten_seconds(), &abort, "h:1").unwrap();
         assert_eq!(used, open);
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
 
     #[test]
     fn connect_ends_at_the_deadline_and_when_aborted() {
-        let Some(silent) = silent_address() else { return };
+        let Some(silent) = silent_address() else {
+            return;
+        };
         let deadline = Some(Instant::now() + Duration::from_millis(100));
         let abort = AbortFlag::default();
         let failure = connect(&[silent.0], deadline, &abort, "h:1").unwrap_err();
@@ -168,7 +189,10 @@ mod tests {
             let waiting = scope.spawn(|| connect(&[silent.0], None, &abort, "h:1"));
             thread::sleep(Duration::from_millis(50));
             abort.set();
-            assert_eq!(waiting.join().unwrap().unwrap_err().kind, FailureKind::Aborted);
+            assert_eq!(
+                waiting.join().unwrap().unwrap_err().kind,
+                FailureKind::Aborted
+            );
         });
     }
 
@@ -178,7 +202,10 @@ mod tests {
         let abort = AbortFlag::default();
         let failure = connect(&[address], in_ten_seconds(), &abort, "h:1").unwrap_err();
         assert_eq!(failure.kind, FailureKind::ConnectionRefused);
-        assert_eq!(failure.detail, format!("connection refused by h:1 ({address})"));
+        assert_eq!(
+            failure.detail,
+            format!("connection refused by h:1 ({address})")
+        );
         let peer = format!("the proxy {address}");
         let failure = connect(&[address], in_ten_seconds(), &abort, &peer).unwrap_err();
         assert_eq!(failure.detail, format!("connection refused by {peer}"));

@@ -25,13 +25,17 @@ impl Timeouts {
     pub(super) fn new(connect: Duration, stall: Duration, response: Duration) -> Timeouts {
         let [connect, stall, response] =
             [connect, stall, response].map(|timeout| timeout.min(TIMEOUT_MAX));
-        Timeouts { connect, stall, response }
+        Timeouts {
+            connect,
+            stall,
+            response,
+        }
     }
 
-    /// How long nothing may move: half as long again as was asked for. A receiver with large segments opens its window
-    /// in steps, and a line that is just fast enough must not fail for it.
+    /// How long nothing may move: a little more than was asked for, since a receiver acknowledges in steps. What it had
+    /// taken before it fell silent counts as well, and all of it stays within twice the timeout.
     pub(super) fn quiet_max(&self) -> Duration {
-        (self.stall + self.stall / 2).min(TIMEOUT_MAX)
+        (self.stall + self.stall / 8).min(TIMEOUT_MAX)
     }
 }
 
@@ -85,14 +89,21 @@ impl Exchange {
             blocked: Duration::ZERO,
             socket: Weak::new(),
         };
-        Exchange { abort, state: Mutex::new(state) }
+        Exchange {
+            abort,
+            state: Mutex::new(state),
+        }
     }
 
     /// The next request on the same connection.
     pub(super) fn begin(&self, timeouts: Timeouts, peer: String) {
         let mut state = self.lock();
         let is_connected = state.socket.strong_count() > 0;
-        state.phase = if is_connected { Phase::Sending } else { Phase::Connecting };
+        state.phase = if is_connected {
+            Phase::Sending
+        } else {
+            Phase::Connecting
+        };
         state.connect_deadline = Instant::now() + timeouts.connect;
         state.timeouts = timeouts;
         state.peer = peer;
@@ -240,15 +251,26 @@ impl Exchange {
         let (is_begun, timeouts) = (state.phase == Phase::Receiving, &state.timeouts);
         let detail = match is_begun {
             true => {
-                format!("{} sent nothing more for {}", state.peer, in_words(timeouts.stall))
+                format!(
+                    "{} sent nothing more for {}",
+                    state.peer,
+                    in_words(timeouts.stall)
+                )
             }
-            false => format!("no response from {} for {}", state.peer, in_words(timeouts.response)),
+            false => format!(
+                "no response from {} for {}",
+                state.peer,
+                in_words(timeouts.response)
+            ),
         };
         TransportFailure::new(FailureKind::NoResponse, detail)
     }
 
     pub(super) fn connect_timed_out(&self) -> TransportFailure {
-        let detail = format!("the connection to {} was not ready in time", self.lock().peer);
+        let detail = format!(
+            "the connection to {} was not ready in time",
+            self.lock().peer
+        );
         TransportFailure::new(FailureKind::ConnectTimedOut, detail)
     }
 

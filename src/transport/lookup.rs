@@ -55,7 +55,13 @@ impl NameCache {
         lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> NameCache {
         let (names, changed) = (Mutex::default(), Condvar::new());
-        NameCache { shared: Arc::new(Shared { names, changed, lookup: Box::new(lookup) }) }
+        NameCache {
+            shared: Arc::new(Shared {
+                names,
+                changed,
+                lookup: Box::new(lookup),
+            }),
+        }
     }
 
     /// Returns at least one address, the most promising first.
@@ -117,7 +123,9 @@ impl NameCache {
     /// The next connection tries this address first.
     pub(super) fn prefer(&self, host: &str, port: u16, address: SocketAddr) {
         let mut names = self.shared.lock();
-        let Some(name) = names.get_mut(&(host.to_owned(), port)) else { return };
+        let Some(name) = names.get_mut(&(host.to_owned(), port)) else {
+            return;
+        };
         if let Some(index) = name.addresses.iter().position(|known| *known == address) {
             name.addresses[..=index].rotate_right(1);
         }
@@ -191,11 +199,17 @@ fn lookup_failure(host: &str, error: &io::Error) -> TransportFailure {
         return TransportFailure::new(FailureKind::NoResources, detail);
     }
     let words = error.to_string();
-    not_found(host, words.trim_start_matches("failed to lookup address information: "))
+    not_found(
+        host,
+        words.trim_start_matches("failed to lookup address information: "),
+    )
 }
 
 fn not_found(host: &str, why: &str) -> TransportFailure {
-    TransportFailure::new(FailureKind::HostNotFound, format!("cannot look up {host}: {why}"))
+    TransportFailure::new(
+        FailureKind::HostNotFound,
+        format!("cannot look up {host}: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -224,28 +238,42 @@ mod tests {
         });
         thread::scope(|scope| {
             for _ in 0..16 {
-                scope.spawn(|| cache.resolve("h", 80, soon(), &AbortFlag::default()).unwrap());
+                scope.spawn(|| {
+                    cache
+                        .resolve("h", 80, soon(), &AbortFlag::default())
+                        .unwrap()
+                });
             }
         });
         assert_eq!(count.load(Ordering::SeqCst), 1);
         cache.prefer("h", 80, address(2));
-        let addresses = cache.resolve("h", 80, soon(), &AbortFlag::default()).unwrap();
+        let addresses = cache
+            .resolve("h", 80, soon(), &AbortFlag::default())
+            .unwrap();
         assert_eq!(addresses, [address(2), address(1)]);
         assert_eq!(count.load(Ordering::SeqCst), 1);
         cache.expire("h", 80);
-        let addresses = cache.resolve("h", 80, soon(), &AbortFlag::default()).unwrap();
-        assert_eq!((addresses[0], count.load(Ordering::SeqCst)), (address(2), 2));
+        let addresses = cache
+            .resolve("h", 80, soon(), &AbortFlag::default())
+            .unwrap();
+        assert_eq!(
+            (addresses[0], count.load(Ordering::SeqCst)),
+            (address(2), 2)
+        );
     }
 
     #[test]
     fn lookup_that_fails_leaves_the_last_known_addresses() {
         let count = AtomicUsize::new(0);
-        let cache = NameCache::with_lookup(move |_, _| match count.fetch_add(1, Ordering::SeqCst) {
-            0 => Ok(vec![address(1)]),
-            _ => Err(io::Error::other("no name server")),
-        });
+        let cache =
+            NameCache::with_lookup(move |_, _| match count.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(vec![address(1)]),
+                _ => Err(io::Error::other("no name server")),
+            });
         for _ in 0..3 {
-            let addresses = cache.resolve("h", 80, soon(), &AbortFlag::default()).unwrap();
+            let addresses = cache
+                .resolve("h", 80, soon(), &AbortFlag::default())
+                .unwrap();
             assert_eq!(addresses, [address(1)]);
             cache.expire("h", 80);
         }
@@ -254,7 +282,9 @@ mod tests {
     #[test]
     fn lookup_failure_names_the_host() {
         let cache = NameCache::with_lookup(|_, _| Err(io::Error::other("Name not known")));
-        let failure = cache.resolve("h.invalid", 80, soon(), &AbortFlag::default()).unwrap_err();
+        let failure = cache
+            .resolve("h.invalid", 80, soon(), &AbortFlag::default())
+            .unwrap_err();
         assert_eq!(failure.kind, FailureKind::HostNotFound);
         assert_eq!(failure.detail, "cannot look up h.invalid: Name not known");
     }
@@ -268,7 +298,9 @@ mod tests {
             Ok(vec![address(1)])
         });
         let deadline = Some(Instant::now() + Duration::from_millis(50));
-        let failure = cache.resolve("h", 80, deadline, &AbortFlag::default()).unwrap_err();
+        let failure = cache
+            .resolve("h", 80, deadline, &AbortFlag::default())
+            .unwrap_err();
         assert_eq!(failure.kind, FailureKind::LookupTimedOut);
         let abort = AbortFlag::default();
         thread::scope(|scope| {
@@ -276,11 +308,16 @@ mod tests {
             thread::sleep(Duration::from_millis(50));
             abort.set();
             cache.wake();
-            assert_eq!(waiting.join().unwrap().unwrap_err().kind, FailureKind::Aborted);
+            assert_eq!(
+                waiting.join().unwrap().unwrap_err().kind,
+                FailureKind::Aborted
+            );
         });
         // What the silent lookup says in the end is used.
         drop(release);
-        let addresses = cache.resolve("h", 80, soon(), &AbortFlag::default()).unwrap();
+        let addresses = cache
+            .resolve("h", 80, soon(), &AbortFlag::default())
+            .unwrap();
         assert_eq!(addresses, [address(1)]);
     }
 
@@ -288,7 +325,9 @@ mod tests {
     fn lookup_of_an_address_is_none() {
         let cache = NameCache::with_lookup(|_, _| panic!("looked up"));
         for (host, expected) in [("127.0.0.1", "127.0.0.1:80"), ("[::1]", "[::1]:80")] {
-            let addresses = cache.resolve(host, 80, None, &AbortFlag::default()).unwrap();
+            let addresses = cache
+                .resolve(host, 80, None, &AbortFlag::default())
+                .unwrap();
             assert_eq!(addresses, [expected.parse().unwrap()]);
         }
     }

@@ -60,7 +60,12 @@ pub(crate) struct TransportError {
 impl TransportError {
     fn new(failure: TransportFailure, is_connect: bool, was_reused: bool) -> TransportError {
         let kind = failure.kind;
-        TransportError { source: failure.into_io(), kind, is_connect, was_reused }
+        TransportError {
+            source: failure.into_io(),
+            kind,
+            is_connect,
+            was_reused,
+        }
     }
 }
 
@@ -85,7 +90,13 @@ pub(crate) struct TransportConfig {
 /// Returns true if the system has no descriptors or memory left for another socket.
 fn is_out_of_resources(error: &io::Error) -> bool {
     // EMFILE and ENFILE, WSAEMFILE and WSAENOBUFS: `std` has no kinds for them.
-    let codes: &[i32] = if cfg!(windows) { &[10_024, 10_055] } else { &[24, 23] };
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+    let codes: &[i32] = if cfg!(windows) {
+        &[10_024, 10_055]
+    } else {
+        &[24, 23]
+    };
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.contains(&code))
         || error.kind() == io::ErrorKind::OutOfMemory
 }

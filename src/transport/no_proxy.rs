@@ -19,12 +19,20 @@ impl NoProxy {
     /// Entries are separated by commas or spaces. One that makes no sense matches nothing.
     pub(super) fn parse(text: &str) -> NoProxy {
         let entries = text.split(|c: char| c == ',' || c.is_whitespace());
-        NoProxy(entries.filter(|entry| !entry.is_empty()).filter_map(parse_entry).collect())
+        NoProxy(
+            entries
+                .filter(|entry| !entry.is_empty())
+                .filter_map(parse_entry)
+                .collect(),
+        )
     }
 
     /// `host` may be a name, an address, or an IPv6 address in brackets.
     pub(super) fn matches(&self, host: &str, port: u16) -> bool {
-        let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .trim_end_matches('.');
         let host = host.to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok();
         let is_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
@@ -32,7 +40,8 @@ impl NoProxy {
             Entry::Everything => true,
             Entry::Domain(domain, wanted) => {
                 let is_below = || {
-                    host.strip_suffix(domain.as_str()).is_some_and(|start| start.ends_with('.'))
+                    host.strip_suffix(domain.as_str())
+                        .is_some_and(|start| start.ends_with('.'))
                 };
                 address.is_none() && is_port(wanted) && (host == *domain || is_below())
             }
@@ -63,7 +72,10 @@ fn parse_entry(text: &str) -> Option<Entry> {
     if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse() {
         return Some(Entry::Address(address, port));
     }
-    let domain = host.strip_prefix("*.").or(host.strip_prefix('.')).unwrap_or(host);
+    let domain = host
+        .strip_prefix("*.")
+        .or(host.strip_prefix('.'))
+        .unwrap_or(host);
     let domain = domain.trim_end_matches('.').to_ascii_lowercase();
     (!domain.is_empty()).then_some(Entry::Domain(domain, port))
 }
@@ -111,7 +123,10 @@ mod tests {
             ("[::1]:80", "[::1]", 80),
             ("0:0:0:0:0:0:0:1", "[::1]", 80),
         ] {
-            assert!(NoProxy::parse(list).matches(host, port), "{list} should match {host}:{port}");
+            assert!(
+                NoProxy::parse(list).matches(host, port),
+                "{list} should match {host}:{port}"
+            );
         }
     }
 
@@ -133,7 +148,10 @@ mod tests {
             ("[::1]:81", "[::1]", 80),
             ("h:port", "h", 80),
         ] {
-            assert!(!NoProxy::parse(list).matches(host, port), "{list} matches {host}:{port}");
+            assert!(
+                !NoProxy::parse(list).matches(host, port),
+                "{list} matches {host}:{port}"
+            );
         }
     }
 }

@@ -41,9 +41,16 @@ pub(super) enum Checkout<C> {
 
 impl<C> Pool<C> {
     pub(super) fn new() -> Pool<C> {
-        let state =
-            State { idle: Vec::new(), busy: 0, limit: usize::MAX, is_closed: false };
-        Pool { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            idle: Vec::new(),
+            busy: 0,
+            limit: usize::MAX,
+            is_closed: false,
+        };
+        Pool {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Waits for one to come free if no more may be opened. Each checkout is followed by a
@@ -69,7 +76,10 @@ impl<C> Pool<C> {
                     None => Checkout::New,
                 };
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -83,7 +93,11 @@ impl<C> Pool<C> {
         let mut unwanted = None;
         if is_welcome {
             let since = Instant::now();
-            state.idle.push(Idle { origin: origin.to_owned(), connection, since });
+            state.idle.push(Idle {
+                origin: origin.to_owned(),
+                connection,
+                since,
+            });
         } else {
             unwanted = Some(connection);
         }
@@ -151,8 +165,13 @@ impl<C> Pool<C> {
 impl<C> State<C> {
     /// They are closed outside of the lock.
     fn take_expired(&mut self) -> Vec<Idle<C>> {
-        let young = self.idle.iter().position(|idle| idle.since.elapsed() < IDLE_AGE_MAX);
-        self.idle.drain(..young.unwrap_or(self.idle.len())).collect()
+        let young = self
+            .idle
+            .iter()
+            .position(|idle| idle.since.elapsed() < IDLE_AGE_MAX);
+        self.idle
+            .drain(..young.unwrap_or(self.idle.len()))
+            .collect()
     }
 }
 
@@ -203,7 +222,9 @@ mod tests {
         checkout(&pool, "a");
         pool.checkin("a", 1);
         // The clock of a machine that has just started does not go back that far.
-        let Some(past) = Instant::now().checked_sub(IDLE_AGE_MAX) else { return };
+        let Some(past) = Instant::now().checked_sub(IDLE_AGE_MAX) else {
+            return;
+        };
         pool.lock().idle[0].since = past;
         assert_eq!(checkout(&pool, "a"), None);
         assert!(pool.lock().idle.is_empty());

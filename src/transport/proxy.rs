@@ -53,7 +53,11 @@ fn from_environment(
     endpoint: &str,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Proxy>> {
-    let own = if endpoint.starts_with("https:") { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+    let own = if endpoint.starts_with("https:") {
+        "HTTPS_PROXY"
+    } else {
+        "HTTP_PROXY"
+    };
     let either = |name: &str| [name.to_owned(), name.to_ascii_lowercase()];
     let is_cgi = variable("REQUEST_METHOD").is_some();
     let is_from_client = |name: &str| {
@@ -62,15 +66,23 @@ fn from_environment(
     let set = |name: String| Some((variable(&name).filter(|value| !value.is_empty())?, name));
     let names = either(own).into_iter().chain(either("ALL_PROXY"));
     let mut trusted = names.filter(|name| !is_from_client(name));
-    let Some((url, name)) = trusted.find_map(set) else { return Ok(None) };
-    let bypass = either("NO_PROXY").into_iter().find_map(set).map(|(value, _)| value);
+    let Some((url, name)) = trusted.find_map(set) else {
+        return Ok(None);
+    };
+    let bypass = either("NO_PROXY")
+        .into_iter()
+        .find_map(set)
+        .map(|(value, _)| value);
     let bypass = NoProxy::parse(&bypass.unwrap_or_default());
     if let Some((host, port)) = host_and_port(endpoint)
         && bypass.matches(&host, port)
     {
         return Ok(None);
     }
-    Ok(Some(Proxy { bypass, ..parse(&url, &name)? }))
+    Ok(Some(Proxy {
+        bypass,
+        ..parse(&url, &name)?
+    }))
 }
 
 /// Of an origin such as `https://h:8443`.
@@ -78,12 +90,19 @@ fn host_and_port(origin: &str) -> Option<(String, u16)> {
     let (scheme, rest) = origin.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let (host, port) = split_port(authority)?;
-    Some((host.to_owned(), port.unwrap_or(if scheme == "https" { 443 } else { 80 })))
+    Some((
+        host.to_owned(),
+        port.unwrap_or(if scheme == "https" { 443 } else { 80 }),
+    ))
 }
 
 /// Splits `h:80`, `h` or `[::1]:80`. Returns `None` for a port that is none.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host_end = if authority.starts_with('[') { authority.find(']')? + 1 } else { 0 };
+    let host_end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        0
+    };
     match authority[host_end..].find(':') {
         None => Some((authority, None)),
         Some(colon) => {
@@ -116,7 +135,10 @@ fn parse(url: &str, name: &str) -> Result<Proxy> {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let (credentials, host) = match authority.rsplit_once('@') {
-        Some((user_info, host)) => (Some(parse_user_info(user_info).ok_or_else(not_a_url)?), host),
+        Some((user_info, host)) => (
+            Some(parse_user_info(user_info).ok_or_else(not_a_url)?),
+            host,
+        ),
         None => (None, authority),
     };
     let (host, port) = split_port(host).ok_or_else(|| {
@@ -127,7 +149,13 @@ fn parse(url: &str, name: &str) -> Result<Proxy> {
     }
     let port = port.unwrap_or(if is_https { 443 } else { 80 });
     let (host, bypass) = (host.to_owned(), NoProxy::default());
-    Ok(Proxy { is_https, host, port, credentials, bypass })
+    Ok(Proxy {
+        is_https,
+        host,
+        port,
+        credentials,
+        bypass,
+    })
 }
 
 fn parse_user_info(text: &str) -> Option<(String, String)> {
@@ -136,11 +164,13 @@ fn parse_user_info(text: &str) -> Option<(String, String)> {
 }
 
 fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            let is_name_byte =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             !host.is_empty() && host.bytes().all(is_name_byte)
         }
     }
@@ -168,11 +198,20 @@ mod tests {
             ("HTTP_PROXY", "http://p:2"),
             ("all_proxy", "socks5://127.0.0.1:7890"),
         ];
-        assert_eq!(chosen("https://oss-cn-hangzhou.aliyuncs.com", &all), Ok(Some("s:1".into())));
-        assert_eq!(chosen("http://oss-cn-hangzhou.aliyuncs.com", &all), Ok(Some("p:2".into())));
+        assert_eq!(
+            chosen("https://oss-cn-hangzhou.aliyuncs.com", &all),
+            Ok(Some("s:1".into()))
+        );
+        assert_eq!(
+            chosen("http://oss-cn-hangzhou.aliyuncs.com", &all),
+            Ok(Some("p:2".into()))
+        );
         assert_eq!(chosen("http://h", &all[..1]), Ok(None));
         assert_eq!(
-            chosen("http://h", &[("ALL_PROXY", "http://a:3"), ("http_proxy", "")]),
+            chosen(
+                "http://h",
+                &[("ALL_PROXY", "http://a:3"), ("http_proxy", "")]
+            ),
             Ok(Some("a:3".into()))
         );
         assert_eq!(chosen("http://h", &[]), Ok(None));
@@ -180,7 +219,10 @@ mod tests {
 
     #[test]
     fn proxy_of_a_cgi_program_does_not_come_from_its_client() {
-        let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "http://attacker:1")];
+        let cgi = [
+            ("REQUEST_METHOD", "GET"),
+            ("HTTP_PROXY", "http://attacker:1"),
+        ];
         assert_eq!(chosen("http://h", &cgi), Ok(None));
         let with_all = [cgi[0], cgi[1], ("ALL_PROXY", "http://a:3")];
         assert_eq!(chosen("http://h", &with_all), Ok(Some("a:3".into())));
@@ -197,7 +239,10 @@ mod tests {
             "{error}"
         );
         let bypass = ("NO_PROXY", "localhost aliyuncs.com");
-        assert_eq!(chosen("https://oss-cn-hangzhou.aliyuncs.com", &[socks, bypass]), Ok(None));
+        assert_eq!(
+            chosen("https://oss-cn-hangzhou.aliyuncs.com", &[socks, bypass]),
+            Ok(None)
+        );
         let bypass = ("no_proxy", "127.0.0.1:9000");
         assert_eq!(chosen("http://127.0.0.1:9000", &[socks, bypass]), Ok(None));
         let error = chosen("https://h", &[("HTTPS_PROXY", "proxy.corp 8080")]).unwrap_err();
@@ -218,8 +263,18 @@ mod tests {
             assert_eq!((proxy.host.as_str(), proxy.port), (host, port), "{url}");
         }
         for url in [
-            "", "::", "http://", "http://h:99999", "http://h:0", "http://h:", "http://h:8o", "ftp://h:1",
-            "http://h h:1", "http://[::1", "http://[zz]:1", "http://u:%ff@h:1",
+            "",
+            "::",
+            "http://",
+            "http://h:99999",
+            "http://h:0",
+            "http://h:",
+            "http://h:8o",
+            "ftp://h:1",
+            "http://h h:1",
+            "http://[::1",
+            "http://[zz]:1",
+            "http://u:%ff@h:1",
         ] {
             assert!(parse(url, "it").is_err(), "{url} is taken");
         }
@@ -227,7 +282,8 @@ mod tests {
 
     #[test]
     fn proxy_credentials_are_decoded_once() {
-        let variable = |name: &str| (name == "ALL_PROXY").then(|| "http://me:p%40ss@h:8".to_owned());
+        let variable =
+            |name: &str| (name == "ALL_PROXY").then(|| "http://me:p%40ss@h:8".to_owned());
         let proxy = from_environment("http://x", variable).unwrap().unwrap();
         assert_eq!(proxy.credentials, Some(("me".into(), "p@ss".into())));
         assert!(!format!("{proxy:?}").contains("p@ss"));
@@ -236,7 +292,12 @@ mod tests {
     #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
     #[test]
     fn proxy_by_https_needs_tls() {
-        let error = parse("https://user:hush@h:1", "it").unwrap_err().to_string();
-        assert!(error.contains("no TLS") && !error.contains("hush"), "{error}");
+        let error = parse("https://user:hush@h:1", "it")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no TLS") && !error.contains("hush"),
+            "{error}"
+        );
     }
 }

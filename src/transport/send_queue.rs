@@ -23,7 +23,11 @@ mod linux {
     /// it is looked at only while nothing seems to move.
     pub(super) fn unacknowledged_bytes(stream: &TcpStream) -> Option<usize> {
         let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
-        let table = if local.is_ipv4() { "/proc/self/net/tcp" } else { "/proc/self/net/tcp6" };
+        let table = if local.is_ipv4() {
+            "/proc/self/net/tcp"
+        } else {
+            "/proc/self/net/tcp6"
+        };
         let addresses = format!(" {} {} ", hex(local), hex(peer));
         let mut lines = BufReader::new(File::open(table).ok()?);
         let mut line = String::new();
@@ -48,8 +52,12 @@ mod linux {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
-        let words = bytes.chunks_exact(4).filter_map(|word| <[u8; 4]>::try_from(word).ok());
-        let words: String = words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect();
+        let words = bytes
+            .chunks_exact(4)
+            .filter_map(|word| <[u8; 4]>::try_from(word).ok());
+        let words: String = words
+            .map(|word| format!("{:08X}", u32::from_ne_bytes(word)))
+            .collect();
         format!("{words}:{:04X}", address.port())
     }
 
@@ -64,7 +72,9 @@ mod linux {
         fn send_queue_shows_what_the_peer_has_not_got() {
             for address in ["127.0.0.1:0", "[::1]:0"] {
                 // A machine without IPv6 has nothing to show.
-                let Ok(listener) = TcpListener::bind(address) else { continue };
+                let Ok(listener) = TcpListener::bind(address) else {
+                    continue;
+                };
                 let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let (mut peer, _) = listener.accept().unwrap();
                 assert_eq!(unacknowledged_bytes(&stream), Some(0));

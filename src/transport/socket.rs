@@ -36,7 +36,11 @@ impl Socket {
         set_user_timeout(&stream, quiet_max.saturating_add(quiet_max / 4));
         let stream = Arc::new(stream);
         exchange.register(Arc::downgrade(&stream))?;
-        Ok(Socket { stream, read_timeout: Mutex::default(), write_timeout: Mutex::default() })
+        Ok(Socket {
+            stream,
+            read_timeout: Mutex::default(),
+            write_timeout: Mutex::default(),
+        })
     }
 
     /// Returns true if the connection is open and the peer has sent nothing that nobody asked for.
@@ -58,7 +62,9 @@ impl Socket {
         let mut watch = Watch::new();
         while !bytes.is_empty() {
             let slice = self.slice(exchange, is_connecting)?;
-            set_timeout(&self.write_timeout, slice, |slice| self.stream.set_write_timeout(slice))?;
+            set_timeout(&self.write_timeout, slice, |slice| {
+                self.stream.set_write_timeout(slice)
+            })?;
             let before = Instant::now();
             match (&*self.stream).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -91,7 +97,11 @@ impl Socket {
                     exchange.abort.check().map_err(wrap)?;
                     // The system has given up on bytes that nobody acknowledged.
                     let has_stalled = error.kind() == ErrorKind::TimedOut;
-                    return Err(if has_stalled { wrap(exchange.write_stalled()) } else { error });
+                    return Err(if has_stalled {
+                        wrap(exchange.write_stalled())
+                    } else {
+                        error
+                    });
                 }
             }
         }
@@ -118,7 +128,9 @@ impl Socket {
                 return Err(ErrorKind::WouldBlock.into());
             }
             let slice = left.map_or(slice, |left| left.clamp(Duration::from_millis(1), slice));
-            set_timeout(&self.read_timeout, slice, |slice| self.stream.set_read_timeout(slice))?;
+            set_timeout(&self.read_timeout, slice, |slice| {
+                self.stream.set_read_timeout(slice)
+            })?;
             match (&*self.stream).read(buffer) {
                 Ok(read) => {
                     if read == 0 {
@@ -132,7 +144,11 @@ impl Socket {
                 Err(error) => {
                     exchange.abort.check().map_err(wrap)?;
                     let has_stalled = error.kind() == ErrorKind::TimedOut;
-                    return Err(if has_stalled { wrap(exchange.no_response()) } else { error });
+                    return Err(if has_stalled {
+                        wrap(exchange.no_response())
+                    } else {
+                        error
+                    });
                 }
             }
             exchange.abort.check().map_err(wrap)?;
@@ -169,7 +185,9 @@ impl Socket {
     /// How long to wait before looking around.
     fn slice(&self, exchange: &Exchange, is_connecting: bool) -> io::Result<Duration> {
         if is_connecting {
-            let left = exchange.connect_deadline().saturating_duration_since(Instant::now());
+            let left = exchange
+                .connect_deadline()
+                .saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(wrap(exchange.connect_timed_out()));
             }
@@ -191,7 +209,10 @@ struct Watch {
 
 impl Watch {
     fn new() -> Watch {
-        Watch { queue: None, moved_at: Instant::now() }
+        Watch {
+            queue: None,
+            moved_at: Instant::now(),
+        }
     }
 
     fn quiet(&mut self, queue: Option<usize>) -> Duration {
@@ -215,7 +236,8 @@ fn set_timeout(
         match set(Some(timeout)) {
             Ok(()) => *known = Some(timeout),
             // macOS refuses it when the peer has closed the connection; the next read says so.
-            Err(error) if cfg!(target_vendor = "apple") && error.kind() == ErrorKind::InvalidInput => {}
+            Err(error)
+                if cfg!(target_vendor = "apple") && error.kind() == ErrorKind::InvalidInput => {}
             Err(error) => return Err(error),
         }
     }
@@ -224,8 +246,7 @@ fn set_timeout(
 
 /// `TimedOut` without a number is ours; the system's own means that it has given up on the connection.
 fn is_timeout(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock
-        || cfg!(windows) && error.kind() == ErrorKind::TimedOut
+    error.kind() == ErrorKind::WouldBlock || cfg!(windows) && error.kind() == ErrorKind::TimedOut
 }
 
 /// ureq takes some kinds of error for the end of a body; not this one.
@@ -298,8 +319,15 @@ mod tests {
                 socket.read(&mut [0], &exchange, None).map(|_| ())
             });
             let kind = kind_of(&error.unwrap_err()).unwrap();
-            assert!(matches!(kind, FailureKind::WriteStalled | FailureKind::NoResponse), "{kind:?}");
-            assert!(is_within_twice(started.elapsed()), "{size}: {:?}", started.elapsed());
+            assert!(
+                matches!(kind, FailureKind::WriteStalled | FailureKind::NoResponse),
+                "{kind:?}"
+            );
+            assert!(
+                is_within_twice(started.elapsed()),
+                "{size}: {:?}",
+                started.elapsed()
+            );
         }
     }
 
@@ -320,7 +348,11 @@ mod tests {
         socket.write_all(&vec![0; 3 << 20], &exchange).unwrap();
         exchange.await_response();
         assert_eq!(socket.read(&mut [0], &exchange, None).unwrap(), 1);
-        assert!(started.elapsed() > STALL * 2, "{:?} proves nothing", started.elapsed());
+        assert!(
+            started.elapsed() > STALL * 2,
+            "{:?} proves nothing",
+            started.elapsed()
+        );
         reading.join().unwrap();
     }
 
@@ -342,7 +374,11 @@ mod tests {
         let started = Instant::now();
         let error = socket.read(&mut [0], &exchange, None).unwrap_err();
         assert_eq!(kind_of(&error), Some(FailureKind::NoResponse));
-        assert!(is_within_twice(started.elapsed()), "{:?}", started.elapsed());
+        assert!(
+            is_within_twice(started.elapsed()),
+            "{:?}",
+            started.elapsed()
+        );
     }
 
     #[test]

@@ -25,11 +25,18 @@ pub(super) fn request(target: &str, user_agent: &str, proxy: &Proxy) -> String {
 
 /// Returns the number of bytes of the response's head, once all of it is there.
 pub(super) fn head_length(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+    bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| at + 4)
 }
 
 /// `head` is the proxy's whole answer; `peer` names the proxy and `target` what is behind it.
-pub(super) fn check_response(head: &[u8], peer: &str, target: &str) -> Result<(), TransportFailure> {
+pub(super) fn check_response(
+    head: &[u8],
+    peer: &str,
+    target: &str,
+) -> Result<(), TransportFailure> {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let status = line
@@ -41,7 +48,10 @@ pub(super) fn check_response(head: &[u8], peer: &str, target: &str) -> Result<()
         Some(200..=299) => Ok(()),
         Some(407) => {
             let detail = format!("{peer} asks for credentials: {shown}");
-            Err(TransportFailure::new(FailureKind::ProxyAuthRequired, detail))
+            Err(TransportFailure::new(
+                FailureKind::ProxyAuthRequired,
+                detail,
+            ))
         }
         Some(_) => {
             let detail = format!("{peer} did not connect to {target}: {shown}");
@@ -61,17 +71,33 @@ mod tests {
     use super::*;
 
     fn kind(head: &str) -> Option<FailureKind> {
-        check_response(head.as_bytes(), "the proxy p:1", "h:443").err().map(|failure| failure.kind)
+        check_response(head.as_bytes(), "the proxy p:1", "h:443")
+            .err()
+            .map(|failure| failure.kind)
     }
 
     #[test]
     fn tunnel_response_kinds() {
         assert_eq!(kind("HTTP/1.1 200 Connection established\r\n\r\n"), None);
         assert_eq!(kind("HTTP/1.0 200\r\n\r\n"), None);
-        assert_eq!(kind("HTTP/1.1 407 Auth\r\n\r\n"), Some(FailureKind::ProxyAuthRequired));
-        assert_eq!(kind("HTTP/1.1 403 Forbidden\r\n\r\n"), Some(FailureKind::ProxyRefused));
-        assert_eq!(kind("HTTP/1.1 502 Bad Gateway\r\n\r\n"), Some(FailureKind::ProxyRefused));
-        for head in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2\r\n\r\n", "\r\n\r\n", "HTTP/1.1 \u{e9}\u{e9}\r\n\r\n"] {
+        assert_eq!(
+            kind("HTTP/1.1 407 Auth\r\n\r\n"),
+            Some(FailureKind::ProxyAuthRequired)
+        );
+        assert_eq!(
+            kind("HTTP/1.1 403 Forbidden\r\n\r\n"),
+            Some(FailureKind::ProxyRefused)
+        );
+        assert_eq!(
+            kind("HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+            Some(FailureKind::ProxyRefused)
+        );
+        for head in [
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "HTTP/1.1 2\r\n\r\n",
+            "\r\n\r\n",
+            "HTTP/1.1 \u{e9}\u{e9}\r\n\r\n",
+        ] {
             assert_eq!(kind(head), Some(FailureKind::ProxyResponse), "{head:?}");
         }
     }

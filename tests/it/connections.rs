@@ -27,8 +27,12 @@ struct Received {
 impl Received {
     fn body_length(&self) -> u64 {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let found = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).next_back();
-        found.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+        let found = lines
+            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .next_back();
+        found
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -42,13 +46,20 @@ impl Server {
     /// Calls `answer` for each request when its head has arrived; the body is `answer`'s to read. The connection ends
     /// with an error.
     fn start(
-        answer: impl Fn(&Received, usize, &mut BufReader<TcpStream>) -> io::Result<()> + Send + Sync + 'static,
+        answer: impl Fn(&Received, usize, &mut BufReader<TcpStream>) -> io::Result<()>
+        + Send
+        + Sync
+        + 'static,
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let server = Server { address, received: received.clone(), connections: connections.clone() };
+        let server = Server {
+            address,
+            received: received.clone(),
+            connections: connections.clone(),
+        };
         let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -57,7 +68,10 @@ impl Server {
                 thread::spawn(move || -> io::Result<()> {
                     let mut stream = BufReader::new(stream);
                     loop {
-                        let request = Received { connection, head: read_head(&mut stream)? };
+                        let request = Received {
+                            connection,
+                            head: read_head(&mut stream)?,
+                        };
                         let number = {
                             let mut received = received.lock().unwrap();
                             received.push(request.clone());
@@ -95,7 +109,11 @@ fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
 }
 
 fn read_body(request: &Received, stream: &mut BufReader<TcpStream>) -> io::Result<()> {
-    io::copy(&mut stream.by_ref().take(request.body_length()), &mut io::sink()).map(|_| ())
+    io::copy(
+        &mut stream.by_ref().take(request.body_length()),
+        &mut io::sink(),
+    )
+    .map(|_| ())
 }
 
 fn say(stream: &mut BufReader<TcpStream>, text: &str) -> io::Result<()> {
@@ -103,7 +121,8 @@ fn say(stream: &mut BufReader<TcpStream>, text: &str) -> io::Result<()> {
 }
 
 /// What a PutObject is answered with.
-const STORED: &str = "HTTP/1.1 200 OK\r\nx-oss-request-id: 1\r\nETag: \"00\"\r\nContent-Length: 0\r\n\r\n";
+const STORED: &str =
+    "HTTP/1.1 200 OK\r\nx-oss-request-id: 1\r\nETag: \"00\"\r\nContent-Length: 0\r\n\r\n";
 
 fn store(request: &Received, stream: &mut BufReader<TcpStream>) -> io::Result<()> {
     read_body(request, stream)?;
@@ -116,7 +135,11 @@ fn builder(endpoint: &str) -> ClientBuilder {
         .region("cn-hangzhou")
         .no_proxy()
         .stall_timeout(STALL)
-        .retry(RetryPolicy::default().max_attempts(1).base_delay(Duration::from_millis(1)))
+        .retry(
+            RetryPolicy::default()
+                .max_attempts(1)
+                .base_delay(Duration::from_millis(1)),
+        )
 }
 
 fn bucket(builder: ClientBuilder) -> Bucket {
@@ -157,7 +180,9 @@ fn connection_is_reused_from_call_to_call() {
 #[test]
 fn connection_that_died_while_idle_does_not_count_as_an_attempt() {
     let server = Server::start(|request, _, stream| match request.connection {
-        0 if read_body(request, stream).is_ok() && IDLE_DIED.fetch_add(1, Ordering::SeqCst) == 0 => {
+        0 if read_body(request, stream).is_ok()
+            && IDLE_DIED.fetch_add(1, Ordering::SeqCst) == 0 =>
+        {
             say(stream, STORED)
         }
         0 => Err(io::ErrorKind::ConnectionReset.into()),
@@ -167,7 +192,11 @@ fn connection_that_died_while_idle_does_not_count_as_an_attempt() {
     let bucket = bucket(server.builder());
     put(&bucket, &path).unwrap();
     put(&bucket, &path).unwrap();
-    let connections: Vec<_> = server.requests().iter().map(|request| request.connection).collect();
+    let connections: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.connection)
+        .collect();
     assert_eq!(connections, [0, 0, 1]);
 }
 static IDLE_DIED: AtomicUsize = AtomicUsize::new(0);
@@ -193,8 +222,14 @@ fn stall_is_noticed_within_twice_the_timeout_for_every_size() {
                 let took = started.elapsed();
                 println!("stall: {size} bytes, body read: {reads}: {took:?}, {error}");
                 let text = transport_text(&error);
-                assert!(text.contains("no response from") || text.contains("took no data"), "{text}");
-                assert!(took >= STALL && took < STALL * 2 + STALL / 2, "{size}: {took:?}");
+                assert!(
+                    text.contains("no response from") || text.contains("took no data"),
+                    "{text}"
+                );
+                assert!(
+                    took >= STALL && took < STALL * 2 + STALL / 2,
+                    "{size}: {took:?}"
+                );
             });
         }
     });
@@ -205,8 +240,17 @@ fn stall_is_noticed_within_twice_the_timeout_for_every_size() {
 fn response_that_trickles_is_not_a_stall() {
     let server = Server::start(|request, _, stream| {
         read_body(request, stream)?;
-        let body = format!("<Error><Code>X</Code><Message>{}</Message></Error>", "m".repeat(128 << 10));
-        say(stream, &format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n", body.len()))?;
+        let body = format!(
+            "<Error><Code>X</Code><Message>{}</Message></Error>",
+            "m".repeat(128 << 10)
+        );
+        say(
+            stream,
+            &format!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ),
+        )?;
         for chunk in body.as_bytes().chunks(8 << 10) {
             thread::sleep(Duration::from_millis(250));
             stream.get_mut().write_all(chunk)?;
@@ -241,7 +285,13 @@ fn request_over_a_slow_line_is_not_a_stall() {
 fn response_in_mid_body_is_found() {
     let server = Server::start(|_, _, stream| {
         let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-        say(stream, &format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
+        say(
+            stream,
+            &format!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        )?;
         thread::sleep(Duration::from_secs(30));
         Ok(())
     });
@@ -281,7 +331,9 @@ fn interim_response_that_was_asked_for_may_have_header_lines() {
         store(request, stream)
     });
     let (_dir, path) = file(16 << 20);
-    let retry = RetryPolicy::default().max_attempts(2).base_delay(Duration::from_millis(1));
+    let retry = RetryPolicy::default()
+        .max_attempts(2)
+        .base_delay(Duration::from_millis(1));
     put(&bucket(server.builder().retry(retry)), &path).unwrap();
 }
 
@@ -289,12 +341,20 @@ fn interim_response_that_was_asked_for_may_have_header_lines() {
 fn response_that_is_compressed_is_named_so() {
     let server = Server::start(|request, _, stream| {
         read_body(request, stream)?;
-        say(stream, "HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x01\x08\x00")
+        say(
+            stream,
+            "HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x01\x08\x00",
+        )
     });
     let (_dir, path) = file(10);
     let error = put(&bucket(server.builder()), &path).unwrap_err();
     assert!(transport_text(&error).contains("compressed"), "{error}");
-    assert!(server.requests()[0].head.to_lowercase().contains("accept-encoding: identity\r\n"));
+    assert!(
+        server.requests()[0]
+            .head
+            .to_lowercase()
+            .contains("accept-encoding: identity\r\n")
+    );
 }
 
 /// 100 headers of 300 bytes are more than a buffer of 16 KiB.
@@ -325,7 +385,9 @@ fn response_that_is_cut_is_retried() {
         say(stream, STORED)
     });
     let (_dir, path) = file(10);
-    let retry = RetryPolicy::default().max_attempts(2).base_delay(Duration::from_millis(1));
+    let retry = RetryPolicy::default()
+        .max_attempts(2)
+        .base_delay(Duration::from_millis(1));
     let client = server.builder().retry(retry).build().unwrap();
     let bucket = client.bucket("examplebucket").unwrap();
     while server.requests().len() / 2 < whole.len() - 4 {
@@ -336,11 +398,15 @@ fn response_that_is_cut_is_retried() {
 }
 
 /// An HTTP proxy that answers `CONNECT` as it is told and then is the server itself.
-fn proxy(response: impl Fn(&mut BufReader<TcpStream>) -> io::Result<()> + Send + Sync + 'static) -> Server {
-    Server::start(move |request, _, stream| match request.head.starts_with("CONNECT ") {
-        true => response(stream),
-        false => store(request, stream),
-    })
+fn proxy(
+    response: impl Fn(&mut BufReader<TcpStream>) -> io::Result<()> + Send + Sync + 'static,
+) -> Server {
+    Server::start(
+        move |request, _, stream| match request.head.starts_with("CONNECT ") {
+            true => response(stream),
+            false => store(request, stream),
+        },
+    )
 }
 
 fn through(proxy: &Server) -> ClientBuilder {
@@ -351,7 +417,10 @@ fn through(proxy: &Server) -> ClientBuilder {
 fn proxy_may_answer_with_many_header_lines() {
     let proxy = proxy(|stream| {
         let lines: String = (0..60).map(|number| format!("x-{number}: y\r\n")).collect();
-        say(stream, &format!("HTTP/1.1 200 Connection established\r\n{lines}\r\n"))
+        say(
+            stream,
+            &format!("HTTP/1.1 200 Connection established\r\n{lines}\r\n"),
+        )
     });
     let (_dir, path) = file(10);
     put(&bucket(through(&proxy)), &path).unwrap();
@@ -369,20 +438,34 @@ fn proxy_that_trickles_is_bounded_by_connect_timeout() {
     });
     let (_dir, path) = file(10);
     let started = Instant::now();
-    let builder = through(&proxy).connect_timeout(Duration::from_secs(1)).stall_timeout(Duration::from_secs(60));
+    let builder = through(&proxy)
+        .connect_timeout(Duration::from_secs(1))
+        .stall_timeout(Duration::from_secs(60));
     let error = put(&bucket(builder), &path).unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
     assert!(transport_text(&error).contains("the proxy"), "{error}");
 }
 
 #[test]
 fn proxy_that_wants_credentials_is_asked_once() {
-    for (status, attempts) in [("407 Proxy Authentication Required", 1), ("502 Bad Gateway", 3)] {
+    for (status, attempts) in [
+        ("407 Proxy Authentication Required", 1),
+        ("502 Bad Gateway", 3),
+    ] {
         let proxy = proxy(move |stream| {
-            say(stream, &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"))
+            say(
+                stream,
+                &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"),
+            )
         });
         let (_dir, path) = file(10);
-        let retry = RetryPolicy::default().max_attempts(3).base_delay(Duration::from_millis(1));
+        let retry = RetryPolicy::default()
+            .max_attempts(3)
+            .base_delay(Duration::from_millis(1));
         let error = put(&bucket(through(&proxy).retry(retry)), &path).unwrap_err();
         assert_eq!(proxy.requests().len(), attempts, "{error}");
         assert_eq!(error.is_resumable(), attempts > 1, "{error}");
@@ -392,14 +475,30 @@ fn proxy_that_wants_credentials_is_asked_once() {
 
 #[test]
 fn failure_names_whom_it_could_not_reach() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let (_dir, path) = file(10);
     let error = put(&bucket(builder(&format!("http://{closed}"))), &path).unwrap_err();
-    assert_eq!(transport_text(&error), format!("connection refused by {closed}"));
-    let error = put(&bucket(builder("http://127.0.0.1").proxy(format!("http://{closed}"))), &path).unwrap_err();
-    assert_eq!(transport_text(&error), format!("connection refused by the proxy {closed}"));
+    assert_eq!(
+        transport_text(&error),
+        format!("connection refused by {closed}")
+    );
+    let error = put(
+        &bucket(builder("http://127.0.0.1").proxy(format!("http://{closed}"))),
+        &path,
+    )
+    .unwrap_err();
+    assert_eq!(
+        transport_text(&error),
+        format!("connection refused by the proxy {closed}")
+    );
     let error = put(&bucket(builder("http://oss.invalid")), &path).unwrap_err();
-    assert!(transport_text(&error).starts_with("cannot look up examplebucket.oss.invalid: "), "{error}");
+    assert!(
+        transport_text(&error).starts_with("cannot look up examplebucket.oss.invalid: "),
+        "{error}"
+    );
     assert!(error.is_resumable());
 }
 
@@ -411,7 +510,10 @@ fn server_that_does_not_speak_http_is_named_so() {
     });
     let (_dir, path) = file(10);
     let error = put(&bucket(server.builder()), &path).unwrap_err();
-    assert!(error.to_string().contains("may not speak HTTP") || error.to_string().contains("closed"), "{error}");
+    assert!(
+        error.to_string().contains("may not speak HTTP") || error.to_string().contains("closed"),
+        "{error}"
+    );
 }
 
 #[cfg(feature = "rustls")]
@@ -429,10 +531,19 @@ fn server_that_does_not_speak_tls_is_named_so_and_not_retried() {
         }
     });
     let (_dir, path) = file(10);
-    let retry = RetryPolicy::default().max_attempts(3).base_delay(Duration::from_millis(1));
-    let error = put(&bucket(builder(&format!("https://{address}")).retry(retry)), &path).unwrap_err();
+    let retry = RetryPolicy::default()
+        .max_attempts(3)
+        .base_delay(Duration::from_millis(1));
+    let error = put(
+        &bucket(builder(&format!("https://{address}")).retry(retry)),
+        &path,
+    )
+    .unwrap_err();
     assert_eq!(accepted.load(Ordering::SeqCst), 1);
-    assert!(!error.is_resumable() && error.to_string().contains("plain HTTP"), "{error}");
+    assert!(
+        !error.is_resumable() && error.to_string().contains("plain HTTP"),
+        "{error}"
+    );
 }
 
 /// A connection that ends in the TLS handshake is the network's fault, with either TLS library.
@@ -450,15 +561,31 @@ fn handshake_that_is_cut_is_retried() {
         }
     });
     let (_dir, path) = file(10);
-    let retry = RetryPolicy::default().max_attempts(3).base_delay(Duration::from_millis(1));
-    let error = put(&bucket(builder(&format!("https://{address}")).retry(retry)), &path).unwrap_err();
+    let retry = RetryPolicy::default()
+        .max_attempts(3)
+        .base_delay(Duration::from_millis(1));
+    let error = put(
+        &bucket(builder(&format!("https://{address}")).retry(retry)),
+        &path,
+    )
+    .unwrap_err();
     assert_eq!(accepted.load(Ordering::SeqCst), 3, "{error}");
-    assert!(error.is_resumable() && error.to_string().contains("TLS handshake"), "{error}");
+    assert!(
+        error.is_resumable() && error.to_string().contains("TLS handshake"),
+        "{error}"
+    );
 }
 
 #[test]
 fn cancel_does_not_wait_for_a_handshake_or_a_response() {
-    for endpoint in ["http", if cfg!(feature = "rustls") { "https" } else { "http" }] {
+    for endpoint in [
+        "http",
+        if cfg!(feature = "rustls") {
+            "https"
+        } else {
+            "http"
+        },
+    ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let token = CancelToken::new();
@@ -471,12 +598,22 @@ fn cancel_does_not_wait_for_a_handshake_or_a_response() {
             drop(accepted);
         });
         let (_dir, path) = file(10);
-        let builder = builder(&format!("{endpoint}://{address}")).connect_timeout(Duration::from_secs(30));
+        let builder =
+            builder(&format!("{endpoint}://{address}")).connect_timeout(Duration::from_secs(30));
         let started = Instant::now();
         let options = [cancel(&token)];
-        let result = bucket(builder.stall_timeout(Duration::from_secs(30))).upload_file("o", &path, 1 << 20, options);
+        let result = bucket(builder.stall_timeout(Duration::from_secs(30))).upload_file(
+            "o",
+            &path,
+            1 << 20,
+            options,
+        );
         assert!(matches!(result, Err(Error::Cancelled { .. })), "{result:?}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -484,11 +621,29 @@ fn cancel_does_not_wait_for_a_handshake_or_a_response() {
 #[test]
 fn root_certificates_must_be_certificates() {
     let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let error = builder("https://127.0.0.1:1").root_certificates_pem(no_certificate).build().unwrap_err();
-    assert!(matches!(error, Error::InvalidOption { option: "root_certificates_pem", .. }), "{error}");
+    let error = builder("https://127.0.0.1:1")
+        .root_certificates_pem(no_certificate)
+        .build()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::InvalidOption {
+                option: "root_certificates_pem",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let both = format!("{}{no_certificate}", crate::tls::CERTIFICATE);
-    builder("https://127.0.0.1:1").root_certificates_pem(both).build().unwrap_err();
-    builder("https://127.0.0.1:1").root_certificates_pem(crate::tls::CERTIFICATE).build().unwrap();
+    builder("https://127.0.0.1:1")
+        .root_certificates_pem(both)
+        .build()
+        .unwrap_err();
+    builder("https://127.0.0.1:1")
+        .root_certificates_pem(crate::tls::CERTIFICATE)
+        .build()
+        .unwrap();
 }
 
 /// 100 threads and few descriptors: the connections that there are carry all parts, and the checkpoint is written.
@@ -510,13 +665,20 @@ fn descriptors_that_run_out_mean_fewer_connections() {
         let output = std::process::Command::new("sh")
             .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
             .arg(std::env::current_exe().unwrap())
-            .args(["connections::descriptors_that_run_out_mean_fewer_connections", "--exact", "--nocapture"])
+            .args([
+                "connections::descriptors_that_run_out_mean_fewer_connections",
+                "--exact",
+                "--nocapture",
+            ])
             .env(ENDPOINT, server.endpoint())
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("1 passed"), "limit {limit}: {text}{errors}");
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "limit {limit}: {text}{errors}"
+        );
         assert!(server.object("examplebucket", "o").is_some());
     }
 }
@@ -525,13 +687,19 @@ fn descriptors_that_run_out_mean_fewer_connections() {
 #[cfg(feature = "rustls")]
 #[test]
 fn certificate_of_an_authority_is_named_with_its_remedy() {
-    let (certificate, key) = (include_str!("tls/authority.pem"), include_str!("tls/authority_key.pem"));
+    let (certificate, key) = (
+        include_str!("tls/authority.pem"),
+        include_str!("tls/authority_key.pem"),
+    );
     let server = Server::start(|request, _, stream| store(request, stream));
     let address = crate::tls::tls_with(certificate, key, server.address);
     let (_dir, path) = file(10);
     let builder = builder(&format!("https://localhost:{}", address.port()));
     let error = put(&bucket(builder.root_certificates_pem(certificate)), &path).unwrap_err();
-    assert!(error.to_string().contains("basicConstraints=CA:FALSE"), "{error}");
+    assert!(
+        error.to_string().contains("basicConstraints=CA:FALSE"),
+        "{error}"
+    );
     assert!(!error.is_resumable() && server.requests().is_empty());
 }
 
@@ -564,7 +732,11 @@ fn root_certificates_come_from_ssl_cert_file() {
         (PathBuf::new(), "SSL_CERT_FILE, or the system's"),
     ] {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["connections::root_certificates_come_from_ssl_cert_file", "--exact", "--nocapture"])
+            .args([
+                "connections::root_certificates_come_from_ssl_cert_file",
+                "--exact",
+                "--nocapture",
+            ])
             .env(ENDPOINT, format!("https://localhost:{}", address.port()))
             .env("SSL_CERT_FILE", &variable)
             .output()

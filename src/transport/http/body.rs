@@ -20,7 +20,13 @@ impl<'a> BodyReader<'a> {
         length: u64,
         exchange: Arc<Exchange>,
     ) -> BodyReader<'a> {
-        BodyReader { inner, length, left: length, exchange, failure: None }
+        BodyReader {
+            inner,
+            length,
+            left: length,
+            exchange,
+            failure: None,
+        }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -37,7 +43,9 @@ impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.exchange.send_body();
         if self.exchange.is_body_abandoned() {
-            let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+            let most = usize::try_from(self.left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
             self.left -= most as u64;
             return Ok(most);
         }

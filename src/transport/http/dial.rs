@@ -6,9 +6,7 @@ use std::sync::Arc;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::super::connect::connect;
 use super::super::exchange::Exchange;
@@ -42,7 +40,12 @@ impl Route {
                 Some((proxy, uri))
             }
         };
-        Ok(Route { names, proxy, user_agent, tls: TlsLayer::default() })
+        Ok(Route {
+            names,
+            proxy,
+            user_agent,
+            tls: TlsLayer::default(),
+        })
     }
 
     /// Wakes all who wait for a lookup.
@@ -88,20 +91,31 @@ impl Connector for Dialer {
         exchange.begin_connect();
         let (Some(host), Some(port)) = (details.uri.host(), port_of(details.uri)) else {
             let detail = "the URL of the request has no host";
-            return Err(failed(TransportFailure::new(FailureKind::InvalidRequest, detail)));
+            return Err(failed(TransportFailure::new(
+                FailureKind::InvalidRequest,
+                detail,
+            )));
         };
         let target = format!("{host}:{port}");
         let proxy = self.route.proxy.as_ref();
         let proxy = proxy.filter(|(proxy, _)| !proxy.bypass.matches(host, port));
         let is_tls = details.needs_tls() || proxy.is_some_and(|(proxy, _)| proxy.is_https);
         let mut transport: Box<dyn Transport> = match proxy {
-            None => Box::new(self.open(host, port, target.clone(), is_tls).map_err(failed)?),
+            None => Box::new(
+                self.open(host, port, target.clone(), is_tls)
+                    .map_err(failed)?,
+            ),
             Some((proxy, uri)) => {
                 let name = format!("the proxy {}:{}", proxy.host, proxy.port);
-                let stream = self.open(&proxy.host, proxy.port, name, is_tls).map_err(failed)?;
+                let stream = self
+                    .open(&proxy.host, proxy.port, name, is_tls)
+                    .map_err(failed)?;
                 let mut transport: Box<dyn Transport> = Box::new(stream);
                 if proxy.is_https {
-                    transport = self.route.tls.wrap(&towards_proxy(details, uri), transport)?;
+                    transport = self
+                        .route
+                        .tls
+                        .wrap(&towards_proxy(details, uri), transport)?;
                 }
                 self.open_tunnel(&mut *transport, proxy, &target)?;
                 exchange.set_peer(target);
@@ -112,7 +126,10 @@ impl Connector for Dialer {
             transport = self.route.tls.wrap(details, transport)?;
         }
         exchange.connected(is_tls);
-        Ok(Some(Box::new(ResponseStream::new(transport, Arc::clone(exchange)))))
+        Ok(Some(Box::new(ResponseStream::new(
+            transport,
+            Arc::clone(exchange),
+        ))))
     }
 }
 
@@ -134,14 +151,21 @@ impl Dialer {
                 stream
             }
             Err(failure) => {
-                if !matches!(failure.kind, FailureKind::Aborted | FailureKind::NoResources) {
+                if !matches!(
+                    failure.kind,
+                    FailureKind::Aborted | FailureKind::NoResources
+                ) {
                     names.expire(host, port);
                 }
                 return Err(failure);
             }
         };
         let socket = Socket::new(stream, exchange)?;
-        Ok(SocketStream::new(socket, Arc::clone(exchange), is_below_tls))
+        Ok(SocketStream::new(
+            socket,
+            Arc::clone(exchange),
+            is_below_tls,
+        ))
     }
 
     fn open_tunnel(
@@ -153,7 +177,10 @@ impl Dialer {
         let request = tunnel::request(target, &self.route.user_agent, proxy);
         let Some(output) = transport.buffers().output().get_mut(..request.len()) else {
             let detail = "the request to the proxy is too long";
-            return Err(failed(TransportFailure::new(FailureKind::InvalidRequest, detail)));
+            return Err(failed(TransportFailure::new(
+                FailureKind::InvalidRequest,
+                detail,
+            )));
         };
         output.copy_from_slice(request.as_bytes());
         transport.transmit_output(request.len(), NextTimeout::default())?;
@@ -171,7 +198,10 @@ impl Dialer {
                 return tunnel::check_response(&head[..end], &peer, target).map_err(failed);
             }
             if head.len() > tunnel::HEAD_BYTES_MAX {
-                return Err(failed(tunnel::not_understood(&peer, "its response is too long")));
+                return Err(failed(tunnel::not_understood(
+                    &peer,
+                    "its response is too long",
+                )));
             }
             if !is_open {
                 let why = "it closed the connection";

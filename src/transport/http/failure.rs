@@ -25,27 +25,36 @@ pub(super) fn describe(error: ureq::Error, exchange: &Exchange) -> TransportFail
             let detail = format!("no TLS connection to {peer}: {error}");
             failure(Kind::CertificateOther, detail)
         }
-        ureq::Error::Tls(why) => {
-            failure(Kind::TlsFailed, format!("no TLS connection to {peer}: {why}"))
-        }
-        ureq::Error::BodyExceedsLimit(limit) => {
-            failure(Kind::ResponseTooLarge, format!("the response is larger than {limit} bytes"))
-        }
-        ureq::Error::LargeResponseHeader(..) => {
-            failure(Kind::ResponseTooLarge, "the response's header is too large".into())
-        }
-        ureq::Error::Http(error) => {
-            failure(Kind::InvalidRequest, format!("the request cannot be sent: {error}"))
-        }
-        ureq::Error::BadUri(_) => {
-            failure(Kind::InvalidRequest, "the URL of the request is not valid".into())
-        }
+        ureq::Error::Tls(why) => failure(
+            Kind::TlsFailed,
+            format!("no TLS connection to {peer}: {why}"),
+        ),
+        ureq::Error::BodyExceedsLimit(limit) => failure(
+            Kind::ResponseTooLarge,
+            format!("the response is larger than {limit} bytes"),
+        ),
+        ureq::Error::LargeResponseHeader(..) => failure(
+            Kind::ResponseTooLarge,
+            "the response's header is too large".into(),
+        ),
+        ureq::Error::Http(error) => failure(
+            Kind::InvalidRequest,
+            format!("the request cannot be sent: {error}"),
+        ),
+        ureq::Error::BadUri(_) => failure(
+            Kind::InvalidRequest,
+            "the URL of the request is not valid".into(),
+        ),
         _ if exchange.has_peer_closed() => closed(exchange),
-        ureq::Error::Protocol(error) => {
-            failure(Kind::NotHttp, format!("the response of {peer} is not valid HTTP: {error}"))
-        }
+        ureq::Error::Protocol(error) => failure(
+            Kind::NotHttp,
+            format!("the response of {peer} is not valid HTTP: {error}"),
+        ),
         ureq::Error::Timeout(_) => exchange.no_response(),
-        other => failure(Kind::Other, format!("the request to {peer} failed: {other}")),
+        other => failure(
+            Kind::Other,
+            format!("the request to {peer} failed: {other}"),
+        ),
     }
 }
 

@@ -71,7 +71,10 @@ impl TransportFactory {
             .max_idle_age(NEVER);
         let builder = tls::configure(builder, config.root_certificates.as_deref(), needs_tls)?;
         let route = Route::new(NameCache::new(), proxy, config.user_agent.clone())?;
-        Ok(TransportFactory { config: builder.build(), route: Arc::new(route) })
+        Ok(TransportFactory {
+            config: builder.build(),
+            route: Arc::new(route),
+        })
     }
 
     pub(crate) fn transport(&self) -> HttpTransport {
@@ -107,7 +110,11 @@ impl Transport for HttpTransport {
                 Checkout::New => self.new_connection(),
                 Checkout::Closed => return refuse(aborted()),
             };
-            let mut lease = Lease { transport: self, origin: &origin, connection: Some(connection) };
+            let mut lease = Lease {
+                transport: self,
+                origin: &origin,
+                connection: Some(connection),
+            };
             let error = match lease.run(&mut request, peer.clone()) {
                 Ok(response) => {
                     lease.keep();
@@ -130,7 +137,11 @@ impl Transport for HttpTransport {
     fn shutdown(&self) {
         self.abort.set();
         self.pool.close();
-        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for exchange in in_flight {
             exchange.interrupt();
         }
@@ -145,7 +156,10 @@ impl Transport for HttpTransport {
 impl HttpTransport {
     fn new_connection(&self) -> Connection {
         let exchange = Arc::new(Exchange::new(Arc::clone(&self.abort)));
-        let dialer = Dialer { route: Arc::clone(&self.route), exchange: Arc::clone(&exchange) };
+        let dialer = Dialer {
+            route: Arc::clone(&self.route),
+            exchange: Arc::clone(&exchange),
+        };
         let agent = Agent::with_parts(self.config.clone(), dialer, NoLookup);
         Connection { agent, exchange }
     }
@@ -181,7 +195,10 @@ impl Lease<'_> {
         );
         exchange.begin(timeouts, peer);
         let in_flight = &self.transport.in_flight;
-        in_flight.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(exchange));
+        in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(exchange));
         // A shutdown that came before has not seen it.
         let result = match self.transport.abort.check() {
             Ok(()) => connection.run(request),
@@ -197,7 +214,9 @@ impl Lease<'_> {
     /// The exchange is over; the connection waits for the next one, if it still stands.
     fn keep(mut self) {
         self.unregister();
-        let Some(connection) = self.connection.take() else { return };
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
         if connection.exchange.is_connected() && !connection.exchange.is_body_abandoned() {
             self.transport.pool.checkin(self.origin, connection);
         } else {
@@ -214,7 +233,9 @@ impl Lease<'_> {
     }
 
     fn unregister(&self) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else {
+            return;
+        };
         let in_flight = &self.transport.in_flight;
         let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         in_flight.retain(|exchange| !Arc::ptr_eq(exchange, &connection.exchange));
@@ -273,7 +294,9 @@ impl Connection {
         expect_continue: bool,
     ) -> Result<Response, ureq::Error> {
         let length = body.length();
-        let mut request = ureq::http::Request::builder().method(method.name()).uri(url);
+        let mut request = ureq::http::Request::builder()
+            .method(method.name())
+            .uri(url);
         for (name, value) in headers {
             let mut value =
                 ureq::http::HeaderValue::from_str(value).map_err(ureq::http::Error::from)?;
@@ -282,7 +305,9 @@ impl Connection {
         }
         if expect_continue {
             // An error response in place of the 100 is seen when the connection ends with it.
-            request = request.header("expect", "100-continue").header("connection", "close");
+            request = request
+                .header("expect", "100-continue")
+                .header("connection", "close");
         }
         match method {
             Method::Put | Method::Post => {
@@ -304,8 +329,15 @@ impl Connection {
         };
         let headers = response.headers().iter().map(header).collect();
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(RESPONSE_BODY_BYTES_MAX);
-        Ok(Response { status, headers, body: body.read_to_vec()? })
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(RESPONSE_BODY_BYTES_MAX);
+        Ok(Response {
+            status,
+            headers,
+            body: body.read_to_vec()?,
+        })
     }
 }
 

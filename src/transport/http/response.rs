@@ -29,7 +29,13 @@ pub(super) struct ResponseStream {
 
 impl ResponseStream {
     pub(super) fn new(inner: Box<dyn Transport>, exchange: Arc<Exchange>) -> ResponseStream {
-        ResponseStream { inner, exchange, input: Vec::new(), has_progress: false, interim_bytes: 0 }
+        ResponseStream {
+            inner,
+            exchange,
+            input: Vec::new(),
+            has_progress: false,
+            interim_bytes: 0,
+        }
     }
 
     /// Removes what is no answer yet: `100 Continue` that nobody asked for, `103 Early Hints`. ureq understands a
@@ -116,7 +122,10 @@ impl Transport for ResponseStream {
                 Interim::Partial | Interim::Whole(_) => {}
             }
             if self.interim_bytes > INTERIM_BYTES_MAX {
-                let detail = format!("{} sends interim responses without end", self.exchange.peer());
+                let detail = format!(
+                    "{} sends interim responses without end",
+                    self.exchange.peer()
+                );
                 return Err(failed(TransportFailure::new(FailureKind::NotHttp, detail)));
             }
         }
@@ -182,7 +191,8 @@ fn interim_length(input: &[u8]) -> Interim {
         7 => byte.is_ascii_digit(),
         _ => *byte == START[index],
     };
-    if !input.iter().take(START.len()).enumerate().all(matches) || input.get(9..12) == Some(b"101") {
+    if !input.iter().take(START.len()).enumerate().all(matches) || input.get(9..12) == Some(b"101")
+    {
         return Interim::None;
     }
     match input.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -211,9 +221,18 @@ mod tests {
         let whole = b"HTTP/1.1 100 Continue\r\nVia: squid\r\n\r\nHTTP/1.1 200 OK\r\n";
         assert_eq!(interim_length(whole), Interim::Whole(37));
         for length in 1..37 {
-            assert_eq!(interim_length(&whole[..length]), Interim::Partial, "{length}");
+            assert_eq!(
+                interim_length(&whole[..length]),
+                Interim::Partial,
+                "{length}"
+            );
         }
-        for other in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 101 S\r\n\r\n", "<html>", "HTTPS"] {
+        for other in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 101 S\r\n\r\n",
+            "<html>",
+            "HTTPS",
+        ] {
             assert_eq!(interim_length(other.as_bytes()), Interim::None, "{other}");
         }
     }

@@ -21,9 +21,17 @@ pub(super) struct SocketStream {
 
 impl SocketStream {
     pub(super) fn new(socket: Socket, exchange: Arc<Exchange>, is_below_tls: bool) -> SocketStream {
-        let output_bytes = if is_below_tls { RECORD_BYTES } else { OUTPUT_BUFFER_BYTES };
+        let output_bytes = if is_below_tls {
+            RECORD_BYTES
+        } else {
+            OUTPUT_BUFFER_BYTES
+        };
         let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, output_bytes);
-        SocketStream { socket, exchange, buffers }
+        SocketStream {
+            socket,
+            exchange,
+            buffers,
+        }
     }
 }
 

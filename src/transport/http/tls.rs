@@ -62,7 +62,11 @@ pub(super) fn configure(
 ) -> Result<ConfigBuilder<AgentScope>> {
     use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
     let is_rustls = cfg!(feature = "rustls");
-    let provider = if is_rustls { TlsProvider::Rustls } else { TlsProvider::NativeTls };
+    let provider = if is_rustls {
+        TlsProvider::Rustls
+    } else {
+        TlsProvider::NativeTls
+    };
     let given = match root_certificates {
         Some(pem) => Some(parse_certificates(pem, "it")?),
         None if is_needed => from_environment()?,
@@ -73,7 +77,12 @@ pub(super) fn configure(
         None if is_rustls && !cfg!(feature = "platform-verifier") => RootCerts::WebPki,
         None => RootCerts::PlatformVerifier,
     };
-    Ok(builder.tls_config(TlsConfig::builder().provider(provider).root_certs(roots).build()))
+    Ok(builder.tls_config(
+        TlsConfig::builder()
+            .provider(provider)
+            .root_certs(roots)
+            .build(),
+    ))
 }
 
 /// `SSL_CERT_FILE` names a file of root certificates, for programs that use OpenSSL and for curl.
@@ -122,7 +131,9 @@ fn parse_certificates(pem: &[u8], name: &str) -> Result<Vec<ureq::tls::Certifica
 
 #[cfg(feature = "rustls")]
 fn is_certificate(der: &[u8]) -> bool {
-    rustls::RootCertStore::empty().add(der.to_vec().into()).is_ok()
+    rustls::RootCertStore::empty()
+        .add(der.to_vec().into())
+        .is_ok()
 }
 
 /// The library cannot be asked before a connection is made; at least it is a sequence of the right length that begins
