@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 /// The kinds of failure between the request and its response.
+// Only rustls tells the certificates' faults apart.
+#[cfg_attr(not(feature = "rustls"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FailureKind {
     /// The name lookup failed.

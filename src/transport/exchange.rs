@@ -32,10 +32,10 @@ impl Timeouts {
         }
     }
 
-    /// How long nothing may move: half as long again as was asked for. A receiver with large segments opens its window
-    /// in steps, and a line that is just fast enough must not fail for it.
+    /// How long nothing may move: a little more than was asked for, since a receiver acknowledges in steps. What it had
+    /// taken before it fell silent counts as well, and all of it stays within twice the timeout.
     pub(super) fn quiet_max(&self) -> Duration {
-        (self.stall + self.stall / 2).min(TIMEOUT_MAX)
+        (self.stall + self.stall / 8).min(TIMEOUT_MAX)
     }
 }
 

@@ -29,7 +29,7 @@ impl Received {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = lines
             .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .last();
+            .next_back();
         found
             .and_then(|(_, value)| value.trim().parse().ok())
             .unwrap_or(0)
@@ -262,20 +262,21 @@ fn response_that_trickles_is_not_a_stall() {
     assert_eq!(error.service_code(), Some("X"), "{error}");
 }
 
-/// A relay that passes 64 KiB/s on, with a stall timeout of one second.
+/// A peer that reads 256 KiB/s, with a stall timeout of one second. On the loopback device a receiver acknowledges in
+/// steps of about 100 KiB, so it could not be much slower.
 #[test]
 fn request_over_a_slow_line_is_not_a_stall() {
     let server = Server::start(|request, _, stream| {
         let mut left = request.body_length();
         let mut buffer = vec![0; 8 << 10];
         while left > 0 {
-            thread::sleep(Duration::from_millis(125));
+            thread::sleep(Duration::from_millis(31));
             let most = buffer.len().min(left as usize);
             left -= stream.read(&mut buffer[..most])? as u64;
         }
         say(stream, STORED)
     });
-    let (_dir, path) = file(400 << 10);
+    let (_dir, path) = file(1 << 20);
     put(&bucket(server.builder()), &path).unwrap();
 }
 
@@ -679,5 +680,68 @@ fn descriptors_that_run_out_mean_fewer_connections() {
             "limit {limit}: {text}{errors}"
         );
         assert!(server.object("examplebucket", "o").is_some());
+    }
+}
+
+/// What plain `openssl req -x509` makes: self-signed, and an authority's.
+#[cfg(feature = "rustls")]
+#[test]
+fn certificate_of_an_authority_is_named_with_its_remedy() {
+    let (certificate, key) = (
+        include_str!("tls/authority.pem"),
+        include_str!("tls/authority_key.pem"),
+    );
+    let server = Server::start(|request, _, stream| store(request, stream));
+    let address = crate::tls::tls_with(certificate, key, server.address);
+    let (_dir, path) = file(10);
+    let builder = builder(&format!("https://localhost:{}", address.port()));
+    let error = put(&bucket(builder.root_certificates_pem(certificate)), &path).unwrap_err();
+    assert!(
+        error.to_string().contains("basicConstraints=CA:FALSE"),
+        "{error}"
+    );
+    assert!(!error.is_resumable() && server.requests().is_empty());
+}
+
+/// As curl and OpenSSL's programs do.
+#[cfg(feature = "rustls")]
+#[test]
+fn root_certificates_come_from_ssl_cert_file() {
+    const ENDPOINT: &str = "OSS_UPLOAD_TEST_ENDPOINT";
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        let (_dir, path) = file(10);
+        match builder(&endpoint).build() {
+            Ok(client) => match put(&client.bucket("examplebucket").unwrap(), &path) {
+                Ok(_) => println!("uploaded"),
+                Err(error) => println!("{error}"),
+            },
+            Err(error) => println!("{error}"),
+        }
+        return;
+    }
+    let server = Server::start(|request, _, stream| store(request, stream));
+    let address = crate::tls::tls_in_front_of(server.address);
+    let (dir, junk) = file(10);
+    let roots = dir.path().join("roots.pem");
+    std::fs::write(&roots, crate::tls::CERTIFICATE).unwrap();
+    let missing = dir.path().join("missing.pem");
+    for (variable, expected) in [
+        (roots, "uploaded"),
+        (junk, "SSL_CERT_FILE holds no certificate"),
+        (missing, "SSL_CERT_FILE names"),
+        (PathBuf::new(), "SSL_CERT_FILE, or the system's"),
+    ] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "connections::root_certificates_come_from_ssl_cert_file",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(ENDPOINT, format!("https://localhost:{}", address.port()))
+            .env("SSL_CERT_FILE", &variable)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(expected), "{variable:?}: {text}");
     }
 }

@@ -20,8 +20,12 @@ const KEY: &str = include_str!("tls/key.pem");
 
 /// Speaks TLS in front of the server; gives its address.
 pub fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    tls_with(CERTIFICATE, KEY, server)
+}
+
+pub fn tls_with(certificate: &str, key: &str, server: SocketAddr) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -99,11 +99,17 @@ impl Connector for Dialer {
         let target = format!("{host}:{port}");
         let proxy = self.route.proxy.as_ref();
         let proxy = proxy.filter(|(proxy, _)| !proxy.bypass.matches(host, port));
+        let is_tls = details.needs_tls() || proxy.is_some_and(|(proxy, _)| proxy.is_https);
         let mut transport: Box<dyn Transport> = match proxy {
-            None => Box::new(self.open(host, port, target.clone()).map_err(failed)?),
+            None => Box::new(
+                self.open(host, port, target.clone(), is_tls)
+                    .map_err(failed)?,
+            ),
             Some((proxy, uri)) => {
                 let name = format!("the proxy {}:{}", proxy.host, proxy.port);
-                let stream = self.open(&proxy.host, proxy.port, name).map_err(failed)?;
+                let stream = self
+                    .open(&proxy.host, proxy.port, name, is_tls)
+                    .map_err(failed)?;
                 let mut transport: Box<dyn Transport> = Box::new(stream);
                 if proxy.is_https {
                     transport = self
@@ -119,7 +125,6 @@ impl Connector for Dialer {
         if details.needs_tls() {
             transport = self.route.tls.wrap(details, transport)?;
         }
-        let is_tls = details.needs_tls() || proxy.is_some_and(|(proxy, _)| proxy.is_https);
         exchange.connected(is_tls);
         Ok(Some(Box::new(ResponseStream::new(
             transport,
@@ -129,7 +134,13 @@ impl Connector for Dialer {
 }
 
 impl Dialer {
-    fn open(&self, host: &str, port: u16, peer: String) -> Result<SocketStream, TransportFailure> {
+    fn open(
+        &self,
+        host: &str,
+        port: u16,
+        peer: String,
+        is_below_tls: bool,
+    ) -> Result<SocketStream, TransportFailure> {
         let (exchange, names) = (&self.exchange, &self.route.names);
         exchange.set_peer(peer.clone());
         let deadline = Some(exchange.connect_deadline());
@@ -149,9 +160,11 @@ impl Dialer {
                 return Err(failure);
             }
         };
+        let socket = Socket::new(stream, exchange)?;
         Ok(SocketStream::new(
-            Socket::new(stream, exchange)?,
+            socket,
             Arc::clone(exchange),
+            is_below_tls,
         ))
     }
 

@@ -8,6 +8,9 @@ use super::super::exchange::Exchange;
 use super::super::socket::Socket;
 use super::{INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES};
 
+/// Below TLS, whose own buffer holds the body, a write is one record.
+const RECORD_BYTES: usize = 17 * 1024;
+
 /// A socket as ureq wants to have it. How long it waits is the exchange's business, not ureq's.
 #[derive(Debug)]
 pub(super) struct SocketStream {
@@ -17,8 +20,13 @@ pub(super) struct SocketStream {
 }
 
 impl SocketStream {
-    pub(super) fn new(socket: Socket, exchange: Arc<Exchange>) -> SocketStream {
-        let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES);
+    pub(super) fn new(socket: Socket, exchange: Arc<Exchange>, is_below_tls: bool) -> SocketStream {
+        let output_bytes = if is_below_tls {
+            RECORD_BYTES
+        } else {
+            OUTPUT_BUFFER_BYTES
+        };
+        let buffers = LazyBuffers::new(INPUT_BUFFER_BYTES, output_bytes);
         SocketStream {
             socket,
             exchange,
