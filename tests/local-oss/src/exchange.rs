@@ -102,9 +102,9 @@ impl Exchange {
         }
     }
 
-    /// Reads the rest of the body, if the method has one. A GET may announce a body and never send it.
+    /// Reads the rest of the body, if the method has one. A GET may announce a body that it never sends.
     async fn drain_body(&mut self) {
-        if !matches!(self.head.method.as_str(), "GET" | "HEAD") {
+        if !matches!(self.head.method.as_str(), "GET" | "HEAD" | "DELETE") {
             let _ = self.body.drain().await;
         }
     }

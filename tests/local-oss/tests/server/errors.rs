@@ -137,7 +137,7 @@ fn bucket_is_looked_up_before_the_access_key() {
         response.error(),
         error(403, "InvalidAccessKeyId", "0002-00000902")
     );
-    // Nobody creates a bucket without a valid signature.
+    // A request without a valid signature creates no bucket.
     let server = LocalOss::builder()
         .any_bucket(true)
         .start()

@@ -220,7 +220,7 @@ fn get_with_response_header_parameter() {
 }
 
 #[test]
-fn get_that_announces_a_body_gets_its_response() {
+fn body_that_is_announced_and_never_sent_delays_no_get_or_delete() {
     let server = LocalOss::start();
     server.put_object("examplebucket", "key", b"x");
     let mut client = Client::of(&server);
@@ -231,6 +231,9 @@ fn get_that_announces_a_body_gets_its_response() {
         let status = if target == "none" { 404 } else { 200 };
         assert_eq!(response.status, status);
     }
+    let head = client.head("DELETE", "key", &[], 5);
+    let response = client.send_raw(&head, b"").expect("a response");
+    assert_eq!(response.status, 204);
 }
 
 #[test]
