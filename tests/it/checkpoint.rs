@@ -88,7 +88,7 @@ fn assert_harmless(house: &House, path: &Path, record_path: &Path, damaged: &[u8
             house.assert_stored("o", path);
             house.assert_files(&["f"]);
         }
-        Err(Error::NotACheckpoint { path }) => {
+        Err(Error::NotACheckpoint { path, .. }) => {
             assert!(!ours);
             assert_eq!(path, record_path);
             assert_eq!(
@@ -136,7 +136,7 @@ fn what_is_not_ours_is_left_alone() {
             .upload_file("o", &path, PART, [checkpoint(true, "")])
             .unwrap_err();
         assert!(
-            matches!(&error, Error::NotACheckpoint { path } if *path == record),
+            matches!(&error, Error::NotACheckpoint { path, .. } if *path == record),
             "{error}"
         );
         assert!(!error.is_resumable());
@@ -150,7 +150,7 @@ fn what_is_not_ours_is_left_alone() {
             .upload_file("o", &path, PART, [checkpoint(true, "")])
             .unwrap_err();
         assert!(
-            matches!(&error, Error::NotACheckpoint { path } if path.ends_with("f.cp.tmp")),
+            matches!(&error, Error::NotACheckpoint { path, .. } if path.ends_with("f.cp.tmp")),
             "{error}"
         );
         assert_eq!(fs::read_to_string(house.path("f.cp.tmp")).unwrap(), foreign);
@@ -251,7 +251,7 @@ fn two_calls_with_one_record_do_not_meet() {
                 .upload_file("o", house.path("f"), PART, [checkpoint(true, "")])
                 .unwrap_err();
             assert!(
-                matches!(&error, Error::CheckpointInUse { path } if *path == record),
+                matches!(&error, Error::CheckpointInUse { path, .. } if *path == record),
                 "{error}"
             );
             assert!(error.is_resumable());

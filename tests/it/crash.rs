@@ -351,7 +351,7 @@ fn nothing_stays_locked_after_a_crash() {
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap_err();
     assert!(
-        matches!(&error, Error::CheckpointInUse { path } if path.ends_with("f.cp")),
+        matches!(&error, Error::CheckpointInUse { path, .. } if path.ends_with("f.cp")),
         "{error}"
     );
     let mut witness = Witness::default();

@@ -219,7 +219,7 @@ fn a_checkpoint_that_is_a_directory() {
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, &dir)]);
     assert!(
-        matches!(&result, Err(Error::NotACheckpoint { path }) if *path == dir),
+        matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == dir),
         "{result:?}"
     );
     refusal(&house, result);
@@ -241,7 +241,7 @@ fn checkpoint_paths_that_are_no_files() {
             .bucket
             .upload_file("o", &path, PART, [checkpoint(true, &odd)]);
         assert!(
-            matches!(&result, Err(Error::NotACheckpoint { path }) if *path == odd),
+            matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == odd),
             "{result:?}"
         );
         refusal(&house, result);

@@ -215,7 +215,7 @@ fn a_directory_in_the_way_of_the_next_record_stops_the_upload() {
     let requests = house.server.requests().len();
     let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
     assert!(
-        matches!(&error, Error::NotACheckpoint { path } if *path == temporary),
+        matches!(&error, Error::NotACheckpoint { path, .. } if *path == temporary),
         "{error:?}"
     );
     assert_eq!(house.server.requests().len(), requests);
@@ -289,7 +289,7 @@ fn what_takes_the_place_of_the_record_is_left_alone() {
         assert_stopped(&house, result, &record);
         let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
         assert!(
-            matches!(&error, Error::NotACheckpoint { path } if *path == record),
+            matches!(&error, Error::NotACheckpoint { path, .. } if *path == record),
             "{error:?}"
         );
     }

@@ -96,7 +96,7 @@ fn begun(house: &House) {
 fn assert_changed(house: &House, result: Result<Uploaded, Error>) {
     let error = result.unwrap_err();
     assert!(
-        matches!(&error, Error::SourceChanged { path } if *path == house.path("f")),
+        matches!(&error, Error::SourceChanged { path, .. } if *path == house.path("f")),
         "{error:?}"
     );
     assert!(error.is_resumable());

@@ -187,7 +187,7 @@ fn credentials(book: &mut Book) {
             .unwrap()
             .bucket("examplebucket")
             .unwrap();
-        book.add(mistake, bucket.multipart_uploads("").unwrap_err());
+        book.add(mistake, bucket.multipart_uploads("").next().unwrap().unwrap_err());
     }
     match std::env::var_os("OSS_ACCESS_KEY_ID") {
         None => book.add(
@@ -205,7 +205,7 @@ fn credentials(book: &mut Book) {
         .unwrap();
     book.add(
         "the provider of credentials fails",
-        bucket.multipart_uploads("").unwrap_err(),
+        bucket.multipart_uploads("").next().unwrap().unwrap_err(),
     );
     let gives_none = || Ok(Credentials::new("", "").with_security_token(TOKEN));
     let bucket = builder(endpoint)
@@ -216,7 +216,7 @@ fn credentials(book: &mut Book) {
         .unwrap();
     book.add(
         "the provider gives empty credentials",
-        bucket.multipart_uploads("").unwrap_err(),
+        bucket.multipart_uploads("").next().unwrap().unwrap_err(),
     );
 }
 
