@@ -86,25 +86,16 @@ mod tests {
     fn published_values() {
         assert_eq!(crc(b""), 0);
         assert_eq!(crc(b"123456789"), 0x995D_C9BB_DF19_39FA);
-        assert_eq!(
-            crc(b"This is a test of the emergency broadcast system."),
-            0x27DB_187F_C15B_BC72
-        );
+        assert_eq!(crc(b"This is a test of the emergency broadcast system."), 0x27DB_187F_C15B_BC72);
         assert_eq!(crc(b"hello world"), 5_981_764_153_023_615_706);
-        assert_eq!(
-            crc(b"test\0hello\x01world\x02!\x03"),
-            6_745_424_696_046_691_431
-        );
+        assert_eq!(crc(b"test\0hello\x01world\x02!\x03"), 6_745_424_696_046_691_431);
     }
 
     #[test]
     fn parts_join_to_the_whole() {
         let (a, b) = (6_745_424_696_046_691_431, 5_981_764_153_023_615_706);
         assert_eq!(combine(a, b, 11), 13_027_479_509_578_346_683);
-        let (a, b) = (
-            crc(b"123456789"),
-            crc(b"This is a test of the emergency broadcast system."),
-        );
+        let (a, b) = (crc(b"123456789"), crc(b"This is a test of the emergency broadcast system."));
         assert_eq!(combine(a, b, 49), 0x6A7A_A19F_CBF4_8688);
         assert_eq!(combine(a, 0, 0), a);
         assert_eq!(combine(0, a, 9), a);
@@ -113,9 +104,7 @@ mod tests {
     #[test]
     fn many_pieces_of_one_length_and_a_shorter_one() {
         let bytes: Vec<u8> = (0..=255).cycle().take(1_000).collect();
-        let pieces = bytes
-            .chunks(64)
-            .map(|piece| (crc(piece), piece.len() as u64));
+        let pieces = bytes.chunks(64).map(|piece| (crc(piece), piece.len() as u64));
         assert_eq!(joined(pieces), crc(&bytes));
         assert_eq!(joined(std::iter::empty()), crc(b""));
     }
@@ -126,10 +115,7 @@ mod tests {
             b"Even if I could be Shakespeare, I think I should still choose to be Faraday. - A. Huxley";
         for split in 0..=whole.len() {
             let (a, b) = whole.split_at(split);
-            assert_eq!(
-                combine(crc(a), crc(b), b.len() as u64),
-                0x7AD2_5FAF_A171_0407
-            );
+            assert_eq!(combine(crc(a), crc(b), b.len() as u64), 0x7AD2_5FAF_A171_0407);
         }
     }
 }

@@ -40,20 +40,13 @@ impl Credentials {
     /// An AccessKey pair: of a RAM user, or together with
     /// [`with_security_token`](Credentials::with_security_token) of an STS role.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Credentials {
-        Credentials {
-            id: id.into(),
-            secret: secret.into(),
-            security_token: None,
-        }
+        Credentials { id: id.into(), secret: secret.into(), security_token: None }
     }
 
     /// Adds the security token that STS gave with the pair.
     #[must_use]
     pub fn with_security_token(self, token: impl Into<String>) -> Credentials {
-        Credentials {
-            security_token: Some(token.into()),
-            ..self
-        }
+        Credentials { security_token: Some(token.into()), ..self }
     }
 
     /// Reads `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, if set and not empty, `OSS_SESSION_TOKEN`: the
@@ -62,17 +55,12 @@ impl Credentials {
     /// # Errors
     /// [`Error::Credentials`] names the variable that is not set, is empty or is not text.
     pub fn from_env() -> Result<Credentials> {
-        let pair = Credentials::new(
-            variable("OSS_ACCESS_KEY_ID")?,
-            variable("OSS_ACCESS_KEY_SECRET")?,
-        );
+        let pair = Credentials::new(variable("OSS_ACCESS_KEY_ID")?, variable("OSS_ACCESS_KEY_SECRET")?);
         let credentials = match std::env::var("OSS_SESSION_TOKEN") {
             Ok(token) if !token.is_empty() => pair.with_security_token(token),
             _ => pair,
         };
-        credentials
-            .check()
-            .map_err(|source| Error::Credentials { source })?;
+        credentials.check().map_err(|source| Error::Credentials { source })?;
         Ok(credentials)
     }
 
@@ -102,10 +90,7 @@ impl Credentials {
             }
             // The value is not shown: only where to look.
             let visible = |byte: &u8| byte.is_ascii_graphic();
-            let place = match (
-                value.bytes().position(|byte| !visible(&byte)),
-                value.bytes().last(),
-            ) {
+            let place = match (value.bytes().position(|byte| !visible(&byte)), value.bytes().last()) {
                 (None, _) => continue,
                 (Some(0), _) => "at its beginning: trim it",
                 (Some(_), Some(last)) if !visible(&last) => "at its end: trim it",
@@ -125,9 +110,7 @@ fn variable(name: &'static str) -> Result<String> {
         Err(std::env::VarError::NotPresent) => format!("{name} is not set"),
         Err(std::env::VarError::NotUnicode(_)) => format!("{name} is not text"),
     };
-    Err(Error::Credentials {
-        source: NoCredentials(problem).into(),
-    })
+    Err(Error::Credentials { source: NoCredentials(problem).into() })
 }
 
 /// They are none, and will be none the next time.
@@ -144,9 +127,7 @@ impl std::error::Error for NoCredentials {}
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

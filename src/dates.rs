@@ -15,10 +15,7 @@ pub(crate) fn parse_http(text: &str) -> Option<SystemTime> {
 /// `20261202T090000Z`
 pub(crate) fn compact(at: SystemTime) -> String {
     let rfc3339 = humantime::format_rfc3339_seconds(at).to_string();
-    rfc3339
-        .chars()
-        .filter(|character| !matches!(character, '-' | ':'))
-        .collect()
+    rfc3339.chars().filter(|character| !matches!(character, '-' | ':')).collect()
 }
 
 /// `2026-12-02T09:00:00.000Z`, as XML has it.

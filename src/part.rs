@@ -15,9 +15,7 @@ pub const PARTS_MAX: u64 = 10_000;
 /// the file grows. Python: `determine_part_size`.
 #[must_use]
 pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
-    preferred
-        .max(size.div_ceil(PARTS_MAX))
-        .clamp(PART_SIZE_MIN, PART_SIZE_MAX)
+    preferred.max(size.div_ceil(PARTS_MAX)).clamp(PART_SIZE_MIN, PART_SIZE_MAX)
 }
 
 /// A part's place in the file.
@@ -95,9 +93,7 @@ impl FromIterator<Part> for Parts {
 
 /// An ETag without its quotes, for comparing and for keeping.
 pub(crate) fn unquoted(etag: &str) -> &str {
-    etag.strip_prefix('"')
-        .and_then(|etag| etag.strip_suffix('"'))
-        .unwrap_or(etag)
+    etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag)
 }
 
 #[cfg(test)]
@@ -106,28 +102,15 @@ mod tests {
 
     #[test]
     fn parts_stand_in_order_and_once() {
-        let part = |number, crc64| Part {
-            number,
-            etag: "E".into(),
-            crc64,
-        };
-        let mut parts: Parts = [2, 1, 3, 2]
-            .into_iter()
-            .map(|number| part(number, 0))
-            .collect();
+        let part = |number, crc64| Part { number, etag: "E".into(), crc64 };
+        let mut parts: Parts = [2, 1, 3, 2].into_iter().map(|number| part(number, 0)).collect();
         parts.append([part(3, 9)].into_iter().collect());
         assert_eq!(
-            parts
-                .iter()
-                .map(|part| (part.number, part.crc64))
-                .collect::<Vec<_>>(),
+            parts.iter().map(|part| (part.number, part.crc64)).collect::<Vec<_>>(),
             [(1, 0), (2, 0), (3, 9)]
         );
         parts.retain(|part| part.number != 2);
-        assert_eq!(
-            (parts.len(), parts.get(2), parts.get(3)),
-            (2, None, Some(&part(3, 9)))
-        );
+        assert_eq!((parts.len(), parts.get(2), parts.get(3)), (2, None, Some(&part(3, 9))));
     }
 
     #[test]
@@ -136,10 +119,7 @@ mod tests {
         assert_eq!(determine_part_size(0, 0), PART_SIZE_MIN);
         assert_eq!(determine_part_size(80_000 * MIB, 8 * MIB), 8 * MIB);
         assert_eq!(determine_part_size(80_000 * MIB + 1, 8 * MIB), 8 * MIB + 1);
-        assert_eq!(
-            determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB),
-            PART_SIZE_MAX
-        );
+        assert_eq!(determine_part_size(PARTS_MAX * PART_SIZE_MAX, 8 * MIB), PART_SIZE_MAX);
         assert_eq!(determine_part_size(u64::MAX, u64::MAX), PART_SIZE_MAX);
     }
 }

@@ -5,12 +5,11 @@ use std::io::{self, ErrorKind};
 
 use super::{Operation, ServiceError};
 
-const LOOK_AROUND: &str =
-    "what answers may not be OSS: check the endpoint, and look for a proxy in between";
+const LOOK_AROUND: &str = "what answers may not be OSS: check the endpoint, and look for a proxy in between";
 const LOOK_AROUND_OR_AGAIN: &str = "run the same call again; if it says the same, what answers may not be OSS: check the endpoint, and look for a proxy";
-const UNTRUSTED: &str = "trust its root with root_certificates_pem, or the system's roots with the feature platform-verifier";
-const NO_PLACE: &str =
-    "put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)";
+const UNTRUSTED: &str =
+    "trust its root with root_certificates_pem, or the system's roots with the feature platform-verifier";
+const NO_PLACE: &str = "put it somewhere else with checkpoint(true, path) or checkpoint_dir(true, dir)";
 
 /// What fails again if it is done again as it is has another advice.
 fn again(operation: &Operation) -> &'static str {
@@ -25,9 +24,7 @@ fn again(operation: &Operation) -> &'static str {
 pub(super) fn service(error: &ServiceError) -> Option<&'static str> {
     let advice = match (error.status, error.code.as_str()) {
         _ if error.endpoint.is_some() => return None,
-        (_, "InvalidAccessKeyId") => {
-            "check the AccessKey id; one from STS needs its security token, too"
-        }
+        (_, "InvalidAccessKeyId") => "check the AccessKey id; one from STS needs its security token, too",
         (_, "SignatureDoesNotMatch") => {
             "check the AccessKey secret; a domain that is bound to the bucket needs cname(true)"
         }
@@ -35,9 +32,7 @@ pub(super) fn service(error: &ServiceError) -> Option<&'static str> {
         (_, "InvalidSecurityToken") => "give the security token that belongs to this AccessKey id",
         (_, "RequestTimeTooSkewed") => "set this machine's clock and run the same call again",
         (_, "NoSuchBucket") => "check the bucket's name and the endpoint",
-        (_, "NoSuchUpload") => {
-            "somebody, or a lifecycle rule, has aborted it: run the same call again"
-        }
+        (_, "NoSuchUpload") => "somebody, or a lifecycle rule, has aborted it: run the same call again",
         (_, "FileAlreadyExists") => "take another key, or leave out forbid_overwrite",
         (_, "SecondLevelDomainForbidden") => {
             "give the endpoint by its name, not as an IP address, and leave out path_style"
@@ -71,9 +66,7 @@ fn access_denied(error: &ServiceError) -> &'static str {
         "InitiateMultipartUpload" | "PutObject" => {
             "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy; for tags oss:PutObjectTagging, too"
         }
-        _ => {
-            "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy"
-        }
+        _ => "it needs the permission oss:PutObject on this object, by RAM and by the bucket's policy",
     }
 }
 
@@ -88,9 +81,7 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         }
         _ if says("UnknownIssuer") => UNTRUSTED,
         _ if says("not valid for name") => "use the name that the certificate is for",
-        _ if says("certificate")
-            && (says("xpired") || says("not valid yet") || says("NotValidYet")) =>
-        {
+        _ if says("certificate") && (says("xpired") || says("not valid yet") || says("NotValidYet")) => {
             "check this machine's clock; else the server's owner has to renew it"
         }
         _ if says("InvalidContentType") => {
@@ -109,9 +100,7 @@ pub(super) fn transport(operation: &Operation, source: &io::Error) -> &'static s
         _ if says("Peer disconnected") => {
             "run the same call again; if it says the same, check the endpoint's scheme and port"
         }
-        _ if is_final(source) => {
-            "what the server shows as its certificate can't be used: see to that first"
-        }
+        _ if is_final(source) => "what the server shows as its certificate can't be used: see to that first",
         _ => again(operation),
     }
 }
@@ -127,11 +116,7 @@ pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {
     if reason.contains("CRC-64 of the object") {
         return "it is there, and it is wrong: delete it, or run the same call again";
     }
-    if reason.contains("CRC-64 of the stored") {
-        again(operation)
-    } else {
-        LOOK_AROUND
-    }
+    if reason.contains("CRC-64 of the stored") { again(operation) } else { LOOK_AROUND }
 }
 
 pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
@@ -144,9 +129,7 @@ pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
             "it is a file, and has to be a directory"
         }
         ErrorKind::NotADirectory => "a part of this path is a file, and has to be a directory",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room and run the same call again"
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room and run the same call again",
         _ => return None,
     };
     Some(advice)
@@ -170,9 +153,6 @@ pub(super) fn shortened(reason: String) -> String {
     if count <= WHOLE_CHARS {
         return reason;
     }
-    let (head, tail) = (
-        reason.chars().take(HEAD_CHARS),
-        reason.chars().skip(count - TAIL_CHARS),
-    );
+    let (head, tail) = (reason.chars().take(HEAD_CHARS), reason.chars().skip(count - TAIL_CHARS));
     head.chain(['…']).chain(tail).collect()
 }

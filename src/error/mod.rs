@@ -134,10 +134,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Error {
-        Error::InvalidOption {
-            option,
-            reason: advice::shortened(reason.into()),
-        }
+        Error::InvalidOption { option, reason: advice::shortened(reason.into()) }
     }
 
     /// OSS's error code, such as `AccessDenied`, when OSS answered with one.
@@ -161,16 +158,12 @@ impl Error {
     /// callback that failed (the object is complete).
     pub fn is_resumable(&self) -> bool {
         match self {
-            Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => {
-                false
-            }
+            Error::InvalidOption { .. } | Error::NotACheckpoint { .. } | Error::Callback { .. } => false,
             Error::Service(service) => service.is_temporary(),
             // What no key can be, or nothing at all.
             Error::Credentials { source } => !source.is::<NoCredentials>(),
             Error::Transport { source, .. } => !is_final(source),
-            Error::Source { source, .. } | Error::Checkpoint { source, .. } => {
-                !is_in_the_way(source)
-            }
+            Error::Source { source, .. } | Error::Checkpoint { source, .. } => !is_in_the_way(source),
             _ => true,
         }
     }
@@ -216,23 +209,16 @@ impl ServiceError {
             "NoSuchUpload",
             "InvalidPart",
         ];
-        let in_trouble =
-            self.status >= 500 && self.status != 501 || matches!(self.status, 408 | 429);
+        let in_trouble = self.status >= 500 && self.status != 501 || matches!(self.status, 408 | 429);
         in_trouble || TEMPORARY.contains(&self.code.as_str())
     }
 
     /// What Alibaba Cloud's support asks for.
     fn ids(&self) -> String {
         let known = [("request id", &self.request_id), ("EC", &self.ec)];
-        let known: Vec<_> = known
-            .iter()
-            .filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?)))
-            .collect();
-        if known.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", known.join(", "))
-        }
+        let known: Vec<_> =
+            known.iter().filter_map(|(what, id)| Some(format!("{what} {}", id.as_ref()?))).collect();
+        if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
     }
 }
 
@@ -241,36 +227,15 @@ impl fmt::Display for Error {
         match self {
             Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
             Error::Source { path, source } => {
-                write!(
-                    f,
-                    "can't read {}: {}{}",
-                    name(path),
-                    line(source),
-                    seen_from(path, source)
-                )
+                write!(f, "can't read {}: {}{}", name(path), line(source), seen_from(path, source))
             }
             Error::SourceChanged { path } => {
-                write!(
-                    f,
-                    "{} was changed while it was being uploaded; run the same call again",
-                    name(path)
-                )
+                write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
             }
-            Error::Checkpoint {
-                path: Some(path),
-                source,
-            } => {
-                write!(
-                    f,
-                    "checkpoint {}: {}{}",
-                    name(path),
-                    line(source),
-                    Then(advice::checkpoint(source))
-                )
+            Error::Checkpoint { path: Some(path), source } => {
+                write!(f, "checkpoint {}: {}{}", name(path), line(source), Then(advice::checkpoint(source)))
             }
-            Error::Checkpoint { path: None, source } => {
-                write!(f, "checkpoint store: {}", line(source))
-            }
+            Error::Checkpoint { path: None, source } => write!(f, "checkpoint store: {}", line(source)),
             Error::CheckpointInUse { path } => write!(
                 f,
                 "checkpoint {} is in use by another upload: wait for it, or give each its own with checkpoint_dir(true, dir)",
@@ -282,32 +247,14 @@ impl fmt::Display for Error {
                 name(path)
             ),
             Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
-            Error::Transport {
-                operation,
-                attempts,
-                source,
-                ..
-            } => {
+            Error::Transport { operation, attempts, source, .. } => {
                 let advice = Then(Some(advice::transport(operation, source)));
-                write!(
-                    f,
-                    "{operation} failed{}: {}{advice}",
-                    Tried(*attempts),
-                    line(source)
-                )
+                write!(f, "{operation} failed{}: {}{advice}", Tried(*attempts), line(source))
             }
             Error::Service(service) => service.fmt(f),
-            Error::Response {
-                operation,
-                reason,
-                request_id,
-            } => {
+            Error::Response { operation, reason, request_id } => {
                 let advice = Then(Some(advice::response(operation, reason)));
-                write!(
-                    f,
-                    "{operation}: the response can't be trusted: {}{advice}",
-                    printable(reason)
-                )?;
+                write!(f, "{operation}: the response can't be trusted: {}{advice}", printable(reason))?;
                 match request_id {
                     Some(id) => write!(f, " (request id {id})"),
                     None => Ok(()),
@@ -322,17 +269,10 @@ impl fmt::Display for Error {
                     service.ids()
                 )
             }
-            Error::Cancelled {
-                object_may_exist: false,
-            } => write!(f, "the upload was cancelled"),
-            Error::Cancelled {
-                object_may_exist: true,
-            } => {
+            Error::Cancelled { object_may_exist: false } => write!(f, "the upload was cancelled"),
+            Error::Cancelled { object_may_exist: true } => {
                 let whether = "the object may exist; the same call again settles it";
-                write!(
-                    f,
-                    "the upload was cancelled while it was being completed: {whether}"
-                )
+                write!(f, "the upload was cancelled while it was being completed: {whether}")
             }
         }
     }
@@ -347,14 +287,7 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} failed{}: {} {}",
-            self.operation,
-            Tried(self.attempts),
-            self.status,
-            self.code
-        )?;
+        write!(f, "{} failed{}: {} {}", self.operation, Tried(self.attempts), self.status, self.code)?;
         if !self.message.is_empty() {
             write!(f, ": {}", self.message.trim_end_matches('.'))?;
         }
@@ -382,20 +315,12 @@ impl std::error::Error for ServiceError {}
 
 impl Operation {
     pub(crate) fn new(name: &'static str, part: Option<u32>, object: String) -> Operation {
-        Operation {
-            name,
-            part,
-            object: object.into(),
-        }
+        Operation { name, part, object: object.into() }
     }
 
     /// What it was of; the key alone where nobody has said.
     fn object(&self, key: &str) -> String {
-        if self.object.is_empty() {
-            printable(key)
-        } else {
-            self.object.to_string()
-        }
+        if self.object.is_empty() { printable(key) } else { self.object.to_string() }
     }
 }
 
@@ -432,29 +357,19 @@ struct Tried(u32);
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 {
-            write!(f, " after {} attempts", self.0)
-        } else {
-            Ok(())
-        }
+        if self.0 > 1 { write!(f, " after {} attempts", self.0) } else { Ok(()) }
     }
 }
 
 fn name(path: &Path) -> String {
-    if path.as_os_str().is_empty() {
-        "the open file".to_owned()
-    } else {
-        printable(&path.to_string_lossy())
-    }
+    if path.as_os_str().is_empty() { "the open file".to_owned() } else { printable(&path.to_string_lossy()) }
 }
 
 /// A relative path that leads nowhere may have been meant from another place.
 fn seen_from(path: &Path, source: &io::Error) -> String {
     match std::env::current_dir() {
         Ok(here)
-            if source.kind() == io::ErrorKind::NotFound
-                && path.is_relative()
-                && path != Path::new("") =>
+            if source.kind() == io::ErrorKind::NotFound && path.is_relative() && path != Path::new("") =>
         {
             format!("; it was looked for in {}", name(&here))
         }
@@ -469,11 +384,8 @@ fn line(source: &impl fmt::Display) -> String {
 /// Names, and what others say, may hold line ends and control characters; an error is one line that colours nobody's terminal.
 pub(crate) fn printable(text: &str) -> String {
     // Separators of lines, and what turns the direction of the text around.
-    const UNSEEN: [std::ops::RangeInclusive<char>; 3] = [
-        '\u{2028}'..='\u{202e}',
-        '\u{2066}'..='\u{2069}',
-        '\u{200e}'..='\u{200f}',
-    ];
+    const UNSEEN: [std::ops::RangeInclusive<char>; 3] =
+        ['\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}', '\u{200e}'..='\u{200f}'];
     let mut printed = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || UNSEEN.iter().any(|range| range.contains(&character)) {

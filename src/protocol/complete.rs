@@ -40,32 +40,20 @@ pub(crate) fn body(parts: &Parts) -> impl Iterator<Item = String> {
 /// With a callback the body is the application server's, and everything else is in the headers.
 pub(crate) fn parse(response: &Response, callback: bool) -> Parsed<Completed> {
     if callback {
-        return Ok(Completed {
-            callback_body: Some(response.body.clone()),
-            ..from_headers(response)?
-        });
+        return Ok(Completed { callback_body: Some(response.body.clone()), ..from_headers(response)? });
     }
     let result = xml::parse(&response.body, "CompleteMultipartUploadResult")?;
-    let completed = Completed {
-        location: result.text("Location").map(str::to_owned),
-        ..Completed::default()
-    };
+    let completed =
+        Completed { location: result.text("Location").map(str::to_owned), ..Completed::default() };
     let etag = match (result.text("ETag").map(unquoted), etag(response)) {
         (Some(etag), _) if !etag.is_empty() => etag.to_owned(),
         (_, etag) => etag?,
     };
-    Ok(Completed {
-        location: completed.location,
-        etag,
-        ..from_headers_but_etag(response)?
-    })
+    Ok(Completed { location: completed.location, etag, ..from_headers_but_etag(response)? })
 }
 
 pub(super) fn from_headers(response: &Response) -> Parsed<Completed> {
-    Ok(Completed {
-        etag: etag(response)?,
-        ..from_headers_but_etag(response)?
-    })
+    Ok(Completed { etag: etag(response)?, ..from_headers_but_etag(response)? })
 }
 
 fn from_headers_but_etag(response: &Response) -> Parsed<Completed> {
@@ -83,11 +71,7 @@ mod tests {
 
     #[test]
     fn the_part_list() {
-        let part = |(number, etag): (u32, &str)| Part {
-            number,
-            etag: etag.into(),
-            crc64: 0,
-        };
+        let part = |(number, etag): (u32, &str)| Part { number, etag: etag.into(), crc64: 0 };
         let parts: Parts = [(2, "<C>"), (1, "AB")].into_iter().map(part).collect();
         assert_eq!(
             body(&parts).collect::<String>(),
@@ -98,43 +82,19 @@ mod tests {
 
     #[test]
     fn the_answer_with_and_without_callback() {
-        let headers = vec![
-            ("etag".into(), "\"H\"".into()),
-            ("x-oss-hash-crc64ecma".into(), "9".into()),
-        ];
+        let headers = vec![("etag".into(), "\"H\"".into()), ("x-oss-hash-crc64ecma".into(), "9".into())];
         let xml = "<CompleteMultipartUploadResult><Location>http://b.x/k</Location><ETag>\"X-2\"</ETag></CompleteMultipartUploadResult>";
-        let response = Response {
-            status: 200,
-            headers: headers.clone(),
-            body: xml.into(),
-        };
-        let Ok(completed) = parse(&response, false) else {
-            panic!("not read")
-        };
+        let response = Response { status: 200, headers: headers.clone(), body: xml.into() };
+        let Ok(completed) = parse(&response, false) else { panic!("not read") };
         assert_eq!((completed.etag.as_str(), completed.crc64), ("X-2", Some(9)));
         assert_eq!(completed.location.as_deref(), Some("http://b.x/k"));
-        let response = Response {
-            status: 200,
-            headers,
-            body: b"{\"ok\":1}".to_vec(),
-        };
-        let Ok(completed) = parse(&response, true) else {
-            panic!("not read")
-        };
+        let response = Response { status: 200, headers, body: b"{\"ok\":1}".to_vec() };
+        let Ok(completed) = parse(&response, true) else { panic!("not read") };
         assert_eq!(
             (completed.etag.as_str(), completed.callback_body.as_deref()),
             ("H", Some(&b"{\"ok\":1}"[..]))
         );
         assert!(parse(&response, false).is_err());
-        assert!(
-            parse(
-                &Response {
-                    status: 200,
-                    ..Response::default()
-                },
-                true
-            )
-            .is_err()
-        );
+        assert!(parse(&Response { status: 200, ..Response::default() }, true).is_err());
     }
 }

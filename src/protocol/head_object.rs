@@ -19,9 +19,7 @@ pub(crate) fn request(bucket: &str, key: &str, headers: &[Header]) -> Request {
 
 pub(crate) fn parse(response: &Response) -> Parsed<Head> {
     Ok(Head {
-        size: response
-            .header("content-length")
-            .and_then(|text| text.parse().ok()),
+        size: response.header("content-length").and_then(|text| text.parse().ok()),
         last_modified: response.header("last-modified").and_then(dates::parse_http),
         object: from_headers(response)?,
     })
@@ -32,15 +30,12 @@ impl Head {
     pub(crate) fn is(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
         let content = match self.object.crc64 {
             Some(remote) => remote == crc64,
-            None => self
-                .last_modified
-                .is_some_and(|modified| seconds(modified) >= seconds(since)),
+            None => self.last_modified.is_some_and(|modified| seconds(modified) >= seconds(since)),
         };
         content && self.size == Some(size)
     }
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -19,13 +19,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<u32>,
 }
 
-pub(crate) fn request(
-    bucket: &str,
-    key: &str,
-    upload_id: &str,
-    marker: u32,
-    headers: &[Header],
-) -> Request {
+pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, marker: u32, headers: &[Header]) -> Request {
     Request::new("ListParts", Method::Get, bucket, key)
         .query("uploadId", upload_id)
         .query("max-parts", 1000)
@@ -51,9 +45,7 @@ pub(crate) fn parse(response: &Response, marker: u32) -> Parsed<Page> {
     }
     let next = match result.text("IsTruncated") {
         Some("true") => {
-            let next = result
-                .text("NextPartNumberMarker")
-                .and_then(|text| text.parse().ok());
+            let next = result.text("NextPartNumberMarker").and_then(|text| text.parse().ok());
             Some(
                 next.filter(|next| *next > marker)
                     .ok_or("it is truncated and does not say where to go on")?,
@@ -69,14 +61,7 @@ mod tests {
     use super::*;
 
     fn page(body: &str, marker: u32) -> Parsed<Page> {
-        parse(
-            &Response {
-                status: 200,
-                body: body.into(),
-                ..Response::default()
-            },
-            marker,
-        )
+        parse(&Response { status: 200, body: body.into(), ..Response::default() }, marker)
     }
 
     #[test]
@@ -85,18 +70,11 @@ mod tests {
             <IsTruncated>true</IsTruncated><Part><PartNumber>1</PartNumber><LastModified>2012-02-23T07:01:34.000Z</LastModified>\
             <ETag>&quot;AB&quot;</ETag><HashCrc64ecma>18446744073709551615</HashCrc64ecma><Size>6291456</Size></Part>\
             <Part><PartNumber>5</PartNumber><ETag>CD</ETag><Size>1</Size></Part></ListPartsResult>";
-        let Ok(page) = page(body, 0) else {
-            panic!("not read")
-        };
+        let Ok(page) = page(body, 0) else { panic!("not read") };
         assert_eq!(page.next, Some(5));
         assert_eq!(
             page.parts[0],
-            ListedPart {
-                number: 1,
-                etag: "AB".into(),
-                size: 6_291_456,
-                crc64: Some(u64::MAX)
-            }
+            ListedPart { number: 1, etag: "AB".into(), size: 6_291_456, crc64: Some(u64::MAX) }
         );
         assert_eq!(page.parts[1].crc64, None);
     }
@@ -106,13 +84,7 @@ mod tests {
         let body = "<ListPartsResult><NextPartNumberMarker>5</NextPartNumberMarker><IsTruncated>true</IsTruncated></ListPartsResult>";
         assert!(page(body, 4).is_ok());
         assert!(page(body, 5).is_err());
-        assert!(
-            page(
-                "<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>",
-                0
-            )
-            .is_err()
-        );
+        assert!(page("<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>", 0).is_err());
         assert!(page("<ListPartsResult><Part></Part></ListPartsResult>", 0).is_err());
     }
 }

@@ -36,11 +36,9 @@ pub(crate) fn request(bucket: &str, prefix: &str, marker: &Marker) -> Request {
         .query("uploads", "")
         .query("max-uploads", 1000)
         .query("encoding-type", "url");
-    for (name, value) in [
-        ("prefix", prefix),
-        ("key-marker", &marker.key),
-        ("upload-id-marker", &marker.upload_id),
-    ] {
+    for (name, value) in
+        [("prefix", prefix), ("key-marker", &marker.key), ("upload-id-marker", &marker.upload_id)]
+    {
         if !value.is_empty() {
             request = request.query(name, value);
         }
@@ -60,10 +58,7 @@ pub(crate) fn parse(response: &Response, marker: &Marker) -> Parsed<Page> {
         let initiated = upload.text("Initiated").and_then(dates::parse_rfc3339);
         uploads.push(MultipartUpload {
             key: key(upload.text("Key").ok_or("an upload has no Key")?)?,
-            upload_id: upload
-                .text("UploadId")
-                .ok_or("an upload has no UploadId")?
-                .to_owned(),
+            upload_id: upload.text("UploadId").ok_or("an upload has no UploadId")?.to_owned(),
             initiated: initiated.ok_or("an upload has no valid Initiated")?,
         });
     }
@@ -71,10 +66,7 @@ pub(crate) fn parse(response: &Response, marker: &Marker) -> Parsed<Page> {
         Some("true") => {
             let next = Marker {
                 key: key(result.text("NextKeyMarker").unwrap_or_default())?,
-                upload_id: result
-                    .text("NextUploadIdMarker")
-                    .unwrap_or_default()
-                    .to_owned(),
+                upload_id: result.text("NextUploadIdMarker").unwrap_or_default().to_owned(),
             };
             // In order, or they would turn in circles.
             if (&next.key, &next.upload_id) <= (&marker.key, &marker.upload_id) {
@@ -101,22 +93,14 @@ mod tests {
             )
         };
         let page = |encoding: &str| {
-            let response = Response {
-                status: 200,
-                body: body(encoding).into(),
-                ..Response::default()
-            };
+            let response = Response { status: 200, body: body(encoding).into(), ..Response::default() };
             parse(&response, &Marker::default()).unwrap_or_else(|_| panic!("not read"))
         };
         let encoded = page("<EncodingType>url</EncodingType>");
         assert_eq!(encoded.uploads[0].key, "demo/a b+.data");
         assert_eq!(encoded.next.unwrap().key, "a+b");
         assert_eq!(page("").uploads[0].key, "demo%2Fa+b%2B.data");
-        let seconds = encoded.uploads[0]
-            .initiated
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let seconds = encoded.uploads[0].initiated.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(seconds, 1_329_970_703);
     }
 }

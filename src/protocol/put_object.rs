@@ -12,8 +12,5 @@ pub(crate) fn request(bucket: &str, key: &str, headers: &[Header]) -> Request {
 pub(crate) fn parse(response: &Response, crc64_sent: u64, callback: bool) -> Parsed<Completed> {
     check_crc64(response, crc64_sent)?;
     let completed = from_headers(response)?;
-    Ok(Completed {
-        callback_body: callback.then(|| response.body.clone()),
-        ..completed
-    })
+    Ok(Completed { callback_body: callback.then(|| response.body.clone()), ..completed })
 }

@@ -79,20 +79,12 @@ impl Request {
     }
 
     pub(crate) fn encoded_query(&self) -> String {
-        join(
-            self.query
-                .iter()
-                .map(|(name, value)| (encoded(name), encoded(value))),
-        )
+        join(self.query.iter().map(|(name, value)| (encoded(name), encoded(value))))
     }
 
     /// For errors.
     pub(crate) fn operation(&self) -> Operation {
-        Operation::new(
-            self.operation,
-            self.part,
-            format!("oss://{}/{}", self.bucket, printable(&self.key)),
-        )
+        Operation::new(self.operation, self.part, format!("oss://{}/{}", self.bucket, printable(&self.key)))
     }
 }
 
@@ -130,10 +122,7 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
@@ -147,10 +136,7 @@ impl Response {
 
     /// What OSS says the CRC-64 of the stored bytes is; 0 is a value like any other.
     pub(crate) fn crc64(&self) -> Parsed<Option<u64>> {
-        match self
-            .header("x-oss-hash-crc64ecma")
-            .map(|text| text.trim().parse())
-        {
+        match self.header("x-oss-hash-crc64ecma").map(|text| text.trim().parse()) {
             None => Ok(None),
             Some(Ok(crc64)) => Ok(Some(crc64)),
             Some(Err(_)) => Err("its CRC-64 is not a number".into()),

@@ -38,10 +38,7 @@ impl RetryPolicy {
     /// Sets [`max_attempts`](RetryPolicy::max_attempts).
     #[must_use]
     pub fn max_attempts(self, max_attempts: u32) -> RetryPolicy {
-        RetryPolicy {
-            max_attempts,
-            ..self
-        }
+        RetryPolicy { max_attempts, ..self }
     }
 
     /// Sets [`base_delay`](RetryPolicy::base_delay).
@@ -57,17 +54,9 @@ impl RetryPolicy {
     }
 
     /// The wait after attempt `attempt` (1-based); `random` is in 0.0..1.0.
-    pub(crate) fn delay(
-        &self,
-        attempt: u32,
-        random: f64,
-        retry_after: Option<Duration>,
-    ) -> Duration {
+    pub(crate) fn delay(&self, attempt: u32, random: f64, retry_after: Option<Duration>) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
-        let ceiling = self
-            .base_delay
-            .saturating_mul(1 << doublings)
-            .min(self.max_delay);
+        let ceiling = self.base_delay.saturating_mul(1 << doublings).min(self.max_delay);
         let jittered = ceiling.mul_f64(random);
         retry_after.map_or(jittered, |wanted| wanted.min(self.max_delay).max(jittered))
     }
@@ -89,9 +78,7 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
     let service = &failure.service;
     match (service.status, service.code.as_str()) {
         (_, "RequestTimeTooSkewed") => Verdict::FixClock,
-        (400, "InvalidArgument") if service.message.contains("Invalid signing date") => {
-            Verdict::FixClock
-        }
+        (400, "InvalidArgument") if service.message.contains("Invalid signing date") => Verdict::FixClock,
         (_, "SecurityTokenExpired" | "InvalidSecurityToken") => Verdict::RenewCredentials,
         (_, "CallbackFailed") => Verdict::Final,
         (408 | 429, _) => Verdict::Again,
@@ -121,27 +108,15 @@ mod tests {
     use crate::error::ServiceError;
 
     fn judged(status: u16, code: &str, message: &str) -> Verdict {
-        let service = ServiceError {
-            status,
-            code: code.into(),
-            message: message.into(),
-            ..ServiceError::default()
-        };
-        verdict(&Failure {
-            service,
-            server_time: None,
-            part_etag: None,
-        })
+        let service =
+            ServiceError { status, code: code.into(), message: message.into(), ..ServiceError::default() };
+        verdict(&Failure { service, server_time: None, part_etag: None })
     }
 
     #[test]
     fn what_is_tried_again() {
         for status in [408, 429, 500, 502, 503, 504, 599] {
-            assert_eq!(
-                judged(status, "BadErrorResponse", ""),
-                Verdict::Again,
-                "{status}"
-            );
+            assert_eq!(judged(status, "BadErrorResponse", ""), Verdict::Again, "{status}");
         }
         for status in [301, 307, 400, 401, 403, 404, 405, 409, 411, 413] {
             assert_eq!(judged(status, "Whatever", ""), Verdict::Final, "{status}");
@@ -153,14 +128,8 @@ mod tests {
         assert_eq!(judged(403, "RequestTimeTooSkewed", ""), Verdict::FixClock);
         let message = "Invalid signing date in Authorization header.";
         assert_eq!(judged(400, "InvalidArgument", message), Verdict::FixClock);
-        assert_eq!(
-            judged(403, "SecurityTokenExpired", ""),
-            Verdict::RenewCredentials
-        );
-        assert_eq!(
-            judged(403, "InvalidSecurityToken", ""),
-            Verdict::RenewCredentials
-        );
+        assert_eq!(judged(403, "SecurityTokenExpired", ""), Verdict::RenewCredentials);
+        assert_eq!(judged(403, "InvalidSecurityToken", ""), Verdict::RenewCredentials);
         assert_eq!(judged(403, "SignatureDoesNotMatch", ""), Verdict::Final);
     }
 
@@ -171,28 +140,16 @@ mod tests {
         assert_eq!(policy.delay(3, 0.5, None), Duration::from_millis(400));
         assert_eq!(policy.delay(60, 1.0, None), Duration::from_secs(20));
         assert_eq!(policy.delay(1, 0.0, None), Duration::ZERO);
-        assert_eq!(
-            policy.delay(1, 0.5, Some(Duration::from_secs(3))),
-            Duration::from_secs(3)
-        );
-        assert_eq!(
-            policy.delay(1, 0.5, Some(Duration::from_secs(3600))),
-            Duration::from_secs(20)
-        );
-        assert_eq!(
-            policy.delay(8, 1.0, Some(Duration::from_secs(3))),
-            Duration::from_secs(20)
-        );
+        assert_eq!(policy.delay(1, 0.5, Some(Duration::from_secs(3))), Duration::from_secs(3));
+        assert_eq!(policy.delay(1, 0.5, Some(Duration::from_secs(3600))), Duration::from_secs(20));
+        assert_eq!(policy.delay(8, 1.0, Some(Duration::from_secs(3))), Duration::from_secs(20));
     }
 
     #[test]
     fn retry_after_in_both_forms() {
         let now = SystemTime::UNIX_EPOCH;
         assert_eq!(retry_after(Some(" 7 "), now), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after(Some("Thu, 01 Jan 1970 00:00:09 GMT"), now),
-            Some(Duration::from_secs(9))
-        );
+        assert_eq!(retry_after(Some("Thu, 01 Jan 1970 00:00:09 GMT"), now), Some(Duration::from_secs(9)));
         assert_eq!(retry_after(Some("soon"), now), None);
         assert_eq!(retry_after(None, now), None);
     }

@@ -4,13 +4,7 @@ use super::request::{Header, Method, Request, Response};
 use super::{Parsed, Untrusted};
 use crate::part::unquoted;
 
-pub(crate) fn request(
-    bucket: &str,
-    key: &str,
-    upload_id: &str,
-    number: u32,
-    headers: &[Header],
-) -> Request {
+pub(crate) fn request(bucket: &str, key: &str, upload_id: &str, number: u32, headers: &[Header]) -> Request {
     let mut request = Request::new("UploadPart", Method::Put, bucket, key)
         .query("partNumber", number)
         .query("uploadId", upload_id)
@@ -47,15 +41,8 @@ mod tests {
     use super::*;
 
     fn response(headers: &[(&str, &str)]) -> Response {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        Response {
-            status: 200,
-            headers,
-            body: Vec::new(),
-        }
+        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Response { status: 200, headers, body: Vec::new() }
     }
 
     #[test]
@@ -65,10 +52,7 @@ mod tests {
         let Err(Untrusted(reason)) = parse(&response(&good), 8) else {
             panic!("a wrong CRC-64 was accepted")
         };
-        assert!(
-            reason.contains("CRC-64") && reason.contains('7') && reason.contains('8'),
-            "{reason}"
-        );
+        assert!(reason.contains("CRC-64") && reason.contains('7') && reason.contains('8'), "{reason}");
         let zero = [("etag", "AB"), ("x-oss-hash-crc64ecma", "0")];
         assert!(parse(&response(&zero), 8).is_err());
         assert!(parse(&response(&zero), 0).is_ok());

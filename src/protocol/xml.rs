@@ -30,10 +30,7 @@ impl Element {
 pub(super) fn parse(document: &[u8], root: &str) -> Result<Element, String> {
     let element = parse_any(document)?;
     if element.name != root {
-        return Err(format!(
-            "it holds <{}> where <{root}> belongs",
-            element.name
-        ));
+        return Err(format!("it holds <{}> where <{root}> belongs", element.name));
     }
     Ok(element)
 }
@@ -43,34 +40,21 @@ pub(super) fn parse_any(document: &[u8]) -> Result<Element, String> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
     loop {
-        let finished = match reader
-            .read_event()
-            .map_err(|error| format!("broken XML: {error}"))?
-        {
-            Event::Start(_) if open.len() == DEPTH_MAX => {
-                return Err("XML nested too deeply".into());
-            }
+        let finished = match reader.read_event().map_err(|error| format!("broken XML: {error}"))? {
+            Event::Start(_) if open.len() == DEPTH_MAX => return Err("XML nested too deeply".into()),
             Event::Start(tag) => {
-                open.push(Element {
-                    name: tag.local_name().as_ref().to_owned(),
-                    ..Element::default()
-                });
+                open.push(Element { name: tag.local_name().as_ref().to_owned(), ..Element::default() });
                 None
             }
-            Event::Empty(tag) => Some(Element {
-                name: tag.local_name().as_ref().to_owned(),
-                ..Element::default()
-            }),
+            Event::Empty(tag) => {
+                Some(Element { name: tag.local_name().as_ref().to_owned(), ..Element::default() })
+            }
             Event::End(_) => open.pop(),
             Event::Text(text) => append(&mut open, &text.xml10_content()),
             Event::CData(text) => append(&mut open, &text.xml10_content()),
             Event::GeneralRef(entity) => append(&mut open, &resolve(&entity)?),
             Event::Eof => {
-                return Err(if open.is_empty() {
-                    "no XML".into()
-                } else {
-                    "XML that stops early".into()
-                });
+                return Err(if open.is_empty() { "no XML".into() } else { "XML that stops early".into() });
             }
             Event::DocType(_) => return Err("XML with a document type".into()),
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => None,
@@ -95,10 +79,7 @@ fn append(open: &mut [Element], text: &str) -> Option<Element> {
 }
 
 fn resolve(entity: &BytesRef) -> Result<String, String> {
-    if let Some(character) = entity
-        .resolve_char_ref()
-        .map_err(|error| format!("broken XML: {error}"))?
-    {
+    if let Some(character) = entity.resolve_char_ref().map_err(|error| format!("broken XML: {error}"))? {
         return Ok(character.to_string());
     }
     let name = entity.xml10_content();
@@ -132,30 +113,16 @@ mod tests {
         for end in 0..document.len() {
             assert!(parse(&document[..end], "R").is_err(), "{end}");
         }
-        for foreign in [
-            &b"<html><body>x</body></html>"[..],
-            b"\xff\xfe",
-            b"{}",
-            b"<R>&nope;</R>",
-            b"<R></S>",
-        ] {
+        for foreign in [&b"<html><body>x</body></html>"[..], b"\xff\xfe", b"{}", b"<R>&nope;</R>", b"<R></S>"]
+        {
             assert!(parse(foreign, "R").is_err());
         }
-        assert!(
-            parse("<a>".repeat(1000).as_bytes(), "a")
-                .unwrap_err()
-                .contains("deep")
-        );
+        assert!(parse("<a>".repeat(1000).as_bytes(), "a").unwrap_err().contains("deep"));
     }
 
     #[test]
     fn escaping_survives_reading() {
         let text = "a&b<c>\"d'e";
-        assert_eq!(
-            parse_any(format!("<T>{}</T>", escaped(text)).as_bytes())
-                .unwrap()
-                .text,
-            text
-        );
+        assert_eq!(parse_any(format!("<T>{}</T>", escaped(text)).as_bytes()).unwrap().text, text);
     }
 }

@@ -25,8 +25,5 @@ fn canonical_headers(request: &Request, also: &[&str]) -> String {
         .filter(|(name, _)| name.starts_with("x-oss-") || also.contains(name))
         .collect();
     headers.sort_unstable();
-    headers
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect()
+    headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect()
 }

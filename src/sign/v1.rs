@@ -44,13 +44,8 @@ pub(crate) fn sign(mut request: Request, credentials: &Credentials, now: SystemT
 }
 
 fn string_to_sign(request: &Request) -> String {
-    let header = |name: &str| {
-        request
-            .headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map_or("", |(_, value)| value)
-    };
+    let header =
+        |name: &str| request.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
     format!(
         "{}\n{}\n{}\n{}\n{}{}",
         request.method.name(),
@@ -68,10 +63,7 @@ fn resource(request: &Request) -> String {
         ("", _) => "/".to_owned(),
         (bucket, key) => format!("/{bucket}/{key}"),
     };
-    let query = request
-        .query
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()));
+    let query = request.query.iter().map(|(name, value)| (*name, value.as_str()));
     let mut query: Vec<(&str, &str)> = query.filter(|(name, _)| is_signed(name)).collect();
     query.sort_unstable();
     for (at, (name, value)) in query.into_iter().enumerate() {
@@ -90,8 +82,8 @@ fn is_signed(name: &str) -> bool {
 }
 
 fn signature(text: &str, secret: &str) -> String {
-    let mut mac = SimpleHmac::<Sha1>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes a key of any length");
+    let mut mac =
+        SimpleHmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     Mac::update(&mut mac, text.as_bytes());
     base64(mac.finalize().into_bytes())
 }
@@ -143,27 +135,16 @@ mod tests {
                 .header("x-oss-meta-author", "alice")
                 .header("x-oss-date", date)
                 .header("date", date);
-            query
-                .iter()
-                .fold(request, |request, name| request.query(name, ""))
+            query.iter().fold(request, |request, name| request.query(name, ""))
         };
         assert_eq!(signed(&put(&[]), "sk"), "kSHKmLxlyEAKtZPkJhG9bZb5k7M=");
         assert_eq!(signed(&put(&["acl"]), "sk"), "/afkugFbmWDQ967j1vr6zygBLQk=");
         let get = || {
             let request = Request::new("", Method::Get, "examplebucket", "");
-            request
-                .header("x-oss-date", date)
-                .header("date", date)
-                .query("resourceGroup", "")
+            request.header("x-oss-date", date).header("date", date).query("resourceGroup", "")
         };
-        assert_eq!(
-            signed(&get().query("non-resousce", "null"), "sk"),
-            "vkQmfuUDyi1uDi3bKt67oemssIs="
-        );
-        assert_eq!(
-            signed(&get().query("acl", ""), "sk"),
-            "x3E5TgOvl/i7PN618s5mEvpJDYk="
-        );
+        assert_eq!(signed(&get().query("non-resousce", "null"), "sk"), "vkQmfuUDyi1uDi3bKt67oemssIs=");
+        assert_eq!(signed(&get().query("acl", ""), "sk"), "x3E5TgOvl/i7PN618s5mEvpJDYk=");
     }
 
     #[test]
@@ -172,53 +153,33 @@ mod tests {
             Request::new("", method, bucket, key).header("date", "Fri, 30 Oct 2015 07:21:00 GMT")
         };
         let sign = |request: &Request| signed(request, "helloworld");
-        assert_eq!(
-            sign(&request(Method::Get, "", "")),
-            "u8QKAAj/axKX4JhHXa5DYfYSPxE="
-        );
-        let copy = request(Method::Put, "bucket", "object-new")
-            .header("x-oss-copy-source", "/bucket/object-old");
+        assert_eq!(sign(&request(Method::Get, "", "")), "u8QKAAj/axKX4JhHXa5DYfYSPxE=");
+        let copy =
+            request(Method::Put, "bucket", "object-new").header("x-oss-copy-source", "/bucket/object-old");
         assert_eq!(sign(&copy), "McYUmBaErN//yvE9voWRhCgvsIc=");
-        let append = request(Method::Put, "bucket", "object-new")
-            .query("append", "")
-            .query("position", 0);
+        let append = request(Method::Put, "bucket", "object-new").query("append", "").query("position", 0);
         assert_eq!(sign(&append), "7Oh2wobzeg6dw/cWYbF/2m6s6qc=");
     }
 
     #[test]
     fn vectors_of_the_multipart_requests() {
         let (bucket, key, id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
-        let sign = |request: Request| {
-            signed(
-                &request.header("date", "Fri, 24 Feb 2012 06:38:30 GMT"),
-                "sk",
-            )
-        };
+        let sign = |request: Request| signed(&request.header("date", "Fri, 24 Feb 2012 06:38:30 GMT"), "sk");
         let content_type = [("content-type".into(), "application/octet-stream".into())];
         assert_eq!(
             sign(initiate::request(bucket, key, false, &content_type)),
             "XVPEm+pT9+P3y5Z1zzpJWhvYI0A="
         );
-        assert_eq!(
-            sign(upload_part::request(bucket, key, id, 1, &[])),
-            "GvxhWJagZw4GWBpqB1nlUtOJb20="
-        );
+        assert_eq!(sign(upload_part::request(bucket, key, id, 1, &[])), "GvxhWJagZw4GWBpqB1nlUtOJb20=");
         let list = crate::protocol::list_parts::request(bucket, key, id, 0, &[]);
         assert_eq!(sign(list), "7vn2zE0RPq9BVMzgAWo1XNmiO3I=");
-        assert_eq!(
-            sign(complete::request(bucket, key, id, &[])),
-            "Y4IsBi0SbbDhcP5vv38UBWol7ww="
-        );
+        assert_eq!(sign(complete::request(bucket, key, id, &[])), "Y4IsBi0SbbDhcP5vv38UBWol7ww=");
     }
 
     #[test]
     fn the_token_is_signed_too() {
         let credentials = Credentials::new("ak", "sk").with_security_token("token");
-        let request = sign(
-            upload_part::request("b", "k", "i", 1, &[]),
-            &credentials,
-            SystemTime::UNIX_EPOCH,
-        );
+        let request = sign(upload_part::request("b", "k", "i", 1, &[]), &credentials, SystemTime::UNIX_EPOCH);
         assert!(string_to_sign(&request).contains("\nx-oss-security-token:token\n"));
         assert!(
             request

@@ -30,21 +30,14 @@ pub(crate) fn sign(
     }
     let scope = format!("{}/{region}/oss/aliyun_v4_request", &timestamp[..8]);
     let signature = signature(&request, credentials.secret(), &timestamp, &scope);
-    let authorization = format!(
-        "{ALGORITHM} Credential={}/{scope},Signature={signature}",
-        credentials.id()
-    );
+    let authorization = format!("{ALGORITHM} Credential={}/{scope},Signature={signature}", credentials.id());
     request.header("authorization", authorization)
 }
 
 fn signature(request: &Request, secret: &str, timestamp: &str, scope: &str) -> String {
     let hash = hex(&Sha256::digest(canonical_request(request)));
     let string_to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{hash}");
-    let key = scope
-        .split('/')
-        .fold(format!("aliyun_v4{secret}").into_bytes(), |key, step| {
-            hmac(&key, step)
-        });
+    let key = scope.split('/').fold(format!("aliyun_v4{secret}").into_bytes(), |key, step| hmac(&key, step));
     hex(&hmac(&key, &string_to_sign))
 }
 
@@ -54,18 +47,11 @@ fn canonical_request(request: &Request) -> String {
         "" => "/".to_owned(),
         bucket => format!("/{bucket}/{}", encoded_path(&request.key)),
     };
-    let mut query: Vec<_> = request
-        .query
-        .iter()
-        .map(|(name, value)| (encoded(name), encoded(value)))
-        .collect();
+    let mut query: Vec<_> =
+        request.query.iter().map(|(name, value)| (encoded(name), encoded(value))).collect();
     query.sort_unstable();
     let headers = super::canonical_headers(request, &["content-type", "content-md5"]);
-    format!(
-        "{}\n{uri}\n{}\n{headers}\n\n{PAYLOAD}",
-        request.method.name(),
-        join(query.into_iter())
-    )
+    format!("{}\n{uri}\n{}\n{headers}\n\n{PAYLOAD}", request.method.name(), join(query.into_iter()))
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
@@ -76,10 +62,7 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
@@ -89,9 +72,7 @@ mod tests {
     use crate::protocol::{complete, initiate, list_parts, upload_part};
 
     fn signed(request: Request, date: &str) -> String {
-        let request = request
-            .header("x-oss-date", date)
-            .header("x-oss-content-sha256", PAYLOAD);
+        let request = request.header("x-oss-date", date).header("x-oss-content-sha256", PAYLOAD);
         let scope = format!("{}/cn-hangzhou/oss/aliyun_v4_request", &date[..8]);
         signature(&request, "sk", date, &scope)
     }
@@ -105,9 +86,7 @@ mod tests {
             ("|param2", ""),
             ("param2", ""),
         ];
-        query
-            .into_iter()
-            .fold(request, |request, (name, value)| request.query(name, value))
+        query.into_iter().fold(request, |request, (name, value)| request.query(name, value))
     }
 
     fn go_request() -> Request {
@@ -121,9 +100,8 @@ mod tests {
 
     #[test]
     fn the_canonical_request_literally() {
-        let request = go_request()
-            .header("x-oss-date", "20231216T162057Z")
-            .header("x-oss-content-sha256", PAYLOAD);
+        let request =
+            go_request().header("x-oss-date", "20231216T162057Z").header("x-oss-content-sha256", PAYLOAD);
         let canonical = canonical_request(&request);
         assert_eq!(
             canonical,
@@ -145,10 +123,7 @@ mod tests {
             "e21d18daa82167720f9b1047ae7e7f1ce7cb77a31e8203a7d5f4624fa0284afe"
         );
         assert_eq!(
-            signed(
-                go_request().header("x-oss-security-token", "token"),
-                "20231217T034736Z"
-            ),
+            signed(go_request().header("x-oss-security-token", "token"), "20231217T034736Z"),
             "b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea"
         );
     }
@@ -176,12 +151,8 @@ mod tests {
         let (bucket, key, id) = ("bucket", "multi part+中.data", "0004B9895DBBB6EC98E36");
         let sign = |request: Request| signed(request, "20231216T162057Z");
         let content_type = [("content-type".into(), "application/octet-stream".into())];
-        let initiate =
-            initiate::request(bucket, key, false, &content_type).query("encoding-type", "url");
-        assert_eq!(
-            sign(initiate),
-            "bdac76cb81e4ca4a04b51d13a30e63c170d626c3ea58d3665cf096e43bea3903"
-        );
+        let initiate = initiate::request(bucket, key, false, &content_type).query("encoding-type", "url");
+        assert_eq!(sign(initiate), "bdac76cb81e4ca4a04b51d13a30e63c170d626c3ea58d3665cf096e43bea3903");
         assert_eq!(
             sign(upload_part::request(bucket, key, id, 1, &[])),
             "9bc03f1da9f52137ce42de873b074a5e38c3df081f23467694ee710b1a739d2d"
@@ -201,15 +172,7 @@ mod tests {
         let credentials = Credentials::new("ak", "sk").with_security_token("token");
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_702_743_657);
         let request = sign(go_request(), &credentials, "cn-hangzhou", at);
-        let header = |name: &str| {
-            request
-                .headers
-                .iter()
-                .find(|(known, _)| known == name)
-                .unwrap()
-                .1
-                .clone()
-        };
+        let header = |name: &str| request.headers.iter().find(|(known, _)| known == name).unwrap().1.clone();
         assert_eq!(header("x-oss-date"), "20231216T162057Z");
         assert_eq!(header("date"), "Sat, 16 Dec 2023 16:20:57 GMT");
         assert!(header("authorization").starts_with(
