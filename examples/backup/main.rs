@@ -134,7 +134,8 @@ impl Backup {
     /// Aborts uploads that no run will resume, because their files have changed. Their parts
     /// would be billed.
     fn abort_stale_uploads(&self) -> Result<(), oss_upload::Error> {
-        for upload in self.bucket.multipart_uploads(&self.prefix)? {
+        for upload in self.bucket.multipart_uploads(&self.prefix) {
+            let upload = upload?;
             let age = SystemTime::now()
                 .duration_since(upload.initiated)
                 .unwrap_or_default();
