@@ -110,6 +110,11 @@ impl Client {
         Line::new(self.clone())
     }
 
+    /// The time of this machine, by which its files are stamped.
+    pub(crate) fn local_now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         let skew = self.shared.skew.load(Ordering::Relaxed);
         let (distance, now) = (Duration::from_secs(skew.unsigned_abs()), SystemTime::now());

@@ -121,7 +121,7 @@ pub(super) fn response(operation: &Operation, reason: &str) -> &'static str {
 
 pub(super) fn checkpoint(source: &io::Error) -> Option<&'static str> {
     let advice = match source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => NO_PLACE,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::InvalidFilename => NO_PLACE,
         ErrorKind::NotFound => {
             "its directory has to be there; checkpoint_dir(true, dir) makes the one that it is given"
         }

@@ -34,6 +34,8 @@ pub enum Error {
     SourceChanged {
         /// The file; empty when an open file was given.
         path: PathBuf,
+        /// The path no longer leads to the file that was opened: it was deleted, or another one is in its place.
+        replaced: bool,
     },
     /// The checkpoint can't be read or written.
     Checkpoint {
@@ -49,8 +51,10 @@ pub enum Error {
     },
     /// What stands at the checkpoint's path is not a checkpoint of ours. It was left alone.
     NotACheckpoint {
-        /// What stands there.
+        /// What stands there; empty for a [`CheckpointStore`](crate::CheckpointStore).
         path: PathBuf,
+        /// What it is instead, and what to do about it.
+        reason: String,
     },
     /// No usable credentials: the provider failed, or gave something that can't be sent.
     Credentials {
@@ -229,8 +233,9 @@ impl fmt::Display for Error {
             Error::Source { path, source } => {
                 write!(f, "can't read {}: {}{}", name(path), line(source), seen_from(path, source))
             }
-            Error::SourceChanged { path } => {
-                write!(f, "{} was changed while it was being uploaded; run the same call again", name(path))
+            Error::SourceChanged { path, replaced } => {
+                let what = if *replaced { "deleted or replaced" } else { "changed" };
+                write!(f, "{} was {what} while it was being uploaded; run the same call again", name(path))
             }
             Error::Checkpoint { path: Some(path), source } => {
                 write!(f, "checkpoint {}: {}{}", name(path), line(source), Then(advice::checkpoint(source)))
@@ -241,11 +246,10 @@ impl fmt::Display for Error {
                 "checkpoint {} is in use by another upload: wait for it, or give each its own with checkpoint_dir(true, dir)",
                 name(path)
             ),
-            Error::NotACheckpoint { path } => write!(
-                f,
-                "{} exists and is not a checkpoint of this version; it was left alone: choose another checkpoint path, or delete it if it is of no use",
-                name(path)
-            ),
+            Error::NotACheckpoint { path, reason } => match path.as_os_str().is_empty() {
+                true => write!(f, "what the checkpoint store holds {reason}"),
+                false => write!(f, "checkpoint {} {reason}", name(path)),
+            },
             Error::Credentials { source } => write!(f, "no credentials: {}", line(source)),
             Error::Transport { operation, attempts, source, .. } => {
                 let advice = Then(Some(advice::transport(operation, source)));

@@ -101,9 +101,9 @@ impl<'a> PieceBody<'a> {
         let read = self
             .source
             .read_at(&mut buffer[..wanted], self.piece.offset + self.position)
-            .map_err(|source| self.source.failed(source))?;
+            .map_err(|source| self.source.read_error(source))?;
         if read == 0 && left > 0 {
-            return Err(self.source.changed());
+            return Err(self.source.unexpected_end_error());
         }
         if self.whole_object && read as u64 == left {
             self.check_source(&buffer[..read])?;
@@ -113,10 +113,10 @@ impl<'a> PieceBody<'a> {
 
     /// What was read, with these last bytes, is what is there.
     fn check_source(&self, last: &[u8]) -> Result<()> {
-        self.source.check_unchanged(|| {
+        self.source.ensure_unchanged(|source| {
             let mut crc64 = self.crc64.clone();
             crc64.write(last);
-            Ok(self.source.digest(self.piece, false, self.line)?.0 == crc64.sum())
+            Ok(source.digest(self.piece, false, self.line)?.0 == crc64.sum())
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What all threads of a call see, and why they stop.
 
 use super::body::ByteCount;
-use super::checkpoint::{Record, Subject};
+use super::checkpoint::{CheckpointState, UploadIdentity};
 use super::plan::Plan;
 use super::progress::RestartReason;
 use super::session::Session;
@@ -80,14 +80,14 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(super) fn subject(&self) -> Subject {
+    pub(super) fn identity(&self) -> UploadIdentity {
         let remembered = self.settings.headers.remembered(self.settings.sequential);
-        Subject::new(
+        UploadIdentity::new(
             self.target.client.endpoint().origin(),
             self.target.bucket,
             self.target.key,
-            &self.source.path,
-            self.source.print,
+            self.source.path(),
+            self.source.fingerprint,
             self.plan.part_size,
             &remembered,
         )
@@ -109,12 +109,12 @@ impl<'a> Context<'a> {
 
     /// Best effort: what OSS goes on storing is billed, but is no reason to fail. And only where the record names our
     /// own endpoint: a file never tells us whom to send a signed request to. False if the line was stopped.
-    fn abort(&self, record: &Record, line: &Line) -> bool {
-        let (subject, upload_id) = (&record.subject, &record.upload_id);
-        if subject.endpoint != self.target.client.endpoint().origin() {
+    fn abort(&self, record: &CheckpointState, line: &Line) -> bool {
+        let (identity, upload_id) = (&record.identity, &record.upload_id);
+        if identity.endpoint != self.target.client.endpoint().origin() {
             return true;
         }
-        let request = abort::request(&subject.bucket, &subject.key, upload_id, self.settings.headers.plain());
+        let request = abort::request(&identity.bucket, &identity.key, upload_id, self.settings.headers.plain());
         match line.call(&request, &mut Message::empty(), |response, _| abort::parse(response)) {
             Err(Failed::Error { error, .. }) if error.service_code() != Some("NoSuchUpload") => {
                 log::warn!("the upload {upload_id} is left on the server: {error}");
@@ -126,7 +126,7 @@ impl<'a> Context<'a> {
     }
 
     /// In a few seconds at most, unless it is cancelled.
-    pub(super) fn abort_soon(&self, record: &Record) -> bool {
+    pub(super) fn abort_soon(&self, record: &CheckpointState) -> bool {
         let line = self.line.tidying(false);
         let switch = line.switch();
         let _cancelling = self.settings.cancel.on_cancel(move || switch.cut());
@@ -134,7 +134,7 @@ impl<'a> Context<'a> {
     }
 
     /// In one attempt of one second: the call has been cancelled.
-    pub(super) fn abort_at_once(&self, record: &Record) {
+    pub(super) fn abort_at_once(&self, record: &CheckpointState) {
         self.abort(record, &self.line.tidying(true));
     }
 

@@ -17,9 +17,9 @@ impl Upload<'_, '_> {
         self.context.check_source(session)?;
         let crc64 = session.crc64(&self.context.plan);
         session.record.completing = Some(crc64);
-        self.keeper.save(&session.record)?;
+        self.checkpoint.save(&session.record)?;
         self.context.check_cancelled()?;
-        let Upload { context, reporter, keeper } = self;
+        let Upload { context, reporter, checkpoint } = self;
         let Target { bucket, key, .. } = *context.target;
         let headers = &context.settings.headers;
         let request = complete::request(bucket, key, &session.record.upload_id, &headers.complete());
@@ -33,7 +33,7 @@ impl Upload<'_, '_> {
             Ok(completed) => context.check_whole(request.operation(), completed, crc64)?,
             Err(failed) => context.settle(session, failed, crc64)?,
         };
-        keeper.remove();
+        checkpoint.remove();
         Ok(context.uploaded(completed, Some(session)))
     }
 }
@@ -41,7 +41,9 @@ impl Upload<'_, '_> {
 impl Context<'_> {
     fn check_source(&self, session: &Session) -> Result<(), Stop> {
         let parts = &session.record.parts;
-        self.source.check_unchanged(|| Ok(self.proven(&claims(parts, &self.plan))?.len() == parts.len()))
+        self.source.ensure_unchanged(|source| {
+            Ok(self.proven(&claims(parts, &self.plan), source)?.len() == parts.len())
+        })
     }
 
     /// The object is there, and it must be the file.

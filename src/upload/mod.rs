@@ -3,12 +3,10 @@
 
 mod body;
 mod checkpoint;
-mod checkpoint_file;
 mod content_type;
 mod context;
 mod finish;
 mod headers;
-mod keeper;
 pub(crate) mod options;
 mod plan;
 pub(crate) mod progress;
@@ -27,10 +25,9 @@ use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::Path;
 
-use checkpoint::Record;
+use checkpoint::{Checkpoint, CheckpointState};
 pub(crate) use context::Target;
 use context::{Context, Stop};
-use keeper::Keeper;
 use options::{CheckpointChoice, UploadOption};
 use plan::Plan;
 use progress::{ProgressEvent, Reporter, RestartReason};
@@ -47,7 +44,7 @@ use crate::{Error, Result};
 /// One call.
 struct Upload<'t, 'o> {
     context: Context<'t>,
-    keeper: Keeper<'o>,
+    checkpoint: Checkpoint<'o>,
     reporter: Reporter<'o>,
 }
 
@@ -58,7 +55,7 @@ pub(crate) fn upload_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let settings = Settings::fold(options)?;
-    upload(target, Source::open(path)?, part_size, settings)
+    upload(target, Source::open(path, target.client.local_now())?, part_size, settings)
 }
 
 pub(crate) fn upload_open_file(
@@ -68,7 +65,7 @@ pub(crate) fn upload_open_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let settings = Settings::fold(options)?;
-    upload(target, Source::from_file(file)?, part_size, settings)
+    upload(target, Source::from_file(file, target.client.local_now())?, part_size, settings)
 }
 
 fn upload(
@@ -77,12 +74,12 @@ fn upload(
     part_size: u64,
     (mut settings, owned): (Settings, Owned<'_>),
 ) -> Result<Uploaded> {
-    settings.headers.guess_content_type(&source.path, target.key);
-    let plan = Plan::new(source.print.size, part_size, settings.multipart_threshold)?;
+    settings.headers.guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
+    let plan = Plan::new(source.fingerprint.size, part_size, settings.multipart_threshold)?;
     let choice = owned.checkpoint.unwrap_or(CheckpointChoice::Off);
-    let keeper = Keeper::open(choice, &source, target.bucket, target.key)?;
+    let checkpoint = Checkpoint::open(choice, &source, target.bucket, target.key, !plan.single)?;
     let reporter = Reporter::new(owned.progress, plan.size, plan.count() as usize);
-    Upload { context: Context::new(target, source, plan, settings), keeper, reporter }.run()
+    Upload { context: Context::new(target, source, plan, settings), checkpoint, reporter }.run()
 }
 
 impl Upload<'_, '_> {
@@ -93,7 +90,7 @@ impl Upload<'_, '_> {
             Err(_) => self.reporter.tell(ProgressEvent::Failed),
         }
         // The lock goes before the panic does.
-        drop(self.keeper);
+        drop(self.checkpoint);
         if let Some(panic) = self.reporter.into_panic() {
             resume_unwind(panic);
         }
@@ -131,8 +128,8 @@ impl Upload<'_, '_> {
                 Ok((initiate::parse(response)?, response.date()))
             })
             .map_err(|failed| context.stop(failed))?;
-        let record = Record {
-            subject: context.subject(),
+        let record = CheckpointState {
+            identity: context.identity(),
             upload_id,
             initiated: initiated.unwrap_or_else(|| context.target.client.now()),
             parts: Parts::default(),
@@ -145,7 +142,7 @@ impl Upload<'_, '_> {
             may_be_complete: false,
             trusted_alone: false,
         });
-        if let Err(error) = self.keeper.save(&session.record) {
+        if let Err(error) = self.checkpoint.save(&session.record) {
             return Err(self.tidy_up(&session, Stop::Error(error)));
         }
         self.reporter.begin(event, Some(&session.record.upload_id), 0, 0);
@@ -165,11 +162,11 @@ impl Upload<'_, '_> {
     }
 
     /// Beginning anew has failed. If it was cancelled, the upload that it was to replace goes as well.
-    fn give_up(&mut self, old: &Record, stop: Stop) -> Stop {
+    fn give_up(&mut self, old: &CheckpointState, stop: Stop) -> Stop {
         let stop = self.unless_panicked(stop);
         if matches!(stop, Stop::Cancelled { .. }) && self.context.settings.delete_upload_on_cancelling {
             self.context.abort_at_once(old);
-            self.keeper.remove();
+            self.checkpoint.remove();
         }
         stop
     }
@@ -183,20 +180,20 @@ impl Upload<'_, '_> {
     fn tidy_up(&mut self, session: &Session, stop: Stop) -> Stop {
         let stop = self.unless_panicked(stop);
         if let Stop::Over(_) = stop {
-            self.keeper.remove();
+            self.checkpoint.remove();
             return stop;
         }
         let settings = &self.context.settings;
         let others = settings.adopt_unfinished && session.origin != Origin::Initiated;
         let keeps = match &stop {
             Stop::Cancelled { .. } => {
-                let kept_somewhere = self.keeper.is_on() || settings.adopt_unfinished;
+                let kept_somewhere = self.checkpoint.is_enabled() || settings.adopt_unfinished;
                 kept_somewhere && !settings.delete_upload_on_cancelling
             }
-            _ => self.keeper.holds(&session.record.upload_id) || settings.adopt_unfinished,
+            _ => self.checkpoint.has_saved(&session.record.upload_id) || settings.adopt_unfinished,
         };
         if keeps {
-            if let Err(error) = self.keeper.save_if_touched(&session.record) {
+            if let Err(error) = self.checkpoint.flush(&session.record) {
                 log::warn!("the last parts are not recorded: {error}");
             }
             return stop;
@@ -205,7 +202,7 @@ impl Upload<'_, '_> {
         if !(others && cancelled) && (cancelled || !self.context.abort_soon(&session.record)) {
             self.context.abort_at_once(&session.record);
         }
-        self.keeper.remove();
+        self.checkpoint.remove();
         stop
     }
 }

@@ -4,7 +4,7 @@ use std::iter;
 use std::sync::OnceLock;
 
 use super::body::PieceBody;
-use super::keeper::Found;
+use super::checkpoint::Loaded;
 use super::progress::ProgressEvent;
 use super::workers::{self, News};
 use super::{Context, Stop, Target, Upload, Uploaded};
@@ -15,7 +15,7 @@ use crate::protocol::put_object;
 
 impl Upload<'_, '_> {
     pub(super) fn put(&mut self) -> Result<Uploaded, Stop> {
-        let Found::Record(superseded) = self.keeper.load()? else { return self.put_file() };
+        let Loaded::State(superseded) = self.checkpoint.load()? else { return self.put_file() };
         self.context.abort_soon(&superseded);
         self.put_file().map_err(|stop| self.give_up(&superseded, stop))
     }
@@ -23,7 +23,7 @@ impl Upload<'_, '_> {
     fn put_file(&mut self) -> Result<Uploaded, Stop> {
         self.reporter.begin(ProgressEvent::Started, None, 0, 0);
         self.check_panicked()?;
-        let Upload { context, reporter, keeper } = self;
+        let Upload { context, reporter, checkpoint } = self;
         let whole = Piece { number: 1, offset: 0, size: context.plan.size };
         let completed = OnceLock::new();
         let result = workers::run(
@@ -45,7 +45,7 @@ impl Upload<'_, '_> {
             },
         );
         if matches!(result, Ok(()) | Err(Stop::Over(_))) {
-            keeper.remove();
+            checkpoint.remove();
         }
         result?;
         let completed = completed.into_inner().expect("the only worker has told its result");
@@ -63,7 +63,7 @@ impl Context<'_> {
         self.check_cancelled()?;
         // Of an empty file nothing is read that would notice.
         if piece.size == 0 {
-            self.source.check_unchanged::<Stop>(|| Ok(true))?;
+            self.source.ensure_unchanged::<Stop>(|_| Ok(true))?;
         }
         let mut body =
             PieceBody::new(&self.source, piece, &self.line, self.pacer.as_ref(), &self.bytes, retrying)

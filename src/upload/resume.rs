@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::checkpoint::Record;
-use super::keeper::Found;
+use super::checkpoint::{CheckpointState, Loaded};
 use super::progress::{ProgressEvent, RestartReason};
 use super::unfinished;
 use super::verify::{Claim, Claims, Proof, claims};
@@ -28,27 +27,27 @@ pub(super) enum Listing {
 
 impl Upload<'_, '_> {
     pub(super) fn resume_or_begin(&mut self) -> Result<Resumed, Stop> {
-        let record = match self.keeper.load()? {
-            Found::Record(record) => *record,
-            Found::Damaged => {
+        let record = match self.checkpoint.load()? {
+            Loaded::State(record) => *record,
+            Loaded::Damaged => {
                 let event = ProgressEvent::Restarted(RestartReason::CheckpointDamaged);
                 return self.begin(event).map(Resumed::Session);
             }
-            Found::Nothing if self.context.settings.adopt_unfinished => {
+            Loaded::Nothing if self.context.settings.adopt_unfinished => {
                 return self.adopt().map(Resumed::Session);
             }
-            Found::Nothing => return self.begin(ProgressEvent::Started).map(Resumed::Session),
+            Loaded::Nothing => return self.begin(ProgressEvent::Started).map(Resumed::Session),
         };
-        let subject = self.context.subject();
-        if let Some(reason) = subject.difference(&record.subject) {
+        let identity = self.context.identity();
+        if let Some(reason) = identity.mismatch(&record.identity) {
             self.context.abort_soon(&record);
             let begun = self.begin(ProgressEvent::Restarted(reason)).map(Resumed::Session);
             return begun.map_err(|stop| self.give_up(&record, stop));
         }
-        let doubtful = subject.is_doubtful(&record.subject);
+        let doubtful = identity.needs_verification(&record.identity);
         let session = Box::new(Session {
             may_be_complete: record.completing.is_some(),
-            record: Record { subject, ..record },
+            record: CheckpointState { identity, ..record },
             parts_resumed: 0,
             origin: Origin::Recorded,
             trusted_alone: false,
@@ -61,7 +60,7 @@ impl Upload<'_, '_> {
         match self.context.reconcile(&mut session, verify) {
             Ok(Reconciled::Parts) => {}
             Ok(Reconciled::Complete(uploaded)) => {
-                self.keeper.remove();
+                self.checkpoint.remove();
                 let upload_id = uploaded.upload_id.as_deref();
                 self.reporter.begin(ProgressEvent::Resumed, upload_id, uploaded.parts, uploaded.size);
                 return Ok(Resumed::Complete(uploaded));
@@ -76,7 +75,7 @@ impl Upload<'_, '_> {
 
     fn resumed(&mut self, mut session: Box<Session>) -> Result<Box<Session>, Stop> {
         session.parts_resumed = session.record.parts.len();
-        self.keeper.touch();
+        self.checkpoint.mark_dirty();
         let bytes = session.bytes(&self.context.plan);
         let upload_id = Some(session.record.upload_id.as_str());
         self.reporter.begin(ProgressEvent::Resumed, upload_id, session.parts_resumed, bytes);
@@ -101,8 +100,8 @@ impl Upload<'_, '_> {
             Err(failed) => return Err(self.context.stop(failed)),
         };
         let Some(upload) = newest else { return self.begin(ProgressEvent::Started) };
-        let record = Record {
-            subject: self.context.subject(),
+        let record = CheckpointState {
+            identity: self.context.identity(),
             upload_id: upload.upload_id,
             initiated: upload.initiated,
             parts: Parts::default(),
@@ -121,7 +120,7 @@ impl Upload<'_, '_> {
             Ok(_) => return self.begin(ProgressEvent::Started),
             Err(stop) => return Err(self.tidy_up(&session, stop)),
         }
-        if let Err(error) = self.keeper.save(&session.record) {
+        if let Err(error) = self.checkpoint.save(&session.record) {
             return Err(Stop::Error(error));
         }
         self.resumed(Box::new(session))
@@ -160,7 +159,7 @@ impl Context<'_> {
                 // In a sequential upload what is there can't be replaced: all of it has to hold.
                 let must_hold = if self.settings.sequential { distinct(&listed) } else { 0 };
                 let (mut held, claims) = self.sort_out(&session.record.parts, listed, verify);
-                held.append(self.proven(&claims)?);
+                held.append(self.proven(&claims, &self.source)?);
                 if held.len() < must_hold {
                     return Ok(Reconciled::StartOver(RestartReason::PartDiffers));
                 }
@@ -168,7 +167,7 @@ impl Context<'_> {
                 return Ok(Reconciled::Parts);
             }
         };
-        session.record.parts = self.proven(&claims)?;
+        session.record.parts = self.proven(&claims, &self.source)?;
         Ok(Reconciled::Parts)
     }
 
@@ -199,7 +198,7 @@ impl Context<'_> {
         let gone = Ok(Reconciled::StartOver(RestartReason::UploadNotFound));
         let Some(crc64) = session.record.completing else { return gone };
         if verify
-            && self.proven(&claims(&session.record.parts, &self.plan))?.len() < self.plan.count() as usize
+            && self.proven(&claims(&session.record.parts, &self.plan), &self.source)?.len() < self.plan.count() as usize
         {
             return gone;
         }

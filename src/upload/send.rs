@@ -18,7 +18,7 @@ const TICKS_BETWEEN_SAVES: u32 = 10;
 
 impl Upload<'_, '_> {
     pub(super) fn send_parts(&mut self, session: &mut Session) -> Result<(), Stop> {
-        let Upload { context, keeper, reporter } = self;
+        let Upload { context, checkpoint, reporter } = self;
         let there = &session.record.parts;
         let missing: Vec<u32> =
             (1..=context.plan.count()).filter(|number| there.get(*number).is_none()).collect();
@@ -36,14 +36,17 @@ impl Upload<'_, '_> {
                         let part = part.expect("a piece that was sent is a part");
                         let size = context.plan.piece(part.number).map_or(0, |piece| piece.size);
                         session.record.parts.insert(part);
-                        keeper.touch();
+                        checkpoint.mark_dirty();
                         reporter.acknowledged(size, on_the_way);
+                        if context.source.looks_grown_or_shrunk()? {
+                            return Err(context.source.changed_error().into());
+                        }
                     }
                     News::Retrying => reporter.tell(ProgressEvent::Retrying),
                     News::Tick(ticks) => {
                         reporter.tick(on_the_way);
                         if ticks % TICKS_BETWEEN_SAVES == 0 {
-                            keeper.save_if_touched(&session.record)?;
+                            checkpoint.flush(&session.record)?;
                         }
                     }
                 }

@@ -1,12 +1,12 @@
 //! An upload that OSS knows.
 
-use super::checkpoint::Record;
+use super::checkpoint::CheckpointState;
 use super::plan::Plan;
 use crate::part::Part;
 
 /// The record is what is known of it.
 pub(super) struct Session {
-    pub(super) record: Record,
+    pub(super) record: CheckpointState,
     pub(super) parts_resumed: usize,
     pub(super) origin: Origin,
     /// Complete was sent in an earlier call, and its answer is not known.

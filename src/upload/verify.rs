@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
+use super::source::Source;
 use super::workers::{self, News};
 use super::{Context, Stop};
 use crate::part::{Part, Parts, Piece};
@@ -38,13 +39,13 @@ pub(super) fn claims(parts: &Parts, plan: &Plan) -> Claims {
 
 impl Context<'_> {
     /// Reads the claimed pieces, by as many threads as send parts; gives those that are proven.
-    pub(super) fn proven(&self, claims: &Claims) -> Result<Parts, Stop> {
+    pub(super) fn proven(&self, claims: &Claims, source: &Source) -> Result<Parts, Stop> {
         let mut parts = Parts::default();
         workers::run(
             &mut claims.values().map(|claim| claim.piece),
             self.settings.routines,
             &self.line.switch(),
-            &|piece, _| self.prove(&claims[&piece.number]),
+            &|piece, _| self.prove(&claims[&piece.number], source),
             &mut |news| {
                 if let News::Done(Some(part)) = news {
                     parts.insert(part);
@@ -56,9 +57,9 @@ impl Context<'_> {
     }
 
     /// Runs on a worker.
-    fn prove(&self, claim: &Claim) -> Result<Option<Part>, Stop> {
+    fn prove(&self, claim: &Claim, source: &Source) -> Result<Option<Part>, Stop> {
         let with_md5 = matches!(claim.proof, Proof::Md5);
-        let (crc64, md5) = self.source.digest(claim.piece, with_md5, &self.line)?;
+        let (crc64, md5) = source.digest(claim.piece, with_md5, &self.line)?;
         let proven = match (&claim.proof, md5) {
             (Proof::Crc64(wanted), _) => *wanted == crc64,
             (Proof::Md5, Some(md5)) => md5.is_etag(&claim.etag),

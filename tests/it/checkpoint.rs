@@ -71,7 +71,7 @@ fn assert_harmless(house: &House, path: &Path, record_path: &Path, damaged: &[u8
             house.assert_stored("o", path);
             house.assert_files(&["f"]);
         }
-        Err(Error::NotACheckpoint { path }) => {
+        Err(Error::NotACheckpoint { path, .. }) => {
             assert!(!ours);
             assert_eq!(path, record_path);
             assert_eq!(fs::read(record_path).unwrap(), damaged, "the file was touched");
@@ -103,7 +103,7 @@ fn what_is_not_ours_is_left_alone() {
         let record = house.path("f.cp");
         fs::write(&record, foreign).unwrap();
         let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
-        assert!(matches!(&error, Error::NotACheckpoint { path } if *path == record), "{error}");
+        assert!(matches!(&error, Error::NotACheckpoint { path, .. } if *path == record), "{error}");
         assert!(!error.is_resumable());
         assert_eq!(fs::read_to_string(&record).unwrap(), foreign);
         assert_eq!(house.server.requests().len(), 0);
@@ -111,7 +111,7 @@ fn what_is_not_ours_is_left_alone() {
         fs::remove_file(&record).unwrap();
         fs::write(house.path("f.cp.tmp"), foreign).unwrap();
         let error = house.bucket.upload_file("o", &path, PART, [checkpoint(true, "")]).unwrap_err();
-        assert!(matches!(&error, Error::NotACheckpoint { path } if path.ends_with("f.cp.tmp")), "{error}");
+        assert!(matches!(&error, Error::NotACheckpoint { path, .. } if path.ends_with("f.cp.tmp")), "{error}");
         assert_eq!(fs::read_to_string(house.path("f.cp.tmp")).unwrap(), foreign);
         house.assert_files(&["f", "f.cp.tmp"]);
     }

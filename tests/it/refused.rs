@@ -135,7 +135,7 @@ fn a_checkpoint_that_is_a_directory() {
     let house = House::new();
     let (path, dir) = (house.file("f", 3 * PART), house.path(""));
     let result = house.bucket.upload_file("o", &path, PART, [checkpoint(true, &dir)]);
-    assert!(matches!(&result, Err(Error::NotACheckpoint { path }) if *path == dir), "{result:?}");
+    assert!(matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == dir), "{result:?}");
     refusal(&house, result);
     house.assert_files(&["f"]);
 }
@@ -152,7 +152,7 @@ fn checkpoint_paths_that_are_no_files() {
     std::os::unix::fs::symlink(house.path("nowhere"), &dangling).unwrap();
     for odd in [link, dangling, "/dev/full".into()] {
         let result = house.bucket.upload_file("o", &path, PART, [checkpoint(true, &odd)]);
-        assert!(matches!(&result, Err(Error::NotACheckpoint { path }) if *path == odd), "{result:?}");
+        assert!(matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == odd), "{result:?}");
         refusal(&house, result);
     }
     house.assert_files(&["dangling", "f", "link", "somebody's"]);

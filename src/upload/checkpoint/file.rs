@@ -1,255 +1,480 @@
 //! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file touched.
 //!
-//! A lock on a path that is renamed over is void. So each save locks its new file *before* it takes the path, and
-//! keeps that lock; and whoever gets a lock looks whether the path still names what was locked.
+//! A lock on a file that is renamed over says nothing about the file that has the name afterwards. So each save locks
+//! its new file *before* that takes the name, and keeps that lock; and whoever gets a lock looks whether the name still
+//! belongs to what was locked.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::FIRST_LINE;
-use super::options::CheckpointStore;
+use super::format::{FIRST_LINE, Header, is_blank};
+use crate::md5sum::Md5Sum;
+use crate::upload::options::CheckpointStore;
+use crate::upload::source::{is_sync_unsupported, never_block};
 use crate::{Error, Result};
 
-/// Larger than the record of 10,000 parts ever gets: bytes.
+/// More than the checkpoint of 10,000 parts ever has: bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How often a file that is replaced again and again is tried before it counts as in use.
 const TRIES_MAX: usize = 100;
+/// Of the file that takes the checkpoint's place next. No checkpoint may have such a name.
+pub(super) const TEMP_SUFFIX: &str = ".oss-upload-tmp";
+/// What most file systems allow a name to have: bytes.
+const NAME_BYTES_MAX: usize = 255;
 
-#[derive(Debug)]
-pub(super) struct CheckpointFile {
+pub(in crate::upload) struct CheckpointFile {
     path: PathBuf,
-    /// What the path names now. Its lock is held as long as it is open.
-    held: File,
-    /// Nothing of worth is in it: it goes when the call ends.
-    empty: bool,
+    /// What the path names. Its lock is held as long as this is open.
+    locked: File,
+    /// Of what this call last read or wrote there. Anything else was written by somebody else.
+    content: Md5Sum,
+    /// It holds no upload: it is removed when the call ends.
+    is_empty: bool,
+    /// An empty file stood there before. Nobody knows whose it was, so an empty file is left there.
+    was_empty: bool,
+    /// Held open to be synced after each save.
+    directory: Option<File>,
+    /// A descriptor for the next save, so that connections cannot use up the last one.
+    spare: Option<File>,
+}
+
+/// What became of one attempt to get hold of the file.
+enum Attempt {
+    Opened(CheckpointFile),
+    Absent,
+    /// The file came or went meanwhile; try again.
+    Raced(Option<io::Error>),
 }
 
 impl CheckpointFile {
-    /// Makes the file if it is missing, and locks it.
-    pub(super) fn open(path: &Path) -> Result<CheckpointFile> {
+    /// Opens and locks the file, which is created if it is missing.
+    ///
+    /// It is then replaced by a file of the same content, in the way that a save replaces it: a directory that allows
+    /// no saves is noticed before there is an upload.
+    pub(in crate::upload) fn open(path: &Path) -> Result<CheckpointFile> {
         let mut last_error = None;
         for _ in 0..TRIES_MAX {
-            let (held, empty) = match open_or_create(path)? {
-                Ok(opened) => opened,
-                Err(error) => {
-                    last_error = Some(error);
-                    continue;
-                }
+            let attempt = match lock_existing(path)? {
+                Attempt::Opened(file) => file.rehearse()?,
+                Attempt::Absent => create(path)?,
+                raced @ Attempt::Raced(_) => raced,
             };
-            match held.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::CheckpointInUse { path: path.to_owned() });
-                }
-                // A file system without locks. The documentation says what is lost.
-                Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-                Err(TryLockError::Error(error)) => return Err(failed(path, error)),
-            }
-            if is_at(&held, path).map_err(|error| failed(path, error))? && !was_replaced(&held, path) {
-                let mut file = CheckpointFile { path: path.to_owned(), held, empty };
-                file.check_first_line()?;
-                file.remove_orphan()?;
-                return Ok(file);
+            match attempt {
+                Attempt::Opened(file) => return Ok(file),
+                Attempt::Absent => {}
+                Attempt::Raced(error) => last_error = error.or(last_error),
             }
         }
-        // Others come and go without end; or there is no making a file here.
+        // Others come and go without end; or no file can be created here.
         Err(last_error.map_or(Error::CheckpointInUse { path: path.to_owned() }, |error| failed(path, error)))
     }
 
-    fn check_first_line(&mut self) -> Result<()> {
-        if is_ours(&self.held).map_err(|error| failed(&self.path, error))? {
-            return Ok(());
+    /// Opens and locks the file if there is one. Nothing is written.
+    pub(in crate::upload) fn open_existing(path: &Path) -> Result<Option<CheckpointFile>> {
+        for _ in 0..TRIES_MAX {
+            match lock_existing(path)? {
+                Attempt::Opened(file) => return Ok(Some(file)),
+                Attempt::Absent => return Ok(None),
+                Attempt::Raced(_) => {}
+            }
         }
-        // Dropping must not remove what is not ours.
-        self.empty = false;
-        Err(Error::NotACheckpoint { path: self.path.clone() })
+        Err(Error::CheckpointInUse { path: path.to_owned() })
     }
 
-    /// What a crash between writing and renaming left.
-    fn remove_orphan(&self) -> Result<()> {
-        let path = temporary(&self.path);
-        let metadata = match std::fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&path, error)),
-        };
-        if !metadata.is_file() {
-            return Err(Error::NotACheckpoint { path });
+    fn new(path: &Path, locked: File, content: &[u8]) -> CheckpointFile {
+        // Where directories cannot be opened (Windows), they are not synced either.
+        let mut options = OpenOptions::new();
+        options.read(true);
+        never_block(&mut options);
+        let directory = options.open(directory_and_name(path).0).ok();
+        let spare = directory.as_ref().and_then(|directory| directory.try_clone().ok());
+        CheckpointFile {
+            path: path.to_owned(),
+            locked,
+            content: Md5Sum::of(content),
+            is_empty: false,
+            was_empty: false,
+            directory,
+            spare,
         }
-        let file = File::open(&path).map_err(|error| failed(&path, error))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            // Somebody's record has this name.
-            return Err(Error::CheckpointInUse { path });
-        }
-        if !is_ours(&file).map_err(|error| failed(&path, error))? {
-            return Err(Error::NotACheckpoint { path });
-        }
-        std::fs::remove_file(&path).map_err(|error| failed(&path, error))
     }
 
-    fn replace(&mut self, text: &str) -> io::Result<()> {
-        let (directory, name) = directory_and_name(&self.path);
-        let mut file =
-            tempfile::Builder::new().prefix(name).suffix(".tmp").rand_bytes(0).tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        match file.as_file().try_lock() {
-            Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-            result => result.map_err(io::Error::from)?,
-        }
-        if !is_at(&self.held, &self.path)? && std::fs::symlink_metadata(&self.path).is_ok() {
+    fn rehearse(mut self) -> Result<Attempt> {
+        remove_orphan(&self.path)?;
+        let io_failed = |error| failed(&self.path, error);
+        let before = self.locked.metadata().map_err(io_failed)?;
+        let content = self.read_content().map_err(io_failed)?;
+        let content = if content.is_empty() { FIRST_LINE.as_bytes() } else { &content };
+        self.is_empty = is_blank(content);
+        let Err(error) = self.replace(content) else { return Ok(Attempt::Opened(self)) };
+        let stays = std::fs::symlink_metadata(&self.path).is_ok_and(|there| is_same_file(&before, &there));
+        if stays { Err(failed(&self.path, error)) } else { Ok(Attempt::Raced(Some(error))) }
+    }
+
+    fn read_content(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        (&self.locked).rewind()?;
+        (&self.locked).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes a new file and lets it take the place of the one that is locked.
+    fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        let replaced = self.try_replace(content);
+        self.spare = self.directory.as_ref().and_then(|directory| directory.try_clone().ok());
+        replaced
+    }
+
+    fn try_replace(&mut self, content: &[u8]) -> io::Result<()> {
+        if is_same_file_at(&self.locked, &self.path)? {
+            self.ensure_untouched()?;
+        } else if std::fs::symlink_metadata(&self.path).is_ok() {
             let reason = "something else was put in its place while the upload ran";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+            return Err(io::Error::new(ErrorKind::AlreadyExists, reason));
         }
-        // Not `persist`: on Windows it replaces no file that is open, and ours is, since it is locked.
-        let (file, next) = file.keep().map_err(|error| error.error)?;
-        let moved = self.give_name(file, &next);
+        let temp = temp_path(&self.path);
+        let file = self.create_next(&temp)?;
+        let moved = write_and_lock(&file, content).and_then(|()| self.rename_into_place(file, &temp));
         if moved.is_err() {
-            let _ = std::fs::remove_file(&next);
+            let _ = std::fs::remove_file(&temp);
         }
         moved?;
-        self.empty = false;
-        sync_directory(directory_and_name(&self.path).0);
-        Ok(())
+        self.content = Md5Sum::of(content);
+        self.sync_directory()
     }
 
-    /// The next record takes the place of the last one; its lock is held before the other one goes.
-    fn give_name(&mut self, file: File, next: &Path) -> io::Result<()> {
-        // Access denied, and sharing violation.
-        let in_use = |moved: &io::Result<()>| {
-            cfg!(windows) && matches!(moved, Err(error) if matches!(error.raw_os_error(), Some(5 | 32)))
-        };
-        let mut moved = std::fs::rename(next, &self.path);
-        if moved.is_err() && !in_use(&moved) {
-            return moved;
-        }
-        self.held = file;
-        // On Windows, FAT and some shares replace no file that is open; ours no longer is. Whoever opens it now finds the next
-        // one locked, and goes away.
+    /// Takes the spare descriptor. Another thread may be faster, but has to give it back when it finds that one is not
+    /// enough for a connection.
+    fn create_next(&mut self, temp: &Path) -> io::Result<File> {
+        self.spare = None;
+        let mut created = create_private(temp);
         for _ in 0..TRIES_MAX {
-            if !in_use(&moved) {
+            if !created.as_ref().is_err_and(is_out_of_descriptors) {
                 break;
             }
             std::thread::yield_now();
-            moved = std::fs::rename(next, &self.path);
+            created = create_private(temp);
+        }
+        created.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                io::Error::new(ErrorKind::AlreadyExists, format!("{} is in the way", temp.display()))
+            }
+            _ => error,
+        })
+    }
+
+    /// The new file's lock is held before the old one is released.
+    fn rename_into_place(&mut self, file: File, temp: &Path) -> io::Result<()> {
+        let mut moved = std::fs::rename(temp, &self.path);
+        if moved.as_ref().is_err_and(|error| !is_held_open(error)) {
+            return moved;
+        }
+        self.locked = file;
+        // Windows, FAT and SMB shares replace no file that is open. Now it is closed, and whoever opens it will find
+        // that the name has gone to another file, which is locked.
+        for _ in 0..TRIES_MAX {
+            if !moved.as_ref().is_err_and(is_held_open) {
+                break;
+            }
+            std::thread::yield_now();
+            moved = std::fs::rename(temp, &self.path);
         }
         moved
+    }
+
+    /// Makes the new name survive a power cut.
+    fn sync_directory(&self) -> io::Result<()> {
+        ignore_unsupported(self.directory.as_ref().map_or(Ok(()), File::sync_all))
+    }
+
+    /// Somebody else may have written into the file, whatever locks say.
+    fn ensure_untouched(&self) -> io::Result<()> {
+        if Md5Sum::of(self.read_content()?) == self.content {
+            return Ok(());
+        }
+        let reason = "something else wrote into it while the upload ran; it was left as it is";
+        Err(io::Error::new(ErrorKind::AlreadyExists, reason))
     }
 }
 
 impl CheckpointStore for CheckpointFile {
     fn load(&mut self) -> io::Result<Option<String>> {
-        let mut bytes = Vec::new();
-        (&self.held).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-        // Text that is damaged so badly that it is no text is damaged text.
-        Ok((!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned()))
+        let content = self.read_content()?;
+        // Bytes that are no text are damaged text.
+        Ok((!is_blank(&content)).then(|| String::from_utf8_lossy(&content).into_owned()))
     }
 
     fn save(&mut self, text: &str) -> io::Result<()> {
-        self.replace(text)
+        self.replace(text.as_bytes())?;
+        self.is_empty = false;
+        Ok(())
     }
 
     fn remove(&mut self) -> io::Result<()> {
-        self.empty = false;
-        match is_at(&self.held, &self.path)? {
-            true => std::fs::remove_file(&self.path),
-            false => Ok(()),
+        self.is_empty = false;
+        if !is_same_file_at(&self.locked, &self.path)? {
+            return Ok(());
         }
+        self.ensure_untouched()?;
+        if self.was_empty {
+            self.content = Md5Sum::of("");
+            return self.locked.set_len(0);
+        }
+        std::fs::remove_file(&self.path)
     }
 }
 
 impl Drop for CheckpointFile {
     fn drop(&mut self) {
-        if self.empty && self.remove().is_err() {
-            log::warn!("the empty checkpoint {} can't be removed", self.path.display());
+        if self.is_empty && self.remove().is_err() {
+            log::warn!("cannot remove the empty checkpoint {}", self.path.display());
         }
         // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
-        let _ = self.held.unlock();
+        let _ = self.locked.unlock();
     }
 }
 
-/// A file system without locks, or one whose lock service is not there (`ENOLCK`, on network shares).
+fn lock_existing(path: &Path) -> Result<Attempt> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(metadata) => return Err(not_a_checkpoint(path, kind_of(&metadata))),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Absent),
+        Err(error) => return Err(failed(path, error)),
+    }
+    let file = match open_existing_file(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Raced(Some(error))),
+        Err(error) => return Err(failed(path, error)),
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(Error::CheckpointInUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(failed(path, error)),
+        // A file system without locks. The documentation says what is lost.
+        _ => {}
+    }
+    if !is_same_file_at(&file, path).map_err(|error| failed(path, error))? || looks_replaced(&file, path) {
+        return Ok(Attempt::Raced(None));
+    }
+    let mut opened = CheckpointFile::new(path, file, b"");
+    let content = opened.read_content().map_err(|error| failed(path, error))?;
+    opened.content = Md5Sum::of(&content);
+    match Header::of(&content) {
+        Header::Ours if content.len() as u64 > FILE_BYTES_MAX => {
+            Err(not_a_checkpoint(path, "is larger than any checkpoint; choose another path, or delete it".into()))
+        }
+        Header::Ours => {
+            opened.is_empty = is_blank(&content);
+            Ok(Attempt::Opened(opened))
+        }
+        Header::Empty => {
+            opened.was_empty = true;
+            Ok(Attempt::Opened(opened))
+        }
+        header => Err(not_a_checkpoint(path, foreign_reason(header))),
+    }
+}
+
+/// Creates the file with its first line in it, already locked, under a name that nothing else has.
+fn create(path: &Path) -> Result<Attempt> {
+    remove_orphan(path)?;
+    let temp = temp_path(path);
+    let file = match create_private(&temp) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Attempt::Raced(None)),
+        Err(error) => return Err(failed(path, error)),
+    };
+    match write_and_lock(&file, FIRST_LINE.as_bytes()) {
+        Ok(()) => {}
+        // Another call has just taken it for an orphan, and removes it.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Attempt::Raced(None)),
+        Err(error) => {
+            let _ = std::fs::remove_file(&temp);
+            return Err(failed(path, error));
+        }
+    }
+    let file = match rename_without_replacing(&temp, path) {
+        Ok(()) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Attempt::Raced(None)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Raced(Some(error))),
+        Err(error) if is_link_unsupported(&error) => match create_in_place(path)? {
+            Some(file) => file,
+            None => return Ok(Attempt::Raced(None)),
+        },
+        Err(error) => return Err(failed(path, error)),
+    };
+    let mut created = CheckpointFile::new(path, file, FIRST_LINE.as_bytes());
+    if !is_same_file_at(&created.locked, path).map_err(|error| failed(path, error))? {
+        return Ok(Attempt::Raced(None));
+    }
+    created.is_empty = true;
+    created.sync_directory().map_err(|error| failed(path, error))?;
+    Ok(Attempt::Opened(created))
+}
+
+/// Removes `from` if that fails.
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    // Its replacement came with later releases than the oldest that is allowed here.
+    #[allow(deprecated)]
+    let from = tempfile::TempPath::from_path(from);
+    from.persist_noclobber(to).map_err(|refused| refused.error)
+}
+
+/// For file systems that can neither link nor rename without replacing. A crash in the middle leaves an empty file.
+fn create_in_place(path: &Path) -> Result<Option<File>> {
+    let file = match create_private(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => return Err(failed(path, error)),
+    };
+    match write_and_lock(&file, FIRST_LINE.as_bytes()) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) => {
+            let _ = std::fs::remove_file(path);
+            Err(failed(path, error))
+        }
+    }
+}
+
+/// Removes what a crash left between writing and renaming.
+fn remove_orphan(path: &Path) -> Result<()> {
+    let temp = temp_path(path);
+    match std::fs::symlink_metadata(&temp) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(metadata) => return Err(not_a_checkpoint(&temp, kind_of(&metadata))),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(&temp, error)),
+    }
+    let orphan = match open_existing_file(&temp) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(&temp, error)),
+    };
+    match orphan.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(Error::CheckpointInUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(failed(&temp, error)),
+        _ => {}
+    }
+    if !is_same_file_at(&orphan, &temp).map_err(|error| failed(&temp, error))? {
+        return Ok(());
+    }
+    match read_header(&orphan).map_err(|error| failed(&temp, error))? {
+        Header::Empty | Header::Ours => std::fs::remove_file(&temp).map_err(|error| failed(&temp, error)),
+        header => Err(not_a_checkpoint(&temp, foreign_reason(header))),
+    }
+}
+
+fn read_header(file: &File) -> io::Result<Header> {
+    let mut start = Vec::new();
+    file.take(64).read_to_end(&mut start)?;
+    Ok(Header::of(&start))
+}
+
+fn write_and_lock(mut file: &File, content: &[u8]) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
+        result => result.map_err(io::Error::from)?,
+    }
+    file.write_all(content)?;
+    ignore_unsupported(file.sync_all())
+}
+
+fn ignore_unsupported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if !is_sync_unsupported(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens without waiting for the other end, should a pipe have taken the file's place.
+fn open_existing_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    never_block(&mut options);
+    options.open(path)
+}
+
+/// Creates a file that nobody else may read. Whatever has that name already is left alone.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network shares).
 fn has_no_locks(error: &io::Error) -> bool {
     let no_service = match () {
         () if cfg!(target_os = "linux") => Some(37),
         () if cfg!(target_os = "macos") => Some(77),
         () => None,
     };
-    error.kind() == io::ErrorKind::Unsupported || (no_service.is_some() && error.raw_os_error() == no_service)
+    error.kind() == ErrorKind::Unsupported || (no_service.is_some() && error.raw_os_error() == no_service)
 }
 
-/// Where the next record is written before it takes the place of the last one.
-pub(super) fn temporary(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".tmp");
-    name.into()
-}
-
-/// The file and whether it is empty. The inner error is that it came or went in the middle: to be tried again.
-fn open_or_create(path: &Path) -> Result<io::Result<(File, bool)>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(Error::NotACheckpoint { path: path.to_owned() }),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            options.create_new(true);
-            private(&mut options);
-        }
-        Err(error) => return Err(failed(path, error)),
-    }
-    match options.open(path).and_then(|file| Ok((file.metadata()?.len() == 0, file))) {
-        Ok((empty, file)) => Ok(Ok((file, empty))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
-            Ok(Err(error))
-        }
-        Err(error) => Err(failed(path, error)),
+/// A rename failed because its target is open, not because it is forbidden.
+///
+/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or `ETXTBSY`; that a
+/// directory may not be written to would have been noticed when the new file was created there.
+fn is_held_open(error: &io::Error) -> bool {
+    const EACCES: i32 = 13;
+    const EBUSY: i32 = 16;
+    const ETXTBSY: i32 = 26;
+    match error.raw_os_error() {
+        Some(5 | 32) => cfg!(windows),
+        Some(EACCES | EBUSY | ETXTBSY) => cfg!(unix),
+        _ => false,
     }
 }
 
-/// Readable by nobody else.
-fn private(options: &mut OpenOptions) {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    #[cfg(not(unix))]
-    let _ = options;
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
-/// Empty, our first line, or a part of it.
-fn is_ours(mut file: &File) -> io::Result<bool> {
-    use std::io::Seek;
-    let mut start = Vec::new();
-    file.take(FIRST_LINE.len() as u64).read_to_end(&mut start)?;
-    file.rewind()?;
-    Ok(FIRST_LINE.as_bytes().starts_with(&start))
+/// No hard links (`EPERM`), or none of what it takes.
+fn is_link_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
 }
 
-/// Does the path name this very file? A link in its place does not.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Where the next checkpoint is written before it takes the place of the last one.
+pub(super) fn temp_path(path: &Path) -> PathBuf {
+    let (directory, name) = directory_and_name(path);
+    let mut temp = OsString::from(name);
+    if name.len() + TEMP_SUFFIX.len() > NAME_BYTES_MAX {
+        temp = Md5Sum::of(name.as_encoded_bytes()).to_string().into();
+    }
+    temp.push(TEMP_SUFFIX);
+    directory.join(temp)
+}
+
+/// Returns whether the path names this very file. A link in its place does not.
+fn is_same_file_at(file: &File, path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
-        Ok(there) => Ok(there.is_file() && same_file(&file.metadata()?, &there)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(there) => Ok(there.is_file() && is_same_file(&file.metadata()?, &there)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 #[cfg(unix)]
-fn same_file(one: &Metadata, other: &Metadata) -> bool {
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 #[cfg(not(unix))]
-fn same_file(_: &Metadata, _: &Metadata) -> bool {
+fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// Where files have no numbers, one that took the place of the one just opened shows by its size or time.
-fn was_replaced(file: &File, path: &Path) -> bool {
-    let print = |metadata: io::Result<Metadata>| metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok();
-    cfg!(not(unix)) && print(file.metadata()) != print(std::fs::symlink_metadata(path))
+/// Where files have no inodes, a file that took the place of the one just opened shows by its size or time.
+fn looks_replaced(file: &File, path: &Path) -> bool {
+    let stat = |metadata: io::Result<Metadata>| metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok();
+    cfg!(not(unix)) && stat(file.metadata()) != stat(std::fs::symlink_metadata(path))
 }
 
 fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
@@ -257,11 +482,44 @@ fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
     (directory, path.file_name().unwrap_or_default())
 }
 
-/// So that the new name survives a power cut; where directories can't be synced, the old record does.
-fn sync_directory(directory: &Path) {
-    if let Ok(directory) = File::open(directory) {
-        let _ = directory.sync_all();
+/// What stands at a path where a regular file should be, and what to do about it.
+fn kind_of(metadata: &Metadata) -> String {
+    if metadata.is_dir() {
+        return "is a directory; to keep checkpoints in it, use checkpoint_dir(true, dir)".into();
     }
+    let kind = if metadata.is_symlink() { "is a symbolic link" } else { special_file(metadata) };
+    format!("{kind}; give the path of a regular file, or of one that does not exist yet")
+}
+
+#[cfg(unix)]
+fn special_file(metadata: &Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_fifo() => "is a named pipe",
+        () if kind.is_socket() => "is a socket",
+        () => "is a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn special_file(_: &Metadata) -> &'static str {
+    "is not a regular file"
+}
+
+/// Why a text that does not begin like our checkpoints was left alone, and what to do about it.
+pub(super) fn foreign_reason(header: Header) -> String {
+    match header {
+        Header::Newer(version) => format!(
+            "is a checkpoint of version {version}, which a newer release of this program wrote; resume with that \
+             release, or choose another path"
+        ),
+        _ => "is not an oss-upload checkpoint; choose another path, or delete the file".into(),
+    }
+}
+
+fn not_a_checkpoint(path: &Path, reason: String) -> Error {
+    Error::NotACheckpoint { path: path.to_owned(), reason }
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {

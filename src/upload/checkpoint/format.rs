@@ -27,8 +27,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::super::progress::RestartReason;
-use super::super::source::{Fingerprint, Identity};
+use crate::upload::progress::RestartReason;
+use crate::upload::source::{Fingerprint, Identity};
 use crate::encoding::{decoded, encoded, encoded_bytes};
 use crate::endpoint::is_bucket_name;
 use crate::md5sum::Md5Sum;

@@ -1,148 +1,194 @@
-//! Where the record of a call is kept, if it is.
+//! Where a call keeps its checkpoint, if it does.
+
+mod file;
+mod format;
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::Record;
-use super::checkpoint_file::{CheckpointFile, temporary};
+use file::{CheckpointFile, TEMP_SUFFIX, foreign_reason, temp_path};
+use format::Header;
+pub(super) use format::{CheckpointState, UploadIdentity};
+
 use super::options::{CheckpointChoice, CheckpointStore};
 use super::source::Source;
 use crate::error::printable;
 use crate::md5sum::Md5Sum;
 use crate::{Error, Result};
 
-/// The record's place. Nothing is written unless it differs from what was written last.
-pub(super) struct Keeper<'a> {
+/// Nothing is written unless it differs from what was written last.
+pub(super) struct Checkpoint<'a> {
     store: Option<Box<dyn CheckpointStore + 'a>>,
     /// For errors; a store of the caller's has none.
     path: Option<PathBuf>,
-    /// The upload id that is on record.
-    recorded: Option<String>,
+    /// The upload id that was saved last, or loaded.
+    saved: Option<String>,
     dirty: bool,
 }
 
 /// What was found at the beginning.
-pub(super) enum Found {
+pub(super) enum Loaded {
     Nothing,
     Damaged,
-    Record(Box<Record>),
+    State(Box<CheckpointState>),
 }
 
-impl<'a> Keeper<'a> {
-    /// Opens and locks the record, before any request is made.
+impl<'a> Checkpoint<'a> {
+    /// Opens and locks the checkpoint, before any request is made.
+    ///
+    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is opened, since it may
+    /// name an unfinished upload, but none is created.
     pub(super) fn open(
         choice: CheckpointChoice<'a>,
         source: &Source,
         bucket: &str,
         key: &str,
-    ) -> Result<Keeper<'a>> {
+        needed: bool,
+    ) -> Result<Checkpoint<'a>> {
+        let is_dir = matches!(choice, CheckpointChoice::Dir(_));
         let path = match choice {
-            CheckpointChoice::Off => {
-                return Ok(Keeper { store: None, path: None, recorded: None, dirty: false });
-            }
-            CheckpointChoice::Store(store) => {
-                return Ok(Keeper { store: Some(store), path: None, recorded: None, dirty: false });
-            }
-            CheckpointChoice::File(path) if path.as_os_str().is_empty() => beside(source)?,
-            CheckpointChoice::File(path) => path,
-            CheckpointChoice::Dir(dir) => within(&dir, source, bucket, key)?,
+            CheckpointChoice::Off => return Ok(Checkpoint::new(None, None)),
+            CheckpointChoice::Store(store) => return Ok(Checkpoint::new(Some(store), None)),
+            CheckpointChoice::File(path) if path.as_os_str().is_empty() => default_path(source)?,
+            CheckpointChoice::File(path) => absolute(&path)?,
+            CheckpointChoice::Dir(dir) => path_in_dir(&dir, source, bucket, key)?,
         };
-        for path in [&path, &temporary(&path)] {
-            if source.is_at(path) {
-                let reason = format!(
-                    "{} is the file to upload itself: give another path, or \"\" for one beside it",
-                    printable(&path.to_string_lossy())
-                );
-                return Err(Error::option("checkpoint", reason));
+        check_path(&path, source)?;
+        let file = if needed {
+            if let Some(dir) = path.parent().filter(|_| is_dir) {
+                create_dir(dir)?;
             }
-        }
-        let file = CheckpointFile::open(&path)?;
-        Ok(Keeper { store: Some(Box::new(file)), path: Some(path), recorded: None, dirty: false })
+            Some(CheckpointFile::open(&path)?)
+        } else {
+            CheckpointFile::open_existing(&path)?
+        };
+        let store = file.map(|file| Box::new(file) as Box<dyn CheckpointStore + 'a>);
+        Ok(Checkpoint::new(store, Some(path)))
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    fn new(store: Option<Box<dyn CheckpointStore + 'a>>, path: Option<PathBuf>) -> Checkpoint<'a> {
+        Checkpoint { store, path, saved: None, dirty: false }
+    }
+
+    pub(super) fn is_enabled(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Is this upload on record, so that another call can carry it on?
-    pub(super) fn holds(&self, upload_id: &str) -> bool {
-        self.recorded.as_deref() == Some(upload_id)
+    /// Returns whether another call can resume this upload.
+    pub(super) fn has_saved(&self, upload_id: &str) -> bool {
+        self.saved.as_deref() == Some(upload_id)
     }
 
-    pub(super) fn load(&mut self) -> Result<Found> {
-        let Some(store) = &mut self.store else { return Ok(Found::Nothing) };
+    pub(super) fn load(&mut self) -> Result<Loaded> {
+        let Some(store) = &mut self.store else { return Ok(Loaded::Nothing) };
         let text = store.load().map_err(|source| Error::Checkpoint { path: self.path.clone(), source })?;
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Found::Nothing) };
-        match Record::parse(&text) {
-            Some(record) => {
-                self.recorded = Some(record.upload_id.clone());
-                Ok(Found::Record(Box::new(record)))
+        let Some(text) = text else { return Ok(Loaded::Nothing) };
+        match Header::of(text.as_bytes()) {
+            Header::Empty => return Ok(Loaded::Nothing),
+            Header::Ours => {}
+            header => {
+                let path = self.path.clone().unwrap_or_default();
+                return Err(Error::NotACheckpoint { path, reason: foreign_reason(header) });
+            }
+        }
+        match CheckpointState::from_text(&text) {
+            Some(state) => {
+                self.saved = Some(state.upload_id.clone());
+                Ok(Loaded::State(Box::new(state)))
             }
             None => {
-                let at = self.place();
-                log::warn!("the checkpoint {at} is damaged: the upload that it was of is left on the server");
-                Ok(Found::Damaged)
+                let at = self.location();
+                log::warn!("the checkpoint {at} is damaged; the upload that it was of is left on the server");
+                Ok(Loaded::Damaged)
             }
         }
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         printable(&self.path.as_deref().unwrap_or(Path::new("in the store")).to_string_lossy())
     }
 
-    /// The record has grown; it is written when its time has come.
-    pub(super) fn touch(&mut self) {
+    /// The state has changed; it is saved when its time has come.
+    pub(super) fn mark_dirty(&mut self) {
         self.dirty = true;
     }
 
-    pub(super) fn save_if_touched(&mut self, record: &Record) -> Result<()> {
-        if self.dirty { self.save(record) } else { Ok(()) }
+    pub(super) fn flush(&mut self, state: &CheckpointState) -> Result<()> {
+        if self.dirty { self.save(state) } else { Ok(()) }
     }
 
-    pub(super) fn save(&mut self, record: &Record) -> Result<()> {
+    pub(super) fn save(&mut self, state: &CheckpointState) -> Result<()> {
         let Some(store) = &mut self.store else { return Ok(()) };
-        store.save(&record.text()).map_err(|source| Error::Checkpoint { path: self.path.clone(), source })?;
-        self.recorded = Some(record.upload_id.clone());
+        store.save(&state.to_text()).map_err(|source| Error::Checkpoint { path: self.path.clone(), source })?;
+        self.saved = Some(state.upload_id.clone());
         self.dirty = false;
         Ok(())
     }
 
-    /// The upload is over. A record that stays does no harm: the next call finds out.
+    /// The upload is over. A checkpoint that stays does no harm: the next call finds out.
     pub(super) fn remove(&mut self) {
         let Some(store) = &mut self.store else { return };
         if let Err(error) = store.remove() {
-            log::warn!("the checkpoint {} can't be removed: {error}", self.place());
+            log::warn!("cannot remove the checkpoint {}: {error}", self.location());
         }
-        self.recorded = None;
+        self.saved = None;
         self.dirty = false;
     }
 }
 
+/// Made absolute once: the working directory may change while the upload runs.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|source| Error::Checkpoint { path: Some(path.to_owned()), source })
+}
+
+/// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
+fn check_path(path: &Path, source: &Source) -> Result<()> {
+    if [path, &temp_path(path)].into_iter().any(|path| source.is_same_file_as(path)) {
+        let reason = format!(
+            "{} is the file to upload itself: give another path, or \"\" for one beside it",
+            printable(&path.to_string_lossy())
+        );
+        return Err(Error::option("checkpoint", reason));
+    }
+    if path.as_os_str().as_encoded_bytes().ends_with(TEMP_SUFFIX.as_bytes()) {
+        let reason = format!(
+            "{} ends with {TEMP_SUFFIX}, which is kept for temporary files; give another path",
+            printable(&path.to_string_lossy())
+        );
+        return Err(Error::option("checkpoint", reason));
+    }
+    Ok(())
+}
+
 /// `<file>.cp`, as in the Go SDK's documentation.
-fn beside(source: &Source) -> Result<PathBuf> {
-    if source.path.as_os_str().is_empty() {
+fn default_path(source: &Source) -> Result<PathBuf> {
+    let Some(path) = source.path() else {
         let reason =
             "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
-    }
-    let mut path = source.path.clone().into_os_string();
+    };
+    let mut path = path.as_os_str().to_owned();
     path.push(".cp");
     Ok(path.into())
 }
 
 /// A name of its own for each object and file, whatever characters they have.
-fn within(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
+fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
         return Err(Error::option(
             "checkpoint_dir",
-            "the directory's name is empty: give one, or use checkpoint(true, \"\") for a record beside the file",
+            "the directory's name is empty: give one, or use checkpoint(true, \"\") for a checkpoint beside the file",
         ));
     }
-    std::fs::create_dir_all(dir)
-        .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })?;
     let object = Md5Sum::of(format!("oss://{bucket}/{key}"));
-    let name = match source.path.as_os_str().as_encoded_bytes() {
-        [] => format!("{object}.cp"),
-        path => format!("{}-{object}.cp", Md5Sum::of(path)),
+    let name = match source.path() {
+        None => format!("{object}.cp"),
+        Some(path) => format!("{}-{object}.cp", Md5Sum::of(path.as_os_str().as_encoded_bytes())),
     };
-    Ok(dir.join(name))
+    Ok(absolute(dir)?.join(name))
+}
+
+fn create_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir)
+        .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })
 }

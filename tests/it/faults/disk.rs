@@ -183,7 +183,7 @@ fn a_directory_in_the_way_of_the_next_record_stops_the_upload() {
     assert_stopped(&house, result, &record);
     let requests = house.server.requests().len();
     let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
-    assert!(matches!(&error, Error::NotACheckpoint { path } if *path == temporary), "{error:?}");
+    assert!(matches!(&error, Error::NotACheckpoint { path, .. } if *path == temporary), "{error:?}");
     assert_eq!(house.server.requests().len(), requests);
     fs::remove_dir(&temporary).unwrap();
     assert_carries_on(&house, &record);
@@ -243,7 +243,7 @@ fn what_takes_the_place_of_the_record_is_left_alone() {
         assert_eq!(record.is_symlink(), what == "a link");
         assert_stopped(&house, result, &record);
         let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
-        assert!(matches!(&error, Error::NotACheckpoint { path } if *path == record), "{error:?}");
+        assert!(matches!(&error, Error::NotACheckpoint { path, .. } if *path == record), "{error:?}");
     }
 }
 

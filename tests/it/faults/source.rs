@@ -85,7 +85,7 @@ fn begun(house: &House) {
 #[track_caller]
 fn assert_changed(house: &House, result: Result<Uploaded, Error>) {
     let error = result.unwrap_err();
-    assert!(matches!(&error, Error::SourceChanged { path } if *path == house.path("f")), "{error:?}");
+    assert!(matches!(&error, Error::SourceChanged { path, .. } if *path == house.path("f")), "{error:?}");
     assert!(error.is_resumable());
     assert_eq!(house.requests(Operation::CompleteMultipartUpload).len(), 0);
     assert!(house.server.object("examplebucket", "o").is_none());
