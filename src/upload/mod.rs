@@ -9,6 +9,7 @@ mod finish;
 mod headers;
 pub(crate) mod options;
 mod plan;
+mod platform;
 pub(crate) mod progress;
 mod put;
 mod resume;

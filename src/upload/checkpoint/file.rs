@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use super::format::{FIRST_LINE, Header, is_blank};
 use crate::md5sum::Md5Sum;
 use crate::upload::options::CheckpointStore;
-use crate::upload::source::{is_sync_unsupported, never_block};
+use crate::upload::platform::{
+    has_no_locks, is_held_open, is_link_unsupported, is_out_of_descriptors, is_same_file,
+    is_sync_unsupported, kind_of, never_block,
+};
 use crate::{Error, Result};
 
 /// More than the checkpoint of 10,000 parts ever has: bytes.
@@ -68,7 +71,12 @@ impl CheckpointFile {
             }
         }
         // Others come and go without end; or no file can be created here.
-        Err(last_error.map_or(Error::CheckpointInUse { path: path.to_owned() }, |error| failed(path, error)))
+        Err(last_error.map_or(
+            Error::CheckpointInUse {
+                path: path.to_owned(),
+            },
+            |error| failed(path, error),
+        ))
     }
 
     /// Opens and locks the file if there is one. Nothing is written.
@@ -80,7 +88,9 @@ impl CheckpointFile {
                 Attempt::Raced(_) => {}
             }
         }
-        Err(Error::CheckpointInUse { path: path.to_owned() })
+        Err(Error::CheckpointInUse {
+            path: path.to_owned(),
+        })
     }
 
     fn new(path: &Path, locked: File, content: &[u8]) -> CheckpointFile {
@@ -89,7 +99,9 @@ impl CheckpointFile {
         options.read(true);
         never_block(&mut options);
         let directory = options.open(directory_and_name(path).0).ok();
-        let spare = directory.as_ref().and_then(|directory| directory.try_clone().ok());
+        let spare = directory
+            .as_ref()
+            .and_then(|directory| directory.try_clone().ok());
         CheckpointFile {
             path: path.to_owned(),
             locked,
@@ -106,24 +118,40 @@ impl CheckpointFile {
         let io_failed = |error| failed(&self.path, error);
         let before = self.locked.metadata().map_err(io_failed)?;
         let content = self.read_content().map_err(io_failed)?;
-        let content = if content.is_empty() { FIRST_LINE.as_bytes() } else { &content };
+        let content = if content.is_empty() {
+            FIRST_LINE.as_bytes()
+        } else {
+            &content
+        };
         self.is_empty = is_blank(content);
-        let Err(error) = self.replace(content) else { return Ok(Attempt::Opened(self)) };
-        let stays = std::fs::symlink_metadata(&self.path).is_ok_and(|there| is_same_file(&before, &there));
-        if stays { Err(failed(&self.path, error)) } else { Ok(Attempt::Raced(Some(error))) }
+        let Err(error) = self.replace(content) else {
+            return Ok(Attempt::Opened(self));
+        };
+        let stays =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|there| is_same_file(&before, &there));
+        if stays {
+            Err(failed(&self.path, error))
+        } else {
+            Ok(Attempt::Raced(Some(error)))
+        }
     }
 
     fn read_content(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         (&self.locked).rewind()?;
-        (&self.locked).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        (&self.locked)
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     /// Writes a new file and lets it take the place of the one that is locked.
     fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         let replaced = self.try_replace(content);
-        self.spare = self.directory.as_ref().and_then(|directory| directory.try_clone().ok());
+        self.spare = self
+            .directory
+            .as_ref()
+            .and_then(|directory| directory.try_clone().ok());
         replaced
     }
 
@@ -136,7 +164,8 @@ impl CheckpointFile {
         }
         let temp = temp_path(&self.path);
         let file = self.create_next(&temp)?;
-        let moved = write_and_lock(&file, content).and_then(|()| self.rename_into_place(file, &temp));
+        let moved =
+            write_and_lock(&file, content).and_then(|()| self.rename_into_place(file, &temp));
         if moved.is_err() {
             let _ = std::fs::remove_file(&temp);
         }
@@ -158,9 +187,10 @@ impl CheckpointFile {
             created = create_private(temp);
         }
         created.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                io::Error::new(ErrorKind::AlreadyExists, format!("{} is in the way", temp.display()))
-            }
+            ErrorKind::AlreadyExists => io::Error::new(
+                ErrorKind::AlreadyExists,
+                format!("{} is in the way", temp.display()),
+            ),
             _ => error,
         })
     }
@@ -239,31 +269,42 @@ impl Drop for CheckpointFile {
 fn lock_existing(path: &Path) -> Result<Attempt> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(metadata) => return Err(not_a_checkpoint(path, kind_of(&metadata))),
+        Ok(metadata) => return Err(not_a_file(path, &metadata)),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Absent),
         Err(error) => return Err(failed(path, error)),
     }
     let file = match open_existing_file(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Raced(Some(error))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Attempt::Raced(Some(error)));
+        }
         Err(error) => return Err(failed(path, error)),
     };
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => return Err(Error::CheckpointInUse { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(failed(path, error)),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::CheckpointInUse {
+                path: path.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(error)) if !has_no_locks(&error) => {
+            return Err(failed(path, error));
+        }
         // A file system without locks. The documentation says what is lost.
         _ => {}
     }
-    if !is_same_file_at(&file, path).map_err(|error| failed(path, error))? || looks_replaced(&file, path) {
+    if !is_same_file_at(&file, path).map_err(|error| failed(path, error))?
+        || looks_replaced(&file, path)
+    {
         return Ok(Attempt::Raced(None));
     }
     let mut opened = CheckpointFile::new(path, file, b"");
     let content = opened.read_content().map_err(|error| failed(path, error))?;
     opened.content = Md5Sum::of(&content);
     match Header::of(&content) {
-        Header::Ours if content.len() as u64 > FILE_BYTES_MAX => {
-            Err(not_a_checkpoint(path, "is larger than any checkpoint; choose another path, or delete it".into()))
-        }
+        Header::Ours if content.len() as u64 > FILE_BYTES_MAX => Err(not_a_checkpoint(
+            path,
+            "is larger than any checkpoint; choose another path, or delete it".into(),
+        )),
         Header::Ours => {
             opened.is_empty = is_blank(&content);
             Ok(Attempt::Opened(opened))
@@ -297,7 +338,9 @@ fn create(path: &Path) -> Result<Attempt> {
     let file = match rename_without_replacing(&temp, path) {
         Ok(()) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Attempt::Raced(None)),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Raced(Some(error))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Attempt::Raced(Some(error)));
+        }
         Err(error) if is_link_unsupported(&error) => match create_in_place(path)? {
             Some(file) => file,
             None => return Ok(Attempt::Raced(None)),
@@ -309,7 +352,9 @@ fn create(path: &Path) -> Result<Attempt> {
         return Ok(Attempt::Raced(None));
     }
     created.is_empty = true;
-    created.sync_directory().map_err(|error| failed(path, error))?;
+    created
+        .sync_directory()
+        .map_err(|error| failed(path, error))?;
     Ok(Attempt::Opened(created))
 }
 
@@ -342,7 +387,7 @@ fn remove_orphan(path: &Path) -> Result<()> {
     let temp = temp_path(path);
     match std::fs::symlink_metadata(&temp) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(metadata) => return Err(not_a_checkpoint(&temp, kind_of(&metadata))),
+        Ok(metadata) => return Err(in_the_way(&temp, &metadata)),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(&temp, error)),
     }
@@ -352,15 +397,23 @@ fn remove_orphan(path: &Path) -> Result<()> {
         Err(error) => return Err(failed(&temp, error)),
     };
     match orphan.try_lock() {
-        Err(TryLockError::WouldBlock) => return Err(Error::CheckpointInUse { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(failed(&temp, error)),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::CheckpointInUse {
+                path: path.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(error)) if !has_no_locks(&error) => {
+            return Err(failed(&temp, error));
+        }
         _ => {}
     }
     if !is_same_file_at(&orphan, &temp).map_err(|error| failed(&temp, error))? {
         return Ok(());
     }
     match read_header(&orphan).map_err(|error| failed(&temp, error))? {
-        Header::Empty | Header::Ours => std::fs::remove_file(&temp).map_err(|error| failed(&temp, error)),
+        Header::Empty | Header::Ours => {
+            std::fs::remove_file(&temp).map_err(|error| failed(&temp, error))
+        }
         header => Err(not_a_checkpoint(&temp, foreign_reason(header))),
     }
 }
@@ -404,42 +457,6 @@ fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network shares).
-fn has_no_locks(error: &io::Error) -> bool {
-    let no_service = match () {
-        () if cfg!(target_os = "linux") => Some(37),
-        () if cfg!(target_os = "macos") => Some(77),
-        () => None,
-    };
-    error.kind() == ErrorKind::Unsupported || (no_service.is_some() && error.raw_os_error() == no_service)
-}
-
-/// A rename failed because its target is open, not because it is forbidden.
-///
-/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or `ETXTBSY`; that a
-/// directory may not be written to would have been noticed when the new file was created there.
-fn is_held_open(error: &io::Error) -> bool {
-    const EACCES: i32 = 13;
-    const EBUSY: i32 = 16;
-    const ETXTBSY: i32 = 26;
-    match error.raw_os_error() {
-        Some(5 | 32) => cfg!(windows),
-        Some(EACCES | EBUSY | ETXTBSY) => cfg!(unix),
-        _ => false,
-    }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    cfg!(unix) && matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-}
-
-/// No hard links (`EPERM`), or none of what it takes.
-fn is_link_unsupported(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
-}
-
 /// Where the next checkpoint is written before it takes the place of the last one.
 pub(super) fn temp_path(path: &Path) -> PathBuf {
     let (directory, name) = directory_and_name(path);
@@ -460,51 +477,20 @@ fn is_same_file_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-#[cfg(unix)]
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
-    true
-}
-
 /// Where files have no inodes, a file that took the place of the one just opened shows by its size or time.
 fn looks_replaced(file: &File, path: &Path) -> bool {
-    let stat = |metadata: io::Result<Metadata>| metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok();
+    let stat = |metadata: io::Result<Metadata>| {
+        metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok()
+    };
     cfg!(not(unix)) && stat(file.metadata()) != stat(std::fs::symlink_metadata(path))
 }
 
 fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     (directory, path.file_name().unwrap_or_default())
-}
-
-/// What stands at a path where a regular file should be, and what to do about it.
-fn kind_of(metadata: &Metadata) -> String {
-    if metadata.is_dir() {
-        return "is a directory; to keep checkpoints in it, use checkpoint_dir(true, dir)".into();
-    }
-    let kind = if metadata.is_symlink() { "is a symbolic link" } else { special_file(metadata) };
-    format!("{kind}; give the path of a regular file, or of one that does not exist yet")
-}
-
-#[cfg(unix)]
-fn special_file(metadata: &Metadata) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
-    let kind = metadata.file_type();
-    match () {
-        () if kind.is_fifo() => "is a named pipe",
-        () if kind.is_socket() => "is a socket",
-        () => "is a device",
-    }
-}
-
-#[cfg(not(unix))]
-fn special_file(_: &Metadata) -> &'static str {
-    "is not a regular file"
 }
 
 /// Why a text that does not begin like our checkpoints was left alone, and what to do about it.
@@ -518,10 +504,30 @@ pub(super) fn foreign_reason(header: Header) -> String {
     }
 }
 
+fn not_a_file(path: &Path, metadata: &Metadata) -> Error {
+    let what_to_do = match metadata.is_dir() {
+        true => "to keep checkpoints in it, use checkpoint_dir(true, dir)",
+        false => "give the path of a regular file, or of one that does not exist yet",
+    };
+    not_a_checkpoint(path, format!("is {}; {what_to_do}", kind_of(metadata)))
+}
+
+fn in_the_way(temp: &Path, metadata: &Metadata) -> Error {
+    let reason =
+        "but a temporary file needs its name; remove it, or choose another checkpoint path";
+    not_a_checkpoint(temp, format!("is {}, {reason}", kind_of(metadata)))
+}
+
 fn not_a_checkpoint(path: &Path, reason: String) -> Error {
-    Error::NotACheckpoint { path: path.to_owned(), reason }
+    Error::NotACheckpoint {
+        path: path.to_owned(),
+        reason,
+    }
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    Error::Checkpoint { path: Some(path.to_owned()), source: error }
+    Error::Checkpoint {
+        path: Some(path.to_owned()),
+        source: error,
+    }
 }

@@ -27,12 +27,12 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::upload::progress::RestartReason;
-use crate::upload::source::{Fingerprint, Identity};
 use crate::encoding::{decoded, encoded, encoded_bytes};
 use crate::endpoint::is_bucket_name;
 use crate::md5sum::Md5Sum;
 use crate::part::{PARTS_MAX, Part, Parts};
+use crate::upload::progress::RestartReason;
+use crate::upload::source::{Fingerprint, Identity};
 
 const MAGIC: &str = "oss-upload checkpoint ";
 const VERSION: u32 = 2;
@@ -90,11 +90,19 @@ impl Header {
             return Header::Empty;
         }
         let Some(rest) = text.strip_prefix(MAGIC.as_bytes()) else {
-            return if MAGIC.as_bytes().starts_with(text) { Header::Ours } else { Header::Foreign };
+            return if MAGIC.as_bytes().starts_with(text) {
+                Header::Ours
+            } else {
+                Header::Foreign
+            };
         };
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let version = std::str::from_utf8(&rest[..digits]).ok().filter(|text| !text.starts_with('0'));
-        let version = version.filter(|text| text.len() <= VERSION_DIGITS_MAX).and_then(|text| text.parse().ok());
+        let version = std::str::from_utf8(&rest[..digits])
+            .ok()
+            .filter(|text| !text.starts_with('0'));
+        let version = version
+            .filter(|text| text.len() <= VERSION_DIGITS_MAX)
+            .and_then(|text| text.parse().ok());
         match (version, rest.get(digits)) {
             _ if rest.is_empty() => Header::Ours,
             (Some(1..=VERSION), None | Some(b'\n')) => Header::Ours,
@@ -107,7 +115,10 @@ impl Header {
 /// Returns whether nothing follows the first line: a call made the file and ended before it had an upload.
 pub(super) fn is_blank(text: &[u8]) -> bool {
     matches!(Header::of(text), Header::Empty | Header::Ours)
-        && text.iter().position(|byte| *byte == b'\n').is_none_or(|end| end + 1 == text.len())
+        && text
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .is_none_or(|end| end + 1 == text.len())
 }
 
 impl UploadIdentity {
@@ -180,18 +191,37 @@ impl CheckpointState {
         line(
             "identity",
             &match fingerprint.identity {
-                Some(Identity { ctime, device, inode }) => format!("{ctime} {device} {inode}"),
+                Some(Identity {
+                    ctime,
+                    device,
+                    inode,
+                }) => format!("{ctime} {device} {inode}"),
                 None => "-".to_owned(),
             },
         );
-        line("boot-id", &fingerprint.boot_id.map_or("-".to_owned(), |id| format!("{id:032x}")));
-        line("doubtful", if fingerprint.doubtful { "true" } else { "false" });
+        line(
+            "boot-id",
+            &fingerprint
+                .boot_id
+                .map_or("-".to_owned(), |id| format!("{id:032x}")),
+        );
+        line(
+            "doubtful",
+            if fingerprint.doubtful {
+                "true"
+            } else {
+                "false"
+            },
+        );
         line("part-size", &identity.part_size.to_string());
         line("headers", &identity.headers);
         line("upload-id", &encoded(&self.upload_id));
         line("initiated", &seconds(self.initiated).to_string());
         for part in self.parts.iter() {
-            line("part", &format!("{} {} {}", part.number, encoded(&part.etag), part.crc64));
+            line(
+                "part",
+                &format!("{} {} {}", part.number, encoded(&part.etag), part.crc64),
+            );
         }
         if let Some(crc64) = self.completing {
             line("completing", &crc64.to_string());
@@ -231,8 +261,22 @@ impl CheckpointState {
             Some(crc64) => Some(crc64.parse().ok()?),
             None => None,
         };
-        let identity = UploadIdentity { endpoint, bucket, key, path, fingerprint, part_size, headers };
-        let state = CheckpointState { identity, upload_id, initiated, parts, completing };
+        let identity = UploadIdentity {
+            endpoint,
+            bucket,
+            key,
+            path,
+            fingerprint,
+            part_size,
+            headers,
+        };
+        let state = CheckpointState {
+            identity,
+            upload_id,
+            initiated,
+            parts,
+            completing,
+        };
         lines.0.next().is_none().then_some(state)
     }
 }
@@ -243,9 +287,18 @@ fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
     let identity = parse_identity(lines.value("identity")?)?;
     let (boot_id, doubtful) = match version {
         1 => (None, true),
-        _ => (parse_boot_id(lines.value("boot-id")?)?, lines.number("doubtful")?),
+        _ => (
+            parse_boot_id(lines.value("boot-id")?)?,
+            lines.number("doubtful")?,
+        ),
     };
-    Some(Fingerprint { size, mtime, identity, boot_id, doubtful })
+    Some(Fingerprint {
+        size,
+        mtime,
+        identity,
+        boot_id,
+        doubtful,
+    })
 }
 
 fn is_key(key: &str) -> bool {
@@ -296,7 +349,11 @@ fn parse_boot_id(value: &str) -> Option<Option<u128>> {
 fn parse_part(value: &str) -> Option<Part> {
     let mut fields = value.split(' ');
     let part = Part {
-        number: fields.next()?.parse().ok().filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?,
+        number: fields
+            .next()?
+            .parse()
+            .ok()
+            .filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?,
         etag: decoded(fields.next()?).filter(|etag| is_etag(etag))?.into(),
         crc64: fields.next()?.parse().ok()?,
     };
@@ -309,7 +366,8 @@ fn is_etag(etag: &str) -> bool {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -320,7 +378,11 @@ mod tests {
         let fingerprint = Fingerprint {
             size: 1_000_000,
             mtime: -5,
-            identity: Some(Identity { ctime: 1_792_425_600_123_456_789, device: 2049, inode: u64::MAX }),
+            identity: Some(Identity {
+                ctime: 1_792_425_600_123_456_789,
+                device: 2049,
+                inode: u64::MAX,
+            }),
             boot_id: Some(7),
             doubtful: false,
         };
@@ -350,7 +412,10 @@ mod tests {
     #[test]
     fn checkpoint_round_trips() {
         for state in [state(0, None), state(3, None), state(10_000, Some(0))] {
-            assert_eq!(CheckpointState::from_text(&state.to_text()).as_ref(), Some(&state));
+            assert_eq!(
+                CheckpointState::from_text(&state.to_text()).as_ref(),
+                Some(&state)
+            );
         }
         let mut bare = state(1, None);
         bare.identity.path = None;
@@ -371,10 +436,16 @@ mod tests {
         let parts = read(include_str!("golden/v1-parts.txt"));
         assert_eq!(
             parts.parts.get(2).map(|part| (&*part.etag, part.crc64)),
-            Some(("0000000000002468ACF13579BDE026AE", 11_051_210_869_376_104_956))
+            Some((
+                "0000000000002468ACF13579BDE026AE",
+                11_051_210_869_376_104_956
+            ))
         );
         let completing = read(include_str!("golden/v1-completing.txt"));
-        assert_eq!((completing.parts.len(), completing.completing), (3, Some(5_981_764_153_023_615_706)));
+        assert_eq!(
+            (completing.parts.len(), completing.completing),
+            (3, Some(5_981_764_153_023_615_706))
+        );
         let without = read(include_str!("golden/v1-no-identity.txt"));
         assert_eq!(without.identity.fingerprint.identity, None);
         // The same file today: resumed, but not without reading it.
@@ -386,7 +457,11 @@ mod tests {
             Fingerprint {
                 size: 262_144,
                 mtime: 1_792_425_600_123_456_789,
-                identity: Some(Identity { ctime: 1_792_425_600_223_456_789, device: 2049, inode: 131 }),
+                identity: Some(Identity {
+                    ctime: 1_792_425_600_223_456_789,
+                    device: 2049,
+                    inode: 131,
+                }),
                 boot_id: None,
                 doubtful: false,
             },
@@ -401,34 +476,73 @@ mod tests {
     fn checkpoint_detects_any_bit_flip() {
         let text = state(3, Some(7)).to_text();
         for end in 0..text.len() {
-            assert_eq!(CheckpointState::from_text(&text[..end]), None, "cut at {end}");
+            assert_eq!(
+                CheckpointState::from_text(&text[..end]),
+                None,
+                "cut at {end}"
+            );
         }
         for at in 0..text.len() {
             for bit in 0..8 {
                 let mut bytes = text.clone().into_bytes();
                 bytes[at] ^= 1 << bit;
                 if let Ok(damaged) = String::from_utf8(bytes) {
-                    assert_eq!(CheckpointState::from_text(&damaged), None, "byte {at} of {damaged:?}");
+                    assert_eq!(
+                        CheckpointState::from_text(&damaged),
+                        None,
+                        "byte {at} of {damaged:?}"
+                    );
                 }
             }
         }
         assert_eq!(CheckpointState::from_text(&format!("{text}\n")), None);
-        assert_eq!(CheckpointState::from_text(&text.replace('\n', "\r\n")), None);
+        assert_eq!(
+            CheckpointState::from_text(&text.replace('\n', "\r\n")),
+            None
+        );
     }
 
     #[test]
     fn checkpoint_first_line_tells_whose_it_is() {
-        for ours in ["o", "oss-upload", MAGIC, "oss-upload checkpoint 1", "oss-upload checkpoint 1\nx", FIRST_LINE] {
+        for ours in [
+            "o",
+            "oss-upload",
+            MAGIC,
+            "oss-upload checkpoint 1",
+            "oss-upload checkpoint 1\nx",
+            FIRST_LINE,
+        ] {
             assert_eq!(Header::of(ours.as_bytes()), Header::Ours, "{ours:?}");
         }
-        for (text, version) in [("3\n", 3), ("10\n", 10), ("999999999\nendpoint x\n", 999_999_999)] {
-            assert_eq!(Header::of(format!("{MAGIC}{text}").as_bytes()), Header::Newer(version));
+        for (text, version) in [
+            ("3\n", 3),
+            ("10\n", 10),
+            ("999999999\nendpoint x\n", 999_999_999),
+        ] {
+            assert_eq!(
+                Header::of(format!("{MAGIC}{text}").as_bytes()),
+                Header::Newer(version)
+            );
         }
-        for foreign in ["O", "\n", "oss-upload\n", "oss-upload checkpoint \n", "oss-upload checkpoint 0\n"] {
-            assert_eq!(Header::of(foreign.as_bytes()), Header::Foreign, "{foreign:?}");
+        for foreign in [
+            "O",
+            "\n",
+            "oss-upload\n",
+            "oss-upload checkpoint \n",
+            "oss-upload checkpoint 0\n",
+        ] {
+            assert_eq!(
+                Header::of(foreign.as_bytes()),
+                Header::Foreign,
+                "{foreign:?}"
+            );
         }
         for foreign in ["02\n", "2 \n", "x", "-1\n", "2.0\n", "9999999999\n"] {
-            assert_eq!(Header::of(format!("{MAGIC}{foreign}").as_bytes()), Header::Foreign, "{foreign:?}");
+            assert_eq!(
+                Header::of(format!("{MAGIC}{foreign}").as_bytes()),
+                Header::Foreign,
+                "{foreign:?}"
+            );
         }
         assert_eq!(Header::of(b""), Header::Empty);
         assert!(FIRST_LINE.starts_with(MAGIC) && FIRST_LINE.ends_with(&format!("{VERSION}\n")));
@@ -439,7 +553,12 @@ mod tests {
         for blank in ["", "oss", "oss-upload checkpoint 1\n", FIRST_LINE] {
             assert!(is_blank(blank.as_bytes()), "{blank:?}");
         }
-        for other in [&state(0, None).to_text(), "oss-upload checkpoint 2\nx", "x", "oss-upload checkpoint 3\n"] {
+        for other in [
+            &state(0, None).to_text(),
+            "oss-upload checkpoint 2\nx",
+            "x",
+            "oss-upload checkpoint 3\n",
+        ] {
             assert!(!is_blank(other.as_bytes()), "{other:?}");
         }
     }
@@ -454,11 +573,17 @@ mod tests {
         };
         assert!(is_read(&|_| {}));
         for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
-            assert!(!is_read(&|planted| planted.identity.bucket = bucket.into()), "{bucket}");
+            assert!(
+                !is_read(&|planted| planted.identity.bucket = bucket.into()),
+                "{bucket}"
+            );
         }
         let long = |bytes| "k".repeat(bytes);
         for key in ["", "/", "/k", "\\k", &long(1024)] {
-            assert!(!is_read(&|planted| planted.identity.key = key.into()), "{key}");
+            assert!(
+                !is_read(&|planted| planted.identity.key = key.into()),
+                "{key}"
+            );
         }
         assert!(is_read(&|planted| planted.identity.key = long(1023)));
         for id in ["", "a b", "a\nb", "é", &long(1025), &long(100_000)] {
@@ -466,8 +591,15 @@ mod tests {
         }
         assert!(is_read(&|planted| planted.upload_id = long(1024)));
         for etag in ["", "a\u{0}b", &long(1025)] {
-            let part = Part { number: 1, etag: etag.into(), crc64: 1 };
-            assert!(!is_read(&|planted| planted.parts.insert(part.clone())), "{etag}");
+            let part = Part {
+                number: 1,
+                etag: etag.into(),
+                crc64: 1,
+            };
+            assert!(
+                !is_read(&|planted| planted.parts.insert(part.clone())),
+                "{etag}"
+            );
         }
     }
 
@@ -480,13 +612,34 @@ mod tests {
             change(&mut now);
             now.mismatch(&saved)
         };
-        assert_eq!(differs(|now| now.endpoint.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.bucket.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.key.push('x')), Some(RestartReason::TargetChanged));
-        assert_eq!(differs(|now| now.fingerprint.size += 1), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.fingerprint.mtime += 1), Some(RestartReason::SourceChanged));
-        assert_eq!(differs(|now| now.part_size += 1), Some(RestartReason::PartSizeChanged));
-        assert_eq!(differs(|now| now.headers.push('x')), Some(RestartReason::OptionsChanged));
+        assert_eq!(
+            differs(|now| now.endpoint.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.bucket.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.key.push('x')),
+            Some(RestartReason::TargetChanged)
+        );
+        assert_eq!(
+            differs(|now| now.fingerprint.size += 1),
+            Some(RestartReason::SourceChanged)
+        );
+        assert_eq!(
+            differs(|now| now.fingerprint.mtime += 1),
+            Some(RestartReason::SourceChanged)
+        );
+        assert_eq!(
+            differs(|now| now.part_size += 1),
+            Some(RestartReason::PartSizeChanged)
+        );
+        assert_eq!(
+            differs(|now| now.headers.push('x')),
+            Some(RestartReason::OptionsChanged)
+        );
     }
 
     #[test]
@@ -506,7 +659,10 @@ mod tests {
             let mut other = saved.clone();
             change(&mut other);
             assert_eq!(other.mismatch(&saved), None, "change {n}");
-            assert!(other.needs_verification(&saved) && saved.needs_verification(&other), "change {n}");
+            assert!(
+                other.needs_verification(&saved) && saved.needs_verification(&other),
+                "change {n}"
+            );
         }
         let mut open_file = saved.clone();
         open_file.path = None;

@@ -66,7 +66,12 @@ impl<'a> Checkpoint<'a> {
     }
 
     fn new(store: Option<Box<dyn CheckpointStore + 'a>>, path: Option<PathBuf>) -> Checkpoint<'a> {
-        Checkpoint { store, path, saved: None, dirty: false }
+        Checkpoint {
+            store,
+            path,
+            saved: None,
+            dirty: false,
+        }
     }
 
     pub(super) fn is_enabled(&self) -> bool {
@@ -79,15 +84,25 @@ impl<'a> Checkpoint<'a> {
     }
 
     pub(super) fn load(&mut self) -> Result<Loaded> {
-        let Some(store) = &mut self.store else { return Ok(Loaded::Nothing) };
-        let text = store.load().map_err(|source| Error::Checkpoint { path: self.path.clone(), source })?;
-        let Some(text) = text else { return Ok(Loaded::Nothing) };
+        let Some(store) = &mut self.store else {
+            return Ok(Loaded::Nothing);
+        };
+        let text = store.load().map_err(|source| Error::Checkpoint {
+            path: self.path.clone(),
+            source,
+        })?;
+        let Some(text) = text else {
+            return Ok(Loaded::Nothing);
+        };
         match Header::of(text.as_bytes()) {
             Header::Empty => return Ok(Loaded::Nothing),
             Header::Ours => {}
             header => {
                 let path = self.path.clone().unwrap_or_default();
-                return Err(Error::NotACheckpoint { path, reason: foreign_reason(header) });
+                return Err(Error::NotACheckpoint {
+                    path,
+                    reason: foreign_reason(header),
+                });
             }
         }
         match CheckpointState::from_text(&text) {
@@ -97,14 +112,22 @@ impl<'a> Checkpoint<'a> {
             }
             None => {
                 let at = self.location();
-                log::warn!("the checkpoint {at} is damaged; the upload that it was of is left on the server");
+                log::warn!(
+                    "the checkpoint {at} is damaged; the upload that it was of is left on the server"
+                );
                 Ok(Loaded::Damaged)
             }
         }
     }
 
     fn location(&self) -> String {
-        printable(&self.path.as_deref().unwrap_or(Path::new("in the store")).to_string_lossy())
+        printable(
+            &self
+                .path
+                .as_deref()
+                .unwrap_or(Path::new("in the store"))
+                .to_string_lossy(),
+        )
     }
 
     /// The state has changed; it is saved when its time has come.
@@ -117,8 +140,15 @@ impl<'a> Checkpoint<'a> {
     }
 
     pub(super) fn save(&mut self, state: &CheckpointState) -> Result<()> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        store.save(&state.to_text()).map_err(|source| Error::Checkpoint { path: self.path.clone(), source })?;
+        let Some(store) = &mut self.store else {
+            return Ok(());
+        };
+        store
+            .save(&state.to_text())
+            .map_err(|source| Error::Checkpoint {
+                path: self.path.clone(),
+                source,
+            })?;
         self.saved = Some(state.upload_id.clone());
         self.dirty = false;
         Ok(())
@@ -137,20 +167,29 @@ impl<'a> Checkpoint<'a> {
 
 /// Made absolute once: the working directory may change while the upload runs.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|source| Error::Checkpoint { path: Some(path.to_owned()), source })
+    std::path::absolute(path).map_err(|source| Error::Checkpoint {
+        path: Some(path.to_owned()),
+        source,
+    })
 }
 
 /// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
 fn check_path(path: &Path, source: &Source) -> Result<()> {
-    if [path, &temp_path(path)].into_iter().any(|path| source.is_same_file_as(path)) {
+    if [path, &temp_path(path)]
+        .into_iter()
+        .any(|path| source.is_same_file_as(path))
+    {
         let reason = format!(
             "{} is the file to upload itself: give another path, or \"\" for one beside it",
             printable(&path.to_string_lossy())
         );
         return Err(Error::option("checkpoint", reason));
     }
-    if path.as_os_str().as_encoded_bytes().ends_with(TEMP_SUFFIX.as_bytes()) {
+    if path
+        .as_os_str()
+        .as_encoded_bytes()
+        .ends_with(TEMP_SUFFIX.as_bytes())
+    {
         let reason = format!(
             "{} ends with {TEMP_SUFFIX}, which is kept for temporary files; give another path",
             printable(&path.to_string_lossy())
@@ -163,8 +202,7 @@ fn check_path(path: &Path, source: &Source) -> Result<()> {
 /// `<file>.cp`, as in the Go SDK's documentation.
 fn default_path(source: &Source) -> Result<PathBuf> {
     let Some(path) = source.path() else {
-        let reason =
-            "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
+        let reason = "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
     };
     let mut path = path.as_os_str().to_owned();
@@ -183,12 +221,17 @@ fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<P
     let object = Md5Sum::of(format!("oss://{bucket}/{key}"));
     let name = match source.path() {
         None => format!("{object}.cp"),
-        Some(path) => format!("{}-{object}.cp", Md5Sum::of(path.as_os_str().as_encoded_bytes())),
+        Some(path) => format!(
+            "{}-{object}.cp",
+            Md5Sum::of(path.as_os_str().as_encoded_bytes())
+        ),
     };
     Ok(absolute(dir)?.join(name))
 }
 
 fn create_dir(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir)
-        .map_err(|source| Error::Checkpoint { path: Some(dir.to_owned()), source })
+    std::fs::create_dir_all(dir).map_err(|source| Error::Checkpoint {
+        path: Some(dir.to_owned()),
+        source,
+    })
 }

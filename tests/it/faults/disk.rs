@@ -178,7 +178,7 @@ fn a_disk_that_fills_up_on_the_way_stops_the_upload_and_keeps_the_last_record() 
 #[test]
 fn a_directory_in_the_way_of_the_next_record_stops_the_upload() {
     let house = house();
-    let (record, temporary) = (house.path("f.cp"), house.path("f.cp.tmp"));
+    let (record, temporary) = (house.path("f.cp"), house.path("f.cp.oss-upload-tmp"));
     let result = upload_meddled_with(&house, &record, || fs::create_dir(&temporary).unwrap());
     assert_stopped(&house, result, &record);
     let requests = house.server.requests().len();

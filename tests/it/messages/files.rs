@@ -113,7 +113,7 @@ fn foreign_records(book: &mut Book) {
     book.add("the checkpoint is in use", upload(&house, [checkpoint(true, &locked)]));
     drop(held);
     fs::remove_file(&locked).unwrap();
-    let temporary = house.path("f.cp.tmp");
+    let temporary = house.path("f.cp.oss-upload-tmp");
     fs::create_dir(&temporary).unwrap();
     book.add("a directory is where the next record goes", upload(&house, [checkpoint(true, "")]));
     fs::remove_dir(&temporary).unwrap();
