@@ -114,7 +114,7 @@ impl CoarseDisk {
 
     /// A file that was written in the first half of the current second, so that there is time for an edit.
     fn fresh_file(&self, size: u64) -> PathBuf {
-        let path = self.0.join("f");
+        let (path, bytes) = (self.0.join("f"), content("f", size));
         let now = || {
             SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
