@@ -348,10 +348,10 @@ fn create(path: &Path) -> Result<Attempt> {
         Err(error) => return Err(failed(path, error)),
     };
     let mut created = CheckpointFile::new(path, file, FIRST_LINE.as_bytes());
+    created.is_empty = true;
     if !is_same_file_at(&created.locked, path).map_err(|error| failed(path, error))? {
         return Ok(Attempt::Raced(None));
     }
-    created.is_empty = true;
     created
         .sync_directory()
         .map_err(|error| failed(path, error))?;
@@ -529,5 +529,153 @@ fn failed(path: &Path, error: io::Error) -> Error {
     Error::Checkpoint {
         path: Some(path.to_owned()),
         source: error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn checkpoint_file_that_is_new_has_its_first_line_and_goes_with_the_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let mut file = CheckpointFile::open(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), FIRST_LINE);
+        assert_eq!(file.load().unwrap(), None);
+        assert!(matches!(
+            CheckpointFile::open(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        assert!(matches!(
+            CheckpointFile::open_existing(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn checkpoint_file_is_locked_after_each_save() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let mut file = CheckpointFile::open(&path).unwrap();
+        for text in [
+            "oss-upload checkpoint 2\na\n",
+            "oss-upload checkpoint 2\nab\n",
+        ] {
+            file.save(text).unwrap();
+            assert_eq!(file.load().unwrap().as_deref(), Some(text));
+            assert!(matches!(
+                CheckpointFile::open(&path),
+                Err(Error::CheckpointInUse { .. })
+            ));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        drop(file);
+        let mut again = CheckpointFile::open_existing(&path).unwrap().unwrap();
+        assert_eq!(
+            again.load().unwrap().as_deref(),
+            Some("oss-upload checkpoint 2\nab\n")
+        );
+        again.remove().unwrap();
+        drop(again);
+        assert!(CheckpointFile::open_existing(&path).unwrap().is_none());
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "looking for one created something"
+        );
+    }
+
+    #[test]
+    fn checkpoint_file_that_is_opened_only_if_it_exists_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        for content in ["", "oss-upload checkpoint 1\nx\n"] {
+            fs::write(&path, content).unwrap();
+            let before = fs::metadata(&path).unwrap().modified().unwrap();
+            drop(CheckpointFile::open_existing(&path).unwrap().unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn checkpoint_file_is_created_over_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "ours").unwrap();
+        fs::write(&to, "theirs").unwrap();
+        let refused = rename_without_replacing(&from, &to).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert!(create_in_place(&to).unwrap().is_none());
+        assert_eq!(fs::read_to_string(&to).unwrap(), "theirs");
+        assert!(!from.exists());
+        // Where neither links nor such renames exist.
+        let mut file = create_in_place(&from).unwrap().unwrap();
+        file.rewind().unwrap();
+        assert_eq!(io::read_to_string(&file).unwrap(), FIRST_LINE);
+        assert!(matches!(
+            CheckpointFile::open(&from),
+            Err(Error::CheckpointInUse { .. })
+        ));
+    }
+
+    #[test]
+    fn checkpoint_file_orphan_goes_unless_somebody_uses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let temp = temp_path(&path);
+        fs::write(&temp, "oss-upload checkpoint 2\nhalf").unwrap();
+        let used = File::open(&temp).unwrap();
+        used.try_lock().unwrap();
+        assert!(matches!(
+            CheckpointFile::open(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        assert!(temp.exists() && !path.exists());
+        drop(used);
+        drop(CheckpointFile::open(&path).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn checkpoint_file_is_let_go_only_when_it_is_held_open() {
+        #[cfg(target_os = "linux")]
+        for (code, held) in [
+            (13, true),
+            (16, true),
+            (26, true),
+            (1, false),
+            (2, false),
+            (5, false),
+            (30, false),
+        ] {
+            assert_eq!(
+                is_held_open(&io::Error::from_raw_os_error(code)),
+                held,
+                "{code}"
+            );
+        }
+        assert!(!is_held_open(&ErrorKind::PermissionDenied.into()));
+    }
+
+    #[test]
+    fn checkpoint_temporary_name_always_fits() {
+        let mut names = std::collections::BTreeSet::new();
+        for bytes in 1..=255 {
+            for letter in ["a", "b"] {
+                let temp = temp_path(&Path::new("dir").join(letter.repeat(bytes)));
+                assert_eq!(temp.parent(), Some(Path::new("dir")));
+                let name = temp.file_name().unwrap().to_owned();
+                assert!(
+                    name.len() <= NAME_BYTES_MAX && name.to_string_lossy().ends_with(TEMP_SUFFIX)
+                );
+                assert!(names.insert(name), "two checkpoints share a temporary name");
+            }
+        }
     }
 }
