@@ -13,7 +13,10 @@ const CHOOSE_OTHER_LOCATION: &str =
 
 pub(super) fn hint(error: &Error) -> Option<&str> {
     match error {
-        Error::InvalidOption { .. } | Error::Source { .. } | Error::Credentials { .. } => None,
+        Error::InvalidOption { .. }
+        | Error::Source { .. }
+        | Error::NotACheckpoint { .. }
+        | Error::Credentials { .. } => None,
         Error::SourceChanged { .. } => Some("run the same call again"),
         Error::Checkpoint {
             path: Some(_),
@@ -23,7 +26,6 @@ pub(super) fn hint(error: &Error) -> Option<&str> {
         Error::CheckpointInUse { .. } => {
             Some("wait for it, or give each upload its own with checkpoint_dir(true, dir)")
         }
-        Error::NotACheckpoint { .. } => Some("choose another path, or delete the file"),
         Error::Transport {
             operation, source, ..
         } => FailureKind::of(source)

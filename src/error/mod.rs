@@ -72,6 +72,8 @@ pub enum Error {
     SourceChanged {
         /// The absolute path of the file; empty if an open file was given.
         path: PathBuf,
+        /// The path no longer leads to the file: it was deleted or replaced.
+        replaced: bool,
     },
     /// The checkpoint cannot be read or written.
     #[non_exhaustive]
@@ -91,8 +93,10 @@ pub enum Error {
     /// modified.
     #[non_exhaustive]
     NotACheckpoint {
-        /// What exists there.
+        /// What exists there; empty for a [`CheckpointStore`](crate::CheckpointStore).
         path: PathBuf,
+        /// What it is instead, and what to do about it.
+        reason: String,
     },
     /// There are no usable credentials: the provider failed, or returned something that cannot be
     /// sent.
@@ -230,9 +234,10 @@ impl Error {
                 let (path, cause) = (display_path(path), display_cause(source));
                 write!(f, "cannot read {path}: {cause}")
             }
-            Error::SourceChanged { path } => {
+            Error::SourceChanged { path, replaced } => {
+                let what = if *replaced { "deleted or replaced" } else { "changed" };
                 let path = display_path(path);
-                write!(f, "{path} was changed while it was being uploaded")
+                write!(f, "{path} was {what} while it was being uploaded")
             }
             Error::Checkpoint {
                 path: Some(path),
@@ -251,14 +256,10 @@ impl Error {
                     display_path(path)
                 )
             }
-            Error::NotACheckpoint { path } => {
-                let path = display_path(path);
-                write!(
-                    f,
-                    "{path} already exists and is not an oss-upload checkpoint; \
-                     it was not modified"
-                )
-            }
+            Error::NotACheckpoint { path, reason } => match path.as_os_str().is_empty() {
+                true => write!(f, "what the checkpoint store holds {reason}"),
+                false => write!(f, "checkpoint {} {reason}", display_path(path)),
+            },
             Error::Credentials { source } => {
                 write!(f, "no credentials: {}", display_cause(source))
             }

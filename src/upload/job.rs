@@ -66,7 +66,7 @@ impl<'a> Job<'a> {
             self.target.client.endpoint().to_owned(),
             self.target.bucket,
             self.target.key,
-            self.source.path().unwrap_or(std::path::Path::new("")),
+            self.source.path(),
             self.source.fingerprint,
             self.plan.part_size,
             &self.config.headers.fingerprint(self.config.sequential),

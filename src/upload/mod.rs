@@ -14,6 +14,7 @@ mod job;
 pub(crate) mod options;
 mod part_body;
 mod plan;
+mod platform;
 pub(crate) mod progress;
 mod put_object;
 mod reconcile;
@@ -54,7 +55,7 @@ pub(crate) fn upload_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(target, Source::open(path)?, part_size, options)
+    upload(target, Source::open(path, target.client.clock().now())?, part_size, options)
 }
 
 pub(crate) fn upload_open_file(
@@ -64,7 +65,7 @@ pub(crate) fn upload_open_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(target, Source::from_file(file)?, part_size, options)
+    upload(target, Source::from_file(file, target.client.clock().now())?, part_size, options)
 }
 
 /// Checks everything that can be checked before the first request, and runs the upload.
@@ -77,8 +78,14 @@ fn upload(
     config
         .headers
         .guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
-    let plan = Plan::new(source.size(), part_size, config.multipart_threshold)?;
-    let checkpoint = Checkpoint::open(caller.checkpoint, &source, &plan, target)?;
+    let plan = Plan::new(source.fingerprint.size, part_size, config.multipart_threshold)?;
+    let checkpoint = Checkpoint::open(
+        caller.checkpoint,
+        &source,
+        target.bucket,
+        target.key,
+        !plan.is_single,
+    )?;
     let events = Events::new(caller.progress, plan.size, plan.count());
     run(&Job::new(target, source, plan, config), checkpoint, events)
 }

@@ -101,7 +101,7 @@ impl<'a> PartBody<'a> {
             .read_at(&mut buffer[..wanted], offset)
             .map_err(|error| source.read_error(error))?;
         if read == 0 && remaining > 0 {
-            return Err(source.changed_error());
+            return Err(source.unexpected_end_error());
         }
         if self.verify_source_before_end && read as u64 == remaining {
             self.verify_source(&buffer[..read])?;
@@ -111,10 +111,11 @@ impl<'a> PartBody<'a> {
 
     /// Verifies that what was read, together with these last bytes, still is the file's content.
     fn verify_source(&self, last: &[u8]) -> Result<()> {
-        self.job.source.ensure_unchanged(|| {
+        self.job.source.ensure_unchanged(|source| {
             let mut crc64 = self.crc64.clone();
             crc64.update(last);
-            Ok(self.job.digest(self.range, false)?.0 == crc64.finish())
+            let abort = self.job.dispatcher.abort_handle();
+            Ok(source.digest(self.range, false, abort)?.0 == crc64.finish())
         })
     }
 }

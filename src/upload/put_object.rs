@@ -80,7 +80,7 @@ fn send_file(
     }
     // Nothing of an empty file is read that would notice a change.
     if range.size == 0 {
-        job.source.ensure_unchanged::<Error>(|| Ok(true))?;
+        job.source.ensure_unchanged::<Error>(|_| Ok(true))?;
     }
     let mut body = PartBody::of_whole_object(job, range);
     let sent = job.dispatcher.execute(&action, &mut body, on_retry);

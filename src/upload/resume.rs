@@ -177,7 +177,7 @@ fn reconcile_with_server(
             candidates,
             required,
         } => {
-            confirmed.append(verify_parts(job, &candidates)?);
+            confirmed.append(verify_parts(job, &job.source, &candidates)?);
             if confirmed.len() < required {
                 return Ok(Reconciled::Unusable(RestartReason::PartDiffers));
             }

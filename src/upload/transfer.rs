@@ -41,7 +41,9 @@ pub(super) fn send_missing(
                     upload.checkpoint.parts.insert(part);
                     checkpoint.mark_dirty();
                     events.part_acknowledged(size, in_flight);
-                    job.source.ensure_size_unchanged()?;
+                    if job.source.looks_grown_or_shrunk()? {
+                        return Err(job.source.changed_error().into());
+                    }
                 }
                 WorkerEvent::Done(Done::Object(_) | Done::Rejected) => {}
                 WorkerEvent::Retrying => events.retrying(),

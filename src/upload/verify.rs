@@ -1,18 +1,23 @@
 //! Verifies by reading the file that the parts which OSS has are its bytes.
 
 use super::job::Job;
+use super::source::Source;
 use super::reconcile::{Candidate, Candidates, Expected, candidates};
 use super::stop::{PartStop, Stop};
 use super::workers::{Done, WorkerEvent};
 use crate::part::{PartRange, UploadedPart, UploadedParts};
 
 /// Returns the candidates that equal the file.
-pub(super) fn verify_parts(job: &Job<'_>, candidates: &Candidates) -> Result<UploadedParts, Stop> {
+pub(super) fn verify_parts(
+    job: &Job<'_>,
+    source: &Source,
+    candidates: &Candidates,
+) -> Result<UploadedParts, Stop> {
     let mut verified = UploadedParts::default();
     let mut ranges = candidates.values().map(|candidate| candidate.range);
     job.pool().run(
         &mut ranges,
-        &|range, _| verify_part(job, &candidates[&range.number]),
+        &|range, _| verify_part(job, source, &candidates[&range.number]),
         &mut |event| {
             if let WorkerEvent::Done(Done::Part(part)) = event {
                 verified.insert(part);
@@ -49,14 +54,19 @@ pub(super) fn file_crc64(job: &Job<'_>) -> Result<u64, Stop> {
 }
 
 /// Returns whether all of `parts` equal the file.
-pub(super) fn all_hold(job: &Job<'_>, parts: &UploadedParts) -> Result<bool, Stop> {
-    let verified = verify_parts(job, &candidates(parts, &job.plan))?;
+pub(super) fn all_hold(
+    job: &Job<'_>,
+    source: &Source,
+    parts: &UploadedParts,
+) -> Result<bool, Stop> {
+    let verified = verify_parts(job, source, &candidates(parts, &job.plan))?;
     Ok(verified.len() == parts.len())
 }
 
-fn verify_part(job: &Job<'_>, candidate: &Candidate) -> Result<Done, PartStop> {
+fn verify_part(job: &Job<'_>, source: &Source, candidate: &Candidate) -> Result<Done, PartStop> {
     let needs_md5 = candidate.expected == Expected::Md5Etag;
-    let (crc64, md5) = job.digest(candidate.range, needs_md5)?;
+    let abort = job.dispatcher.abort_handle();
+    let (crc64, md5) = source.digest(candidate.range, needs_md5, abort)?;
     let is_equal = match candidate.expected {
         Expected::Crc64(expected) => expected == crc64,
         Expected::Md5Etag => md5.is_some_and(|md5| md5.matches_etag(&candidate.etag)),

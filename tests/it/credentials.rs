@@ -598,7 +598,7 @@ fn nothing_tells_the_secret() {
         "DEBUG ureq",
         "uploaded: Uploaded",
         "SignatureDoesNotMatch",
-        "oss-upload checkpoint 1",
+        "oss-upload checkpoint 2",
     ] {
         assert!(said.contains(heard), "{heard} is missing in {said}");
     }

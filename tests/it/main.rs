@@ -5,6 +5,7 @@ mod house;
 mod callback;
 mod cancel;
 mod checkpoint;
+mod checkpoint_file;
 mod coming_from;
 mod connections;
 mod cost;
@@ -20,6 +21,7 @@ mod options;
 mod refused;
 mod resume;
 mod sdk_defects;
+mod source_files;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;

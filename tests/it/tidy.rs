@@ -54,7 +54,7 @@ const FOREIGN: [(&str, &[&str]); 17] = [
     ("humantime::", &["time.rs"]),
     ("hmac::", &["sign/v1.rs", "sign/v4.rs"]),
     ("crossbeam_channel::", &["upload/workers.rs"]),
-    ("tempfile::", &["upload/checkpoint_file.rs"]),
+    ("tempfile::", &["upload/checkpoint/file.rs"]),
     ("sha1_smol::", &["sign/v1.rs"]),
     ("sha2::", &["sign/v4.rs"]),
     ("fastrand::", &["client/line.rs"]),

@@ -1,292 +1,251 @@
 //! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file touched.
 //!
-//! A lock on a path that is renamed over is void. So each save locks its new file *before* it takes the path, and
-//! keeps that lock; and whoever gets a lock looks whether the path still names what was locked.
+//! A lock on a file that is renamed over says nothing about the file that has the name afterwards. So each save locks
+//! its new file *before* that takes the name, and keeps that lock; and whoever gets a lock looks whether the name still
+//! belongs to what was locked.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use super::format::is_blank;
+use crate::md5_digest::{Md5, Md5Digest};
 use super::CheckpointStore;
-use super::format::FIRST_LINE;
-use crate::{Error, Result};
+use crate::upload::platform::{
+    has_no_locks, is_held_open, is_out_of_descriptors, is_same_file, is_sync_unsupported,
+    never_block,
+};
 
-/// Larger than the record of 10,000 parts ever gets: bytes.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// More than the checkpoint of 10,000 parts ever has: bytes.
+pub(super) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Read at a time to see whether the file is untouched.
+const BUFFER_BYTES: usize = 8 * 1024;
 /// How often a file that is replaced again and again is tried before it counts as in use.
-const TRIES_MAX: usize = 100;
+pub(super) const TRIES_MAX: usize = 100;
+/// Of the file that takes the checkpoint's place next. No checkpoint may have such a name.
+pub(super) const TEMP_SUFFIX: &str = ".oss-upload-tmp";
+/// What most file systems allow a name to have: bytes.
+const NAME_BYTES_MAX: usize = 255;
 
-#[derive(Debug)]
 pub(in crate::upload) struct CheckpointFile {
-    path: PathBuf,
-    /// What the path names now. Its lock is held as long as it is open.
-    held: File,
-    /// Nothing of worth is in it: it goes when the call ends.
-    empty: bool,
+    pub(super) path: PathBuf,
+    /// What the path names. Its lock is held as long as this is open.
+    pub(super) locked: File,
+    /// Of what this call last read or wrote there. Anything else was written by somebody else.
+    pub(super) content: Md5Digest,
+    /// It holds no upload: it is removed when the call ends.
+    pub(super) is_empty: bool,
+    /// An empty file stood there before. Nobody knows whose it was, so an empty file is left there.
+    pub(super) was_empty: bool,
+    /// Held open to be synced after each save.
+    directory: Option<File>,
+    /// A descriptor for the next save, so that connections cannot use up the last one.
+    spare: Option<File>,
 }
 
 impl CheckpointFile {
-    /// Makes the file if it is missing, and locks it.
-    pub(in crate::upload) fn open(path: &Path) -> Result<CheckpointFile> {
-        let mut last_error = None;
-        for _ in 0..TRIES_MAX {
-            let (held, empty) = match open_or_create(path)? {
-                Ok(opened) => opened,
-                Err(error) => {
-                    last_error = Some(error);
-                    continue;
-                }
-            };
-            match held.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::CheckpointInUse {
-                        path: path.to_owned(),
-                    });
-                }
-                // A file system without locks. The documentation says what is lost.
-                Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-                Err(TryLockError::Error(error)) => return Err(failed(path, error)),
-            }
-            if is_at(&held, path).map_err(|error| failed(path, error))?
-                && !was_replaced(&held, path)
-            {
-                let mut file = CheckpointFile {
-                    path: path.to_owned(),
-                    held,
-                    empty,
-                };
-                file.check_first_line()?;
-                file.remove_orphan()?;
-                return Ok(file);
-            }
+    pub(super) fn new(path: &Path, locked: File, content: &[u8]) -> CheckpointFile {
+        // Where directories cannot be opened (Windows), they are not synced either.
+        let mut options = OpenOptions::new();
+        options.read(true);
+        never_block(&mut options);
+        let directory = options.open(directory_and_name(path).0).ok();
+        let spare = directory
+            .as_ref()
+            .and_then(|directory| directory.try_clone().ok());
+        CheckpointFile {
+            path: path.to_owned(),
+            locked,
+            content: Md5Digest::of(content),
+            is_empty: false,
+            was_empty: false,
+            directory,
+            spare,
         }
-        // Others come and go without end; or there is no making a file here.
-        Err(last_error.map_or(
-            Error::CheckpointInUse {
-                path: path.to_owned(),
-            },
-            |error| failed(path, error),
-        ))
     }
 
-    fn check_first_line(&mut self) -> Result<()> {
-        if is_ours(&self.held).map_err(|error| failed(&self.path, error))? {
-            return Ok(());
-        }
-        // Dropping must not remove what is not ours.
-        self.empty = false;
-        Err(Error::NotACheckpoint {
-            path: self.path.clone(),
-        })
+    pub(super) fn read_content(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        (&self.locked).rewind()?;
+        (&self.locked)
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
-    /// What a crash between writing and renaming left.
-    fn remove_orphan(&self) -> Result<()> {
-        let path = temp_path(&self.path);
-        let metadata = match std::fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&path, error)),
-        };
-        if !metadata.is_file() {
-            return Err(Error::NotACheckpoint { path });
-        }
-        let file = File::open(&path).map_err(|error| failed(&path, error))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            // Somebody's record has this name.
-            return Err(Error::CheckpointInUse { path });
-        }
-        if !is_ours(&file).map_err(|error| failed(&path, error))? {
-            return Err(Error::NotACheckpoint { path });
-        }
-        std::fs::remove_file(&path).map_err(|error| failed(&path, error))
+    /// Writes a new file and lets it take the place of the one that is locked.
+    pub(super) fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        let replaced = self.try_replace(content);
+        self.spare = self
+            .directory
+            .as_ref()
+            .and_then(|directory| directory.try_clone().ok());
+        replaced
     }
 
-    fn replace(&mut self, text: &str) -> io::Result<()> {
-        let (directory, name) = directory_and_name(&self.path);
-        let mut file = tempfile::Builder::new()
-            .prefix(name)
-            .suffix(".tmp")
-            .rand_bytes(0)
-            .tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        match file.as_file().try_lock() {
-            Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
-            result => result.map_err(io::Error::from)?,
-        }
-        if !is_at(&self.held, &self.path)? && std::fs::symlink_metadata(&self.path).is_ok() {
+    fn try_replace(&mut self, content: &[u8]) -> io::Result<()> {
+        if is_same_file_at(&self.locked, &self.path)? {
+            self.ensure_untouched()?;
+        } else if std::fs::symlink_metadata(&self.path).is_ok() {
             let reason = "something else was put in its place while the upload ran";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+            return Err(io::Error::new(ErrorKind::AlreadyExists, reason));
         }
-        // Not `persist`: on Windows it replaces no file that is open, and ours is, since it is locked.
-        let (file, next) = file.keep().map_err(|error| error.error)?;
-        let moved = self.give_name(file, &next);
+        let temp = temp_path(&self.path);
+        let file = self.create_next(&temp)?;
+        let moved =
+            write_and_lock(&file, content).and_then(|()| self.rename_into_place(file, &temp));
         if moved.is_err() {
-            let _ = std::fs::remove_file(&next);
+            let _ = std::fs::remove_file(&temp);
         }
         moved?;
-        self.empty = false;
-        sync_directory(directory_and_name(&self.path).0);
-        Ok(())
+        (self.content, self.is_empty) = (Md5Digest::of(content), is_blank(content));
+        self.sync_directory()
     }
 
-    /// The next record takes the place of the last one; its lock is held before the other one goes.
-    fn give_name(&mut self, file: File, next: &Path) -> io::Result<()> {
-        // Access denied, and sharing violation.
-        let in_use = |moved: &io::Result<()>| {
-            cfg!(windows)
-                && matches!(moved, Err(error) if matches!(error.raw_os_error(), Some(5 | 32)))
-        };
-        let mut moved = std::fs::rename(next, &self.path);
-        if moved.is_err() && !in_use(&moved) {
-            return moved;
-        }
-        self.held = file;
-        // On Windows, FAT and some shares replace no file that is open; ours no longer is. Whoever opens it now finds the next
-        // one locked, and goes away.
+    /// Takes the spare descriptor. Another thread may be faster, but has to give it back when it finds that one is not
+    /// enough for a connection.
+    fn create_next(&mut self, temp: &Path) -> io::Result<File> {
+        self.spare = None;
+        let mut created = create_private(temp);
         for _ in 0..TRIES_MAX {
-            if !in_use(&moved) {
+            if !created.as_ref().is_err_and(is_out_of_descriptors) {
                 break;
             }
             std::thread::yield_now();
-            moved = std::fs::rename(next, &self.path);
+            created = create_private(temp);
+        }
+        created.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => io::Error::new(
+                ErrorKind::AlreadyExists,
+                format!("{} is in the way", temp.display()),
+            ),
+            _ => error,
+        })
+    }
+
+    /// The new file's lock is held before the old one is released.
+    fn rename_into_place(&mut self, file: File, temp: &Path) -> io::Result<()> {
+        let mut moved = std::fs::rename(temp, &self.path);
+        if moved.as_ref().is_err_and(|error| !is_held_open(error)) {
+            return moved;
+        }
+        self.locked = file;
+        // Windows, FAT and SMB shares replace no file that is open. Now it is closed, and whoever opens it will find
+        // that the name has gone to another file, which is locked.
+        for _ in 0..TRIES_MAX {
+            if !moved.as_ref().is_err_and(is_held_open) {
+                break;
+            }
+            std::thread::yield_now();
+            moved = std::fs::rename(temp, &self.path);
         }
         moved
+    }
+
+    /// Makes the new name survive a power cut.
+    pub(super) fn sync_directory(&self) -> io::Result<()> {
+        ignore_unsupported(self.directory.as_ref().map_or(Ok(()), File::sync_all))
+    }
+
+    /// Somebody else may have written into the file, whatever locks say.
+    fn ensure_untouched(&self) -> io::Result<()> {
+        let (mut content, mut buffer) = (Md5::new(), [0; BUFFER_BYTES]);
+        (&self.locked).rewind()?;
+        loop {
+            match (&self.locked).read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => content.update(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if content.finish() == self.content {
+            return Ok(());
+        }
+        let reason = "something else wrote into it while the upload ran; it was left as it is";
+        Err(io::Error::new(ErrorKind::AlreadyExists, reason))
     }
 }
 
 impl CheckpointStore for CheckpointFile {
     fn load(&mut self) -> io::Result<Option<String>> {
-        let mut bytes = Vec::new();
-        (&self.held).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-        // Text that is damaged so badly that it is no text is damaged text.
-        Ok((!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned()))
+        let content = self.read_content()?;
+        // Bytes that are no text are damaged text.
+        Ok((!is_blank(&content)).then(|| String::from_utf8_lossy(&content).into_owned()))
     }
 
     fn save(&mut self, text: &str) -> io::Result<()> {
-        self.replace(text)
+        self.replace(text.as_bytes())
     }
 
     fn remove(&mut self) -> io::Result<()> {
-        self.empty = false;
-        match is_at(&self.held, &self.path)? {
-            true => std::fs::remove_file(&self.path),
-            false => Ok(()),
+        self.is_empty = false;
+        if !is_same_file_at(&self.locked, &self.path)? {
+            return Ok(());
         }
+        self.ensure_untouched()?;
+        if self.was_empty {
+            self.content = Md5Digest::of("");
+            return self.locked.set_len(0);
+        }
+        std::fs::remove_file(&self.path)
     }
 }
 
 impl Drop for CheckpointFile {
     fn drop(&mut self) {
-        if self.empty && self.remove().is_err() {
-            log::warn!(
-                "the empty checkpoint {} can't be removed",
-                self.path.display()
-            );
+        if self.is_empty && self.remove().is_err() {
+            log::warn!("cannot remove the empty checkpoint {}", self.path.display());
         }
         // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
-        let _ = self.held.unlock();
+        let _ = self.locked.unlock();
     }
 }
 
-/// A file system without locks, or one whose lock service is not there (`ENOLCK`, on network shares).
-fn has_no_locks(error: &io::Error) -> bool {
-    let no_service = match () {
-        () if cfg!(target_os = "linux") => Some(37),
-        () if cfg!(target_os = "macos") => Some(77),
-        () => None,
-    };
-    error.kind() == io::ErrorKind::Unsupported
-        || (no_service.is_some() && error.raw_os_error() == no_service)
+pub(super) fn write_and_lock(mut file: &File, content: &[u8]) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {}
+        result => result.map_err(io::Error::from)?,
+    }
+    file.write_all(content)?;
+    ignore_unsupported(file.sync_all())
 }
 
-/// Where the next record is written before it takes the place of the last one.
-pub(in crate::upload) fn temp_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".tmp");
-    name.into()
+fn ignore_unsupported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if !is_sync_unsupported(&error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
-/// The file and whether it is empty. The inner error is that it came or went in the middle: to be tried again.
-fn open_or_create(path: &Path) -> Result<io::Result<(File, bool)>> {
+/// Creates a file that nobody else may read. Whatever has that name already is left alone.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(Error::NotACheckpoint {
-                path: path.to_owned(),
-            });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            options.create_new(true);
-            private(&mut options);
-        }
-        Err(error) => return Err(failed(path, error)),
-    }
-    match options
-        .open(path)
-        .and_then(|file| Ok((file.metadata()?.len() == 0, file)))
-    {
-        Ok((empty, file)) => Ok(Ok((file, empty))),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
-            ) =>
-        {
-            Ok(Err(error))
-        }
-        Err(error) => Err(failed(path, error)),
-    }
-}
-
-/// Readable by nobody else.
-fn private(options: &mut OpenOptions) {
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    #[cfg(not(unix))]
-    let _ = options;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
-/// Empty, our first line, or a part of it.
-fn is_ours(mut file: &File) -> io::Result<bool> {
-    use std::io::Seek;
-    let mut start = Vec::new();
-    file.take(FIRST_LINE.len() as u64).read_to_end(&mut start)?;
-    file.rewind()?;
-    Ok(FIRST_LINE.as_bytes().starts_with(&start))
+/// Where the next checkpoint is written before it takes the place of the last one.
+pub(super) fn temp_path(path: &Path) -> PathBuf {
+    let (directory, name) = directory_and_name(path);
+    let mut temp = OsString::from(name);
+    if name.len() + TEMP_SUFFIX.len() > NAME_BYTES_MAX {
+        temp = Md5Digest::of(name.as_encoded_bytes()).to_string().into();
+    }
+    temp.push(TEMP_SUFFIX);
+    directory.join(temp)
 }
 
-/// Does the path name this very file? A link in its place does not.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+/// Returns whether the path names this very file. A link in its place does not.
+pub(super) fn is_same_file_at(file: &File, path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
-        Ok(there) => Ok(there.is_file() && same_file(&file.metadata()?, &there)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(there) => Ok(there.is_file() && is_same_file(&file.metadata()?, &there)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-#[cfg(unix)]
-fn same_file(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn same_file(_: &Metadata, _: &Metadata) -> bool {
-    true
-}
-
-/// Where files have no numbers, one that took the place of the one just opened shows by its size or time.
-fn was_replaced(file: &File, path: &Path) -> bool {
-    let print = |metadata: io::Result<Metadata>| {
-        metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok()
-    };
-    cfg!(not(unix)) && print(file.metadata()) != print(std::fs::symlink_metadata(path))
 }
 
 fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
@@ -297,16 +256,153 @@ fn directory_and_name(path: &Path) -> (&Path, &std::ffi::OsStr) {
     (directory, path.file_name().unwrap_or_default())
 }
 
-/// So that the new name survives a power cut; where directories can't be synced, the old record does.
-fn sync_directory(directory: &Path) {
-    if let Ok(directory) = File::open(directory) {
-        let _ = directory.sync_all();
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
 
-fn failed(path: &Path, error: io::Error) -> Error {
-    Error::Checkpoint {
-        path: Some(path.to_owned()),
-        source: error,
+    use super::super::format::FIRST_LINE;
+    use super::super::open::{create_in_place, rename_without_replacing};
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn checkpoint_file_that_is_new_has_its_first_line_and_goes_with_the_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let mut file = CheckpointFile::open(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), FIRST_LINE);
+        assert_eq!(file.load().unwrap(), None);
+        assert!(matches!(
+            CheckpointFile::open(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        assert!(matches!(
+            CheckpointFile::open_existing(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn checkpoint_file_is_locked_after_each_save() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let mut file = CheckpointFile::open(&path).unwrap();
+        for text in [
+            "oss-upload checkpoint 2\na\n",
+            "oss-upload checkpoint 2\nab\n",
+        ] {
+            file.save(text).unwrap();
+            assert_eq!(file.load().unwrap().as_deref(), Some(text));
+            assert!(matches!(
+                CheckpointFile::open(&path),
+                Err(Error::CheckpointInUse { .. })
+            ));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        drop(file);
+        let mut again = CheckpointFile::open_existing(&path).unwrap().unwrap();
+        assert_eq!(
+            again.load().unwrap().as_deref(),
+            Some("oss-upload checkpoint 2\nab\n")
+        );
+        again.remove().unwrap();
+        drop(again);
+        assert!(CheckpointFile::open_existing(&path).unwrap().is_none());
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "looking for one created something"
+        );
+    }
+
+    #[test]
+    fn checkpoint_file_that_is_opened_only_if_it_exists_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        for content in ["", "oss-upload checkpoint 1\nx\n"] {
+            fs::write(&path, content).unwrap();
+            let before = fs::metadata(&path).unwrap().modified().unwrap();
+            drop(CheckpointFile::open_existing(&path).unwrap().unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn checkpoint_file_is_created_over_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "ours").unwrap();
+        fs::write(&to, "theirs").unwrap();
+        let refused = rename_without_replacing(&from, &to).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert!(create_in_place(&to).unwrap().is_none());
+        assert_eq!(fs::read_to_string(&to).unwrap(), "theirs");
+        assert!(!from.exists());
+        // Where neither links nor such renames exist.
+        let mut file = create_in_place(&from).unwrap().unwrap();
+        file.rewind().unwrap();
+        assert_eq!(io::read_to_string(&file).unwrap(), FIRST_LINE);
+        assert!(matches!(
+            CheckpointFile::open(&from),
+            Err(Error::CheckpointInUse { .. })
+        ));
+    }
+
+    #[test]
+    fn checkpoint_file_orphan_goes_unless_somebody_uses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let temp = temp_path(&path);
+        fs::write(&temp, "oss-upload checkpoint 2\nhalf").unwrap();
+        let used = File::open(&temp).unwrap();
+        used.try_lock().unwrap();
+        assert!(matches!(
+            CheckpointFile::open(&path),
+            Err(Error::CheckpointInUse { .. })
+        ));
+        assert!(temp.exists() && !path.exists());
+        drop(used);
+        drop(CheckpointFile::open(&path).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn checkpoint_file_is_let_go_only_when_it_is_held_open() {
+        #[cfg(target_os = "linux")]
+        for (code, held) in [
+            (13, true),
+            (16, true),
+            (26, true),
+            (1, false),
+            (2, false),
+            (5, false),
+            (30, false),
+        ] {
+            assert_eq!(
+                is_held_open(&io::Error::from_raw_os_error(code)),
+                held,
+                "{code}"
+            );
+        }
+        assert!(!is_held_open(&ErrorKind::PermissionDenied.into()));
+    }
+
+    #[test]
+    fn checkpoint_temporary_name_always_fits() {
+        let mut names = std::collections::BTreeSet::new();
+        for bytes in 1..=255 {
+            for letter in ["a", "b"] {
+                let temp = temp_path(&Path::new("dir").join(letter.repeat(bytes)));
+                assert_eq!(temp.parent(), Some(Path::new("dir")));
+                let name = temp.file_name().unwrap().to_owned();
+                assert!(
+                    name.len() <= NAME_BYTES_MAX && name.to_string_lossy().ends_with(TEMP_SUFFIX)
+                );
+                assert!(names.insert(name), "two checkpoints share a temporary name");
+            }
+        }
     }
 }

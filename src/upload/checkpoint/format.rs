@@ -1,10 +1,10 @@
-//! What is remembered of an upload, and its text form. Pure: no file is touched here.
+//! The state of an unfinished upload, and its text form. Pure: no file is touched here.
 //!
 //! The form: a first line with the version, then `name value` lines in a fixed order, values percent-encoded, and at the
-//! end the MD5 of all lines before.
+//! end the MD5 of all lines before. Version 1 had no `boot-id` and no `doubtful`; it is read for ever.
 //!
 //! ```text
-//! oss-upload checkpoint 1
+//! oss-upload checkpoint 2
 //! endpoint https%3A%2F%2Foss-cn-hangzhou.aliyuncs.com
 //! bucket examplebucket
 //! key exampledir%2Fexampleobject.txt
@@ -12,6 +12,8 @@
 //! size 262144000
 //! mtime 1792425600000000000
 //! identity 1792425600000000000 2049 131
+//! boot-id 2f1d3f0c1b9a4c7f8d5e6a7b8c9d0e1f
+//! doubtful false
 //! part-size 8388608
 //! headers 4a3f0d9a1ae8ef1f0e2a2f4c0d9b1a77
 //! upload-id 0004B9894A22E5B1888A1E29F8236E2D
@@ -26,23 +28,29 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
+use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::md5_digest::Md5Digest;
-use crate::names::is_bucket_name;
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 use crate::upload::progress::RestartReason;
 use crate::upload::source::{Fingerprint, Identity};
 
-/// Tells our checkpoints, of this version, from everything else.
-pub(in crate::upload) const FIRST_LINE: &str = "oss-upload checkpoint 1\n";
+const MAGIC: &str = "oss-upload checkpoint ";
+const VERSION: u32 = 2;
+/// What a new checkpoint holds before there is an upload.
+pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 2\n";
+/// Digits of a version that is believed to be one.
+const VERSION_DIGITS_MAX: usize = 9;
+/// Longer than any upload id or ETag that OSS gives, and short enough for a request line.
+const ID_BYTES_MAX: usize = 1024;
 
-/// What an upload is of. Where any of it differs, the parts are another upload's.
+/// What an upload is of. If any of it differs, its parts belong to another upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct UploadIdentity {
     pub(in crate::upload) endpoint: String,
     pub(in crate::upload) bucket: String,
     pub(in crate::upload) key: String,
-    /// Absolute, percent-encoded byte by byte since it need not be UTF-8; empty for an open file.
-    path: String,
+    /// Absolute, percent-encoded byte by byte since it need not be UTF-8; `None` for an open file.
+    path: Option<String>,
     pub(in crate::upload) fingerprint: Fingerprint,
     /// Bytes.
     part_size: u64,
@@ -58,8 +66,57 @@ pub(in crate::upload) struct CheckpointState {
     pub(in crate::upload) initiated: SystemTime,
     /// Acknowledged parts by number.
     pub(in crate::upload) parts: UploadedParts,
-    /// Complete is about to be sent, or was; the CRC-64 that the object is to have.
+    /// Complete is about to be sent, or was: the CRC-64 that the object will have.
     pub(in crate::upload) completing: Option<u64>,
+}
+
+/// What a text is, judged by its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// Nothing is there, so nobody can say whose it is.
+    Empty,
+    /// Our first line, of a version that can be read, or the beginning of it.
+    Ours,
+    /// Our first line, of a version that a later release writes.
+    Newer(u32),
+    Foreign,
+}
+
+impl Header {
+    pub(super) fn of(text: &[u8]) -> Header {
+        if text.is_empty() {
+            return Header::Empty;
+        }
+        let Some(rest) = text.strip_prefix(MAGIC.as_bytes()) else {
+            return if MAGIC.as_bytes().starts_with(text) {
+                Header::Ours
+            } else {
+                Header::Foreign
+            };
+        };
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let version = std::str::from_utf8(&rest[..digits])
+            .ok()
+            .filter(|text| !text.starts_with('0'));
+        let version = version
+            .filter(|text| text.len() <= VERSION_DIGITS_MAX)
+            .and_then(|text| text.parse().ok());
+        match (version, rest.get(digits)) {
+            _ if rest.is_empty() => Header::Ours,
+            (Some(1..=VERSION), None | Some(b'\n')) => Header::Ours,
+            (Some(version), None | Some(b'\n')) => Header::Newer(version),
+            _ => Header::Foreign,
+        }
+    }
+}
+
+/// Returns whether nothing follows the first line: a call made the file and ended before it had an upload.
+pub(super) fn is_blank(text: &[u8]) -> bool {
+    matches!(Header::of(text), Header::Empty | Header::Ours)
+        && text
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .is_none_or(|end| end + 1 == text.len())
 }
 
 impl UploadIdentity {
@@ -67,7 +124,7 @@ impl UploadIdentity {
         endpoint: String,
         bucket: &str,
         key: &str,
-        path: &Path,
+        path: Option<&Path>,
         fingerprint: Fingerprint,
         part_size: u64,
         headers: &str,
@@ -76,40 +133,42 @@ impl UploadIdentity {
             endpoint,
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            path: percent_encode_bytes(path.as_os_str().as_encoded_bytes()),
+            path: path.map(|path| percent_encode_bytes(path.as_os_str().as_encoded_bytes())),
             fingerprint,
             part_size,
             headers: Md5Digest::of(headers).to_string(),
         }
     }
 
-    /// Why an upload of `recorded` can't be carried on as one of `self`.
-    pub(in crate::upload) fn mismatch(&self, recorded: &UploadIdentity) -> Option<RestartReason> {
-        let (now, then) = (self, recorded);
-        if (&now.endpoint, &now.bucket, &now.key) != (&then.endpoint, &then.bucket, &then.key) {
+    /// Returns why an upload of `saved` cannot be resumed as one of `self`, or `None` if it can.
+    ///
+    /// The path is a hint and no reason: a file may have been moved together with its checkpoint, or be reached by a
+    /// link. See [`UploadIdentity::needs_verification`].
+    pub(in crate::upload) fn mismatch(&self, saved: &UploadIdentity) -> Option<RestartReason> {
+        let target = |of: &UploadIdentity| (of.endpoint.clone(), of.bucket.clone(), of.key.clone());
+        if target(self) != target(saved) {
             return Some(RestartReason::TargetChanged);
         }
-        let source = |identity: &UploadIdentity| {
-            (
-                identity.path.clone(),
-                identity.fingerprint.size,
-                identity.fingerprint.mtime,
-            )
-        };
-        if source(now) != source(then) {
+        let source = |of: &UploadIdentity| (of.fingerprint.size, of.fingerprint.mtime);
+        if source(self) != source(saved) {
             return Some(RestartReason::SourceChanged);
         }
-        if now.part_size != then.part_size {
+        if self.part_size != saved.part_size {
             return Some(RestartReason::PartSizeChanged);
         }
-        (now.headers != then.headers).then_some(RestartReason::OptionsChanged)
+        (self.headers != saved.headers).then_some(RestartReason::OptionsChanged)
     }
 
-    /// Size and mtime agree, but the file may have been edited all the same: only its bytes can tell. So it is wherever the
-    /// system gives files no identity (Windows).
-    pub(in crate::upload) fn needs_verification(&self, recorded: &UploadIdentity) -> bool {
-        self.fingerprint.identity.is_none()
-            || self.fingerprint.identity != recorded.fingerprint.identity
+    /// Returns whether the saved parts have to be compared with the file although nothing is known to differ.
+    ///
+    /// So it is after a look at the file that its time stamps may not outlive, after a restart of the system, for
+    /// another path or inode, and wherever the system gives files no inode (Windows).
+    pub(in crate::upload) fn needs_verification(&self, saved: &UploadIdentity) -> bool {
+        let (now, then) = (&self.fingerprint, &saved.fingerprint);
+        now.identity.is_none()
+            || (now.identity, now.boot_id, &self.path) != (then.identity, then.boot_id, &saved.path)
+            || now.doubtful
+            || then.doubtful
     }
 }
 
@@ -124,7 +183,7 @@ impl CheckpointState {
         line("endpoint", &percent_encode(&identity.endpoint));
         line("bucket", &percent_encode(&identity.bucket));
         line("key", &percent_encode(&identity.key));
-        line("path", &identity.path);
+        line("path", identity.path.as_deref().unwrap_or_default());
         line("size", &fingerprint.size.to_string());
         line("mtime", &fingerprint.mtime.to_string());
         line(
@@ -138,6 +197,20 @@ impl CheckpointState {
                 None => "-".to_owned(),
             },
         );
+        line(
+            "boot-id",
+            &fingerprint
+                .boot_id
+                .map_or("-".to_owned(), |id| format!("{id:032x}")),
+        );
+        line(
+            "doubtful",
+            if fingerprint.doubtful {
+                "true"
+            } else {
+                "false"
+            },
+        );
         line("part-size", &identity.part_size.to_string());
         line("headers", &identity.headers);
         line("upload-id", &percent_encode(&self.upload_id));
@@ -145,12 +218,7 @@ impl CheckpointState {
         for part in self.parts.iter() {
             line(
                 "part",
-                &format!(
-                    "{} {} {}",
-                    part.number,
-                    percent_encode(&part.etag),
-                    part.crc64
-                ),
+                &format!("{} {} {}", part.number, percent_encode(&part.etag), part.crc64),
             );
         }
         if let Some(crc64) = self.completing {
@@ -161,38 +229,31 @@ impl CheckpointState {
         text
     }
 
-    /// `None` where any byte is not as it was written.
+    /// Returns `None` if any byte is not as it was written, or if a value is not what the call itself would take.
     pub(in crate::upload) fn from_text(text: &str) -> Option<CheckpointState> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
         if sum.strip_prefix("md5 ")? != Md5Digest::of(body).to_string() {
             return None;
         }
-        let mut lines = Lines(body.strip_prefix(FIRST_LINE)?.lines().peekable());
-        let identity = UploadIdentity {
-            endpoint: percent_decode(lines.value("endpoint")?)?,
-            // A checksum keeps nobody from writing a record; and a bucket's name becomes part of a host.
-            bucket: percent_decode(lines.value("bucket")?)
-                .filter(|bucket| is_bucket_name(bucket))?,
-            key: percent_decode(lines.value("key")?)?,
-            path: lines.value("path")?.to_owned(),
-            fingerprint: Fingerprint {
-                size: lines.number("size")?,
-                mtime: lines.number("mtime")?,
-                identity: identity(lines.value("identity")?)?,
-            },
-            part_size: lines.number("part-size")?,
-            headers: lines.value("headers")?.to_owned(),
-        };
-        let visible =
-            |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
-        let upload_id = percent_decode(lines.value("upload-id")?).filter(visible)?;
+        let (version, rest) = body.strip_prefix(MAGIC)?.split_once('\n')?;
+        let version: u32 = ["1", "2"].iter().position(|known| *known == version)? as u32 + 1;
+        let mut lines = Lines(rest.lines().peekable());
+        // The checksum is not authentication: anyone can write a valid checkpoint. The bucket becomes part of the
+        // request host, key and upload id become part of its path and query.
+        let endpoint = percent_decode(lines.value("endpoint")?)?;
+        let bucket = percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?;
+        let key = percent_decode(lines.value("key")?).filter(|key| check_key(key).is_ok())?;
+        let path = Some(lines.value("path")?.to_owned()).filter(|path| !path.is_empty());
+        let fingerprint = fingerprint(&mut lines, version)?;
+        let part_size = lines.number("part-size")?;
+        let headers = lines.value("headers")?.to_owned();
+        let upload_id = percent_decode(lines.value("upload-id")?).filter(|id| is_upload_id(id))?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
         let mut parts = UploadedParts::default();
         while let Some(part) = lines.value("part") {
-            let part = parse_part(part, identity.fingerprint.size, identity.part_size)?;
-            // A part beyond the end of the file is not a part of it.
+            let part = parse_part(part, fingerprint.size, part_size)?;
             if part.size > 0 {
                 parts.insert(part);
             }
@@ -201,20 +262,50 @@ impl CheckpointState {
             Some(crc64) => Some(crc64.parse().ok()?),
             None => None,
         };
-        lines.0.next().is_none().then_some(CheckpointState {
+        let identity = UploadIdentity {
+            endpoint,
+            bucket,
+            key,
+            path,
+            fingerprint,
+            part_size,
+            headers,
+        };
+        let state = CheckpointState {
             identity,
             upload_id,
             initiated,
             parts,
             completing,
-        })
+        };
+        lines.0.next().is_none().then_some(state)
     }
+}
+
+/// Version 1 did not say in which run of the system it was written, nor how far its time stamps could be trusted.
+fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
+    let (size, mtime) = (lines.number("size")?, lines.number("mtime")?);
+    let identity = parse_identity(lines.value("identity")?)?;
+    let (boot_id, doubtful) = match version {
+        1 => (None, true),
+        _ => (
+            parse_boot_id(lines.value("boot-id")?)?,
+            lines.number("doubtful")?,
+        ),
+    };
+    Some(Fingerprint {
+        size,
+        mtime,
+        identity,
+        boot_id,
+        doubtful,
+    })
 }
 
 struct Lines<'a>(std::iter::Peekable<std::str::Lines<'a>>);
 
 impl<'a> Lines<'a> {
-    /// The value of the next line if it has this name.
+    /// Returns the value of the next line if that has this name.
     fn value(&mut self, name: &str) -> Option<&'a str> {
         let value = self.0.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
         self.0.next();
@@ -226,7 +317,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn identity(value: &str) -> Option<Option<Identity>> {
+/// The outer `None` is an error.
+fn parse_identity(value: &str) -> Option<Option<Identity>> {
     if value == "-" {
         return Some(None);
     }
@@ -239,23 +331,31 @@ fn identity(value: &str) -> Option<Option<Identity>> {
     fields.next().is_none().then_some(Some(identity))
 }
 
-/// The size of a part is not in the text: it follows from its number.
+/// The outer `None` is an error.
+fn parse_boot_id(value: &str) -> Option<Option<u128>> {
+    match value {
+        "-" => Some(None),
+        _ => Some(Some(u128::from_str_radix(value, 16).ok()?)),
+    }
+}
+
 fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPart> {
     let mut fields = value.split(' ');
-    let number = fields
-        .next()?
-        .parse()
-        .ok()
-        .filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
+    let number = fields.next()?.parse().ok();
+    let number = number.filter(|number| (1..=PARTS_MAX).contains(&u64::from(*number)))?;
     let part = UploadedPart {
         number,
+        // A part beyond the end of the file has no bytes.
         size: PartRange::new(number, file_size, part_size).map_or(0, |range| range.size),
-        etag: percent_decode(fields.next()?)
-            .filter(|etag| !etag.is_empty())?
-            .into(),
+        etag: percent_decode(fields.next()?).filter(|etag| is_etag(etag))?.into(),
         crc64: fields.next()?.parse().ok()?,
     };
     fields.next().is_none().then_some(part)
+}
+
+/// No character that XML cannot hold.
+fn is_etag(etag: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&etag.len()) && !etag.contains(char::is_control)
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -267,7 +367,7 @@ fn seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
-    fn record(parts: u32, completing: Option<u64>) -> CheckpointState {
+    fn state(parts: u32, completing: Option<u64>) -> CheckpointState {
         let fingerprint = Fingerprint {
             size: 1_024_000_000,
             mtime: -5,
@@ -276,6 +376,8 @@ mod tests {
                 device: 2049,
                 inode: u64::MAX,
             }),
+            boot_id: Some(7),
+            doubtful: false,
         };
         let path = Path::new("/tmp/a b\n中");
         let part = |number| UploadedPart {
@@ -289,7 +391,7 @@ mod tests {
                 "http://[::1]:9000".into(),
                 "my-bucket",
                 "k\n/% +",
-                path,
+                Some(path),
                 fingerprint,
                 102_400,
                 "headers",
@@ -302,24 +404,71 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
-        for record in [record(0, None), record(3, None), record(10_000, Some(0))] {
+    fn checkpoint_round_trips() {
+        for state in [state(0, None), state(3, None), state(10_000, Some(0))] {
             assert_eq!(
-                CheckpointState::from_text(&record.to_text()).as_ref(),
-                Some(&record)
+                CheckpointState::from_text(&state.to_text()).as_ref(),
+                Some(&state)
             );
         }
-        let mut without = record(1, None);
-        without.identity.fingerprint.identity = None;
+        let mut bare = state(1, None);
+        bare.identity.path = None;
+        bare.identity.fingerprint.identity = None;
+        bare.identity.fingerprint.boot_id = None;
+        bare.identity.fingerprint.doubtful = true;
+        assert_eq!(CheckpointState::from_text(&bare.to_text()), Some(bare));
+    }
+
+    /// Texts that release 0.1.0 wrote.
+    #[test]
+    fn checkpoint_version_1_is_read() {
+        let read = |text: &str| CheckpointState::from_text(&text.replace("\r\n", "\n")).unwrap();
+        let initiated = read(include_str!("golden/v1-initiated.txt"));
+        assert_eq!((initiated.parts.len(), initiated.completing), (0, None));
+        assert_eq!(initiated.upload_id, "0004B9894A22E5B1888A1E29F8236E2D");
+        assert_eq!(initiated.identity.key, "dir/对象 1.bin");
+        let parts = read(include_str!("golden/v1-parts.txt"));
         assert_eq!(
-            CheckpointState::from_text(&without.to_text()),
-            Some(without)
+            parts.parts.get(2).map(|part| (&*part.etag, part.crc64)),
+            Some((
+                "0000000000002468ACF13579BDE026AE",
+                11_051_210_869_376_104_956
+            ))
         );
+        let completing = read(include_str!("golden/v1-completing.txt"));
+        assert_eq!(
+            (completing.parts.len(), completing.completing),
+            (3, Some(5_981_764_153_023_615_706))
+        );
+        let without = read(include_str!("golden/v1-no-identity.txt"));
+        assert_eq!(without.identity.fingerprint.identity, None);
+        // The same file today: resumed, but not without reading it.
+        let today = UploadIdentity::new(
+            "https://oss-cn-hangzhou.aliyuncs.com".into(),
+            "examplebucket",
+            "dir/对象 1.bin",
+            Some(Path::new("/home/li/例 file.bin")),
+            Fingerprint {
+                size: 262_144,
+                mtime: 1_792_425_600_123_456_789,
+                identity: Some(Identity {
+                    ctime: 1_792_425_600_223_456_789,
+                    device: 2049,
+                    inode: 131,
+                }),
+                boot_id: None,
+                doubtful: false,
+            },
+            102_400,
+            "headers",
+        );
+        assert_eq!(today.mismatch(&parts.identity), None);
+        assert!(today.needs_verification(&parts.identity));
     }
 
     #[test]
-    fn no_damage_goes_unnoticed() {
-        let text = record(3, Some(7)).to_text();
+    fn checkpoint_detects_any_bit_flip() {
+        let text = state(3, Some(7)).to_text();
         for end in 0..text.len() {
             assert_eq!(
                 CheckpointState::from_text(&text[..end]),
@@ -328,9 +477,9 @@ mod tests {
             );
         }
         for at in 0..text.len() {
-            for flip in [1, 0x20, 0x10] {
+            for bit in 0..8 {
                 let mut bytes = text.clone().into_bytes();
-                bytes[at] ^= flip;
+                bytes[at] ^= 1 << bit;
                 if let Ok(damaged) = String::from_utf8(bytes) {
                     assert_eq!(
                         CheckpointState::from_text(&damaged),
@@ -348,26 +497,115 @@ mod tests {
     }
 
     #[test]
-    fn a_record_can_not_name_a_host() {
-        for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
-            let mut hostile = record(1, None);
-            hostile.identity.bucket = bucket.into();
+    fn checkpoint_first_line_tells_whose_it_is() {
+        for ours in [
+            "o",
+            "oss-upload",
+            MAGIC,
+            "oss-upload checkpoint 1",
+            "oss-upload checkpoint 1\nx",
+            FIRST_LINE,
+        ] {
+            assert_eq!(Header::of(ours.as_bytes()), Header::Ours, "{ours:?}");
+        }
+        for (text, version) in [
+            ("3\n", 3),
+            ("10\n", 10),
+            ("999999999\nendpoint x\n", 999_999_999),
+        ] {
             assert_eq!(
-                CheckpointState::from_text(&hostile.to_text()),
-                None,
+                Header::of(format!("{MAGIC}{text}").as_bytes()),
+                Header::Newer(version)
+            );
+        }
+        for foreign in [
+            "O",
+            "\n",
+            "oss-upload\n",
+            "oss-upload checkpoint \n",
+            "oss-upload checkpoint 0\n",
+        ] {
+            assert_eq!(
+                Header::of(foreign.as_bytes()),
+                Header::Foreign,
+                "{foreign:?}"
+            );
+        }
+        for foreign in ["02\n", "2 \n", "x", "-1\n", "2.0\n", "9999999999\n"] {
+            assert_eq!(
+                Header::of(format!("{MAGIC}{foreign}").as_bytes()),
+                Header::Foreign,
+                "{foreign:?}"
+            );
+        }
+        assert_eq!(Header::of(b""), Header::Empty);
+        assert!(FIRST_LINE.starts_with(MAGIC) && FIRST_LINE.ends_with(&format!("{VERSION}\n")));
+    }
+
+    #[test]
+    fn checkpoint_without_an_upload_is_blank() {
+        for blank in ["", "oss", "oss-upload checkpoint 1\n", FIRST_LINE] {
+            assert!(is_blank(blank.as_bytes()), "{blank:?}");
+        }
+        for other in [
+            &state(0, None).to_text(),
+            "oss-upload checkpoint 2\nx",
+            "x",
+            "oss-upload checkpoint 3\n",
+        ] {
+            assert!(!is_blank(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    /// Whoever writes a checkpoint can make its checksum.
+    #[test]
+    fn checkpoint_values_are_checked_like_the_calls_own() {
+        let is_read = |change: &dyn Fn(&mut CheckpointState)| {
+            let mut planted = state(1, None);
+            change(&mut planted);
+            CheckpointState::from_text(&planted.to_text()).is_some()
+        };
+        assert!(is_read(&|_| {}));
+        for bucket in ["203.0.113.7/", "evil.example/", "a@b", "", "ab", "UPPER"] {
+            assert!(
+                !is_read(&|planted| planted.identity.bucket = bucket.into()),
                 "{bucket}"
+            );
+        }
+        let long = |bytes| "k".repeat(bytes);
+        for key in ["", "/", "/k", "\\k", &long(1024)] {
+            assert!(
+                !is_read(&|planted| planted.identity.key = key.into()),
+                "{key}"
+            );
+        }
+        assert!(is_read(&|planted| planted.identity.key = long(1023)));
+        for id in ["", "a b", "a\nb", "é", &long(1025), &long(100_000)] {
+            assert!(!is_read(&|planted| planted.upload_id = id.into()), "{id}");
+        }
+        assert!(is_read(&|planted| planted.upload_id = long(1024)));
+        for etag in ["", "a\u{0}b", &long(1025)] {
+            let part = UploadedPart {
+                number: 1,
+                size: 102_400,
+                etag: etag.into(),
+                crc64: 1,
+            };
+            assert!(
+                !is_read(&|planted| planted.parts.insert(part.clone())),
+                "{etag}"
             );
         }
     }
 
     #[test]
-    fn what_differs_is_named() {
-        let then = record(1, None).identity;
-        assert_eq!(then.mismatch(&then), None);
+    fn checkpoint_mismatch_is_named() {
+        let saved = state(1, None).identity;
+        assert_eq!(saved.mismatch(&saved), None);
         let differs = |change: fn(&mut UploadIdentity)| {
-            let mut now = then.clone();
+            let mut now = saved.clone();
             change(&mut now);
-            now.mismatch(&then)
+            now.mismatch(&saved)
         };
         assert_eq!(
             differs(|now| now.endpoint.push('x')),
@@ -380,10 +618,6 @@ mod tests {
         assert_eq!(
             differs(|now| now.key.push('x')),
             Some(RestartReason::TargetChanged)
-        );
-        assert_eq!(
-            differs(|now| now.path.push('x')),
-            Some(RestartReason::SourceChanged)
         );
         assert_eq!(
             differs(|now| now.fingerprint.size += 1),
@@ -404,20 +638,31 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_the_same_may_be_doubtful() {
-        let then = record(1, None).identity;
-        assert!(!then.needs_verification(&then));
-        let mut now = then.clone();
-        now.fingerprint.identity = now.fingerprint.identity.map(|identity| Identity {
-            ctime: identity.ctime + 1,
-            ..identity
-        });
-        assert_eq!(now.mismatch(&then), None);
-        assert!(now.needs_verification(&then));
-        let mut open = then.clone();
-        open.path.clear();
-        assert!(!open.needs_verification(&open));
-        open.fingerprint.identity = None;
-        assert!(open.needs_verification(&open.clone()));
+    fn checkpoint_verification_is_needed_where_metadata_does_not_prove() {
+        let saved = state(1, None).identity;
+        assert!(!saved.needs_verification(&saved));
+        let changes: [fn(&mut UploadIdentity); 7] = [
+            |it| it.fingerprint.identity.as_mut().unwrap().ctime += 1,
+            |it| it.fingerprint.identity.as_mut().unwrap().inode -= 1,
+            |it| it.fingerprint.boot_id = Some(8),
+            |it| it.fingerprint.boot_id = None,
+            |it| it.fingerprint.doubtful = true,
+            |it| it.path = Some("%2Fmoved".into()),
+            |it| it.path = None,
+        ];
+        for (n, change) in changes.iter().enumerate() {
+            let mut other = saved.clone();
+            change(&mut other);
+            assert_eq!(other.mismatch(&saved), None, "change {n}");
+            assert!(
+                other.needs_verification(&saved) && saved.needs_verification(&other),
+                "change {n}"
+            );
+        }
+        let mut open_file = saved.clone();
+        open_file.path = None;
+        assert!(!open_file.needs_verification(&open_file.clone()));
+        open_file.fingerprint.identity = None;
+        assert!(open_file.needs_verification(&open_file.clone()));
     }
 }

@@ -1,19 +1,20 @@
-//! What is remembered of an upload, and where: a file of our own, or a store of the caller's.
+//! Where a call keeps its checkpoint, if it does.
 
 mod file;
 mod format;
+mod open;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use file::CheckpointFile;
-pub(in crate::upload) use format::{CheckpointState, UploadIdentity};
+use file::{CheckpointFile, TEMP_SUFFIX, temp_path};
+use format::Header;
+pub(super) use format::{CheckpointState, UploadIdentity};
+use open::foreign_reason;
 
+use super::source::Source;
 use crate::error::escape_control;
 use crate::md5_digest::Md5Digest;
-use crate::upload::job::Target;
-use crate::upload::plan::Plan;
-use crate::upload::source::Source;
 use crate::{Error, Result};
 
 /// A place for the checkpoint of an upload that is not a file: a database row, or memory.
@@ -68,18 +69,18 @@ pub(in crate::upload) enum CheckpointLocation<'a> {
     Store(Box<dyn CheckpointStore + 'a>),
 }
 
-/// The checkpoint of one call. Nothing is written unless it differs from what was written last.
-pub(in crate::upload) struct Checkpoint<'a> {
+/// Nothing is written unless it differs from what was written last.
+pub(super) struct Checkpoint<'a> {
     store: Option<Box<dyn CheckpointStore + 'a>>,
-    /// For errors. A store of the caller's has none.
+    /// For errors; a store of the caller's has none.
     path: Option<PathBuf>,
-    /// The ID of the upload that is saved.
-    saved_id: Option<String>,
-    is_dirty: bool,
+    /// The upload id that was saved last, or loaded.
+    saved: Option<String>,
+    dirty: bool,
 }
 
-/// What was found when the call started.
-pub(in crate::upload) enum Loaded {
+/// What was found at the beginning.
+pub(super) enum Loaded {
     Nothing,
     Damaged,
     State(Box<CheckpointState>),
@@ -87,150 +88,204 @@ pub(in crate::upload) enum Loaded {
 
 impl<'a> Checkpoint<'a> {
     /// Opens and locks the checkpoint, before any request is made.
-    pub(in crate::upload) fn open(
-        location: CheckpointLocation<'a>,
+    ///
+    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is opened, since it may
+    /// name an unfinished upload, but none is created.
+    pub(super) fn open(
+        choice: CheckpointLocation<'a>,
         source: &Source,
-        _plan: &Plan,
-        target: &Target<'_>,
+        bucket: &str,
+        key: &str,
+        needed: bool,
     ) -> Result<Checkpoint<'a>> {
-        let path = match location {
-            CheckpointLocation::Off => return Ok(Checkpoint::with(None, None)),
-            CheckpointLocation::Store(store) => return Ok(Checkpoint::with(Some(store), None)),
-            CheckpointLocation::BesideSource => beside_source(source)?,
-            CheckpointLocation::File(path) => path,
-            CheckpointLocation::Dir(dir) => path_in_dir(&dir, source, target)?,
+        let is_dir = matches!(choice, CheckpointLocation::Dir(_));
+        let path = match choice {
+            CheckpointLocation::Off => return Ok(Checkpoint::new(None, None)),
+            CheckpointLocation::Store(store) => return Ok(Checkpoint::new(Some(store), None)),
+            CheckpointLocation::BesideSource => default_path(source)?,
+            CheckpointLocation::File(path) => absolute(&path)?,
+            CheckpointLocation::Dir(dir) => path_in_dir(&dir, source, bucket, key)?,
         };
-        for path in [&path, &file::temp_path(&path)] {
-            if source.is_same_file_as(path) {
-                let reason = format!(
-                    "{} is the file to upload; give another path, or \"\" for one beside it",
-                    escape_control(&path.to_string_lossy())
-                );
-                return Err(Error::option("checkpoint", reason));
+        check_path(&path, source)?;
+        let file = if needed {
+            if let Some(dir) = path.parent().filter(|_| is_dir) {
+                create_dir(dir)?;
             }
-        }
-        let file = CheckpointFile::open(&path)?;
-        Ok(Checkpoint::with(Some(Box::new(file)), Some(path)))
+            Some(CheckpointFile::open(&path)?)
+        } else {
+            CheckpointFile::open_existing(&path)?
+        };
+        let store = file.map(|file| Box::new(file) as Box<dyn CheckpointStore + 'a>);
+        Ok(Checkpoint::new(store, Some(path)))
     }
 
-    fn with(store: Option<Box<dyn CheckpointStore + 'a>>, path: Option<PathBuf>) -> Self {
+    fn new(store: Option<Box<dyn CheckpointStore + 'a>>, path: Option<PathBuf>) -> Checkpoint<'a> {
         Checkpoint {
             store,
             path,
-            saved_id: None,
-            is_dirty: false,
+            saved: None,
+            dirty: false,
         }
     }
 
-    pub(in crate::upload) fn is_enabled(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Returns whether the checkpoint names this upload, so that another call can resume it.
-    pub(in crate::upload) fn has_saved(&self, upload_id: &str) -> bool {
-        self.saved_id.as_deref() == Some(upload_id)
+    /// Returns whether another call can resume this upload.
+    pub(super) fn has_saved(&self, upload_id: &str) -> bool {
+        self.saved.as_deref() == Some(upload_id)
     }
 
-    pub(in crate::upload) fn load(&mut self) -> Result<Loaded> {
+    pub(super) fn load(&mut self) -> Result<Loaded> {
         let Some(store) = &mut self.store else {
             return Ok(Loaded::Nothing);
         };
-        let text = store.load().map_err(|error| self.error(error))?;
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
+        let text = store.load().map_err(|source| Error::Checkpoint {
+            path: self.path.clone(),
+            source,
+        })?;
+        let Some(text) = text else {
             return Ok(Loaded::Nothing);
         };
+        match Header::of(text.as_bytes()) {
+            Header::Empty => return Ok(Loaded::Nothing),
+            Header::Ours => {}
+            header => {
+                let path = self.path.clone().unwrap_or_default();
+                return Err(Error::NotACheckpoint {
+                    path,
+                    reason: foreign_reason(header),
+                });
+            }
+        }
         match CheckpointState::from_text(&text) {
             Some(state) => {
-                self.saved_id = Some(state.upload_id.clone());
+                self.saved = Some(state.upload_id.clone());
                 Ok(Loaded::State(Box::new(state)))
             }
             None => {
-                let location = self.location();
-                log::warn!("the checkpoint {location} is damaged; its upload stays on the server");
+                let at = self.location();
+                log::warn!(
+                    "the checkpoint {at} is damaged; the upload that it was of is left on the server"
+                );
                 Ok(Loaded::Damaged)
             }
         }
     }
 
-    /// The state has changed; it is written at the next [`flush`](Checkpoint::flush).
-    pub(in crate::upload) fn mark_dirty(&mut self) {
-        self.is_dirty = true;
+    fn location(&self) -> String {
+        escape_control(
+            &self
+                .path
+                .as_deref()
+                .unwrap_or(Path::new("in the store"))
+                .to_string_lossy(),
+        )
     }
 
-    pub(in crate::upload) fn flush(&mut self, state: &CheckpointState) -> Result<()> {
-        if self.is_dirty {
-            self.save(state)
-        } else {
-            Ok(())
-        }
+    /// The state has changed; it is saved when its time has come.
+    pub(super) fn mark_dirty(&mut self) {
+        self.dirty = true;
     }
 
-    pub(in crate::upload) fn save(&mut self, state: &CheckpointState) -> Result<()> {
+    pub(super) fn flush(&mut self, state: &CheckpointState) -> Result<()> {
+        if self.dirty { self.save(state) } else { Ok(()) }
+    }
+
+    pub(super) fn save(&mut self, state: &CheckpointState) -> Result<()> {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
         store
             .save(&state.to_text())
-            .map_err(|error| self.error(error))?;
-        self.saved_id = Some(state.upload_id.clone());
-        self.is_dirty = false;
+            .map_err(|source| Error::Checkpoint {
+                path: self.path.clone(),
+                source,
+            })?;
+        self.saved = Some(state.upload_id.clone());
+        self.dirty = false;
         Ok(())
     }
 
-    /// Removes the checkpoint. One that stays does no harm: the next call finds out.
-    pub(in crate::upload) fn remove(&mut self) {
-        let Some(store) = &mut self.store else {
-            return;
-        };
+    /// The upload is over. A checkpoint that stays does no harm: the next call finds out.
+    pub(super) fn remove(&mut self) {
+        let Some(store) = &mut self.store else { return };
         if let Err(error) = store.remove() {
             log::warn!("cannot remove the checkpoint {}: {error}", self.location());
         }
-        self.saved_id = None;
-        self.is_dirty = false;
-    }
-
-    fn location(&self) -> String {
-        let path = self.path.as_deref().unwrap_or(Path::new("in the store"));
-        escape_control(&path.to_string_lossy())
-    }
-
-    fn error(&self, source: io::Error) -> Error {
-        Error::Checkpoint {
-            path: self.path.clone(),
-            source,
-        }
+        self.saved = None;
+        self.dirty = false;
     }
 }
 
-fn beside_source(source: &Source) -> Result<PathBuf> {
+/// Made absolute once: the working directory may change while the upload runs.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|source| Error::Checkpoint {
+        path: Some(path.to_owned()),
+        source,
+    })
+}
+
+/// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
+fn check_path(path: &Path, source: &Source) -> Result<()> {
+    if [path, &temp_path(path)]
+        .into_iter()
+        .any(|path| source.is_same_file_as(path))
+    {
+        let reason = format!(
+            "{} is the file to upload itself: give another path, or \"\" for one beside it",
+            escape_control(&path.to_string_lossy())
+        );
+        return Err(Error::option("checkpoint", reason));
+    }
+    if path
+        .as_os_str()
+        .as_encoded_bytes()
+        .ends_with(TEMP_SUFFIX.as_bytes())
+    {
+        let reason = format!(
+            "{} ends with {TEMP_SUFFIX}, which is kept for temporary files; give another path",
+            escape_control(&path.to_string_lossy())
+        );
+        return Err(Error::option("checkpoint", reason));
+    }
+    Ok(())
+}
+
+/// `<file>.cp`, as in the Go SDK's documentation.
+fn default_path(source: &Source) -> Result<PathBuf> {
     let Some(path) = source.path() else {
-        let reason = "an open file has no path to put the checkpoint beside; \
-                      give a path, or use checkpoint_dir";
+        let reason = "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
     };
-    let mut path = path.to_owned().into_os_string();
+    let mut path = path.as_os_str().to_owned();
     path.push(".cp");
     Ok(path.into())
 }
 
-/// Returns a name of its own for each object and file, whatever characters they have.
-fn path_in_dir(dir: &Path, source: &Source, target: &Target<'_>) -> Result<PathBuf> {
+/// A name of its own for each object and file, whatever characters they have.
+fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
-        let reason = "the directory must not be empty; give one, \
-                      or use checkpoint(true, \"\") for a checkpoint beside the file";
-        return Err(Error::option("checkpoint_dir", reason));
+        return Err(Error::option(
+            "checkpoint_dir",
+            "the directory's name is empty: give one, or use checkpoint(true, \"\") for a checkpoint beside the file",
+        ));
     }
+    let object = Md5Digest::of(format!("oss://{bucket}/{key}"));
+    let name = match source.path() {
+        None => format!("{object}.cp"),
+        Some(path) => format!(
+            "{}-{object}.cp",
+            Md5Digest::of(path.as_os_str().as_encoded_bytes())
+        ),
+    };
+    Ok(absolute(dir)?.join(name))
+}
+
+fn create_dir(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|source| Error::Checkpoint {
         path: Some(dir.to_owned()),
         source,
-    })?;
-    let object = Md5Digest::of(format!("oss://{}/{}", target.bucket, target.key));
-    let name = match source.path() {
-        None => format!("{object}.cp"),
-        Some(path) => {
-            let source = Md5Digest::of(path.as_os_str().as_encoded_bytes());
-            format!("{source}-{object}.cp")
-        }
-    };
-    Ok(dir.join(name))
+    })
 }

@@ -152,7 +152,7 @@ fn foreign_records(book: &mut Book) {
     );
     drop(held);
     fs::remove_file(&locked).unwrap();
-    let temporary = house.path("f.cp.tmp");
+    let temporary = house.path("f.cp.oss-upload-tmp");
     fs::create_dir(&temporary).unwrap();
     book.add(
         "a directory is where the next record goes",

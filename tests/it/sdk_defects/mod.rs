@@ -292,7 +292,7 @@ const ELSEWHERE: [Row; 32] = [
         &[
             "refused::part_sizes_outside_100_kib_to_5_gib",
             "resume::another_key_with_the_same_record_starts_over",
-            "checkpoint::a_record_that_was_carried_elsewhere_starts_over",
+            "checkpoint::checkpoint_moved_with_its_file_resumes",
             "options::every_header_goes_where_it_belongs_and_nowhere_else",
         ],
     ),

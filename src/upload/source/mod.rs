@@ -1,0 +1,305 @@
+//! The local file: its fingerprint when it was opened, and its bytes by position.
+
+mod fingerprint;
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub(in crate::upload) use fingerprint::{Fingerprint, Identity};
+use fingerprint::{Stat, UNKNOWN_SIZE, ensure_regular, read_at};
+
+use super::platform::never_block;
+use crate::client::AbortHandle;
+use crate::crc64::Digest;
+use crate::md5_digest::{Md5, Md5Digest};
+use crate::part::PartRange;
+use crate::{Error, Result};
+
+/// Bytes read at a time when no request takes them.
+const BUFFER_BYTES: usize = 128 * 1024;
+pub(in crate::upload) struct Source {
+    file: File,
+    origin: SourceOrigin,
+    pub(in crate::upload) fingerprint: Fingerprint,
+}
+
+/// How the caller named the file.
+enum SourceOrigin {
+    /// An absolute path.
+    Path(PathBuf),
+    /// An open file, whose path nobody knows.
+    Handle,
+}
+
+/// What happened to the file since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Unchanged,
+    /// Size and mtime are the same, but other metadata is not.
+    MetadataChanged,
+    /// The path leads to another inode of the same size and mtime. It may be the same file: some FUSE file systems give
+    /// a file another inode at each look by path.
+    OtherInode,
+    Changed,
+    /// The path leads to another file, or to none.
+    Replaced,
+}
+
+impl Source {
+    /// Opens the file, writes its cached bytes to the disk, and takes its fingerprint.
+    ///
+    /// `now` is the local time, read before this call: a change that comes later makes the fingerprint doubtful.
+    pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::option(
+                "path",
+                "it is empty: give the file to upload",
+            ));
+        }
+        let failed = |source| Error::Source {
+            path: path.to_owned(),
+            source,
+        };
+        // Opening some devices has effects, so look first.
+        ensure_regular(&metadata_at(path).map_err(failed)?).map_err(failed)?;
+        let file = open_for_reading(path).map_err(failed)?;
+        let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
+        let absolute = std::path::absolute(path).map_err(failed)?;
+        // The absolute path is looked at again at the end. Where that cannot work (it may be too long), fail now.
+        metadata_at(&absolute).map_err(failed)?;
+        Ok(Source {
+            file,
+            origin: SourceOrigin::Path(absolute),
+            fingerprint,
+        })
+    }
+
+    pub(in crate::upload) fn from_file(file: File, now: SystemTime) -> Result<Source> {
+        let failed = |source| Error::Source {
+            path: PathBuf::new(),
+            source,
+        };
+        let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
+        Ok(Source {
+            file,
+            origin: SourceOrigin::Handle,
+            fingerprint,
+        })
+    }
+
+    /// The absolute path; `None` for an open file.
+    pub(in crate::upload) fn path(&self) -> Option<&Path> {
+        match &self.origin {
+            SourceOrigin::Path(path) => Some(path),
+            SourceOrigin::Handle => None,
+        }
+    }
+
+    /// Compares handle and path with the fingerprint.
+    fn detect_change(&self) -> Result<Change> {
+        let now = self.stat(&self.file)?;
+        if (now.size, now.mtime) != (self.fingerprint.size, self.fingerprint.mtime) {
+            return Ok(Change::Changed);
+        }
+        if let Some(path) = self.path() {
+            match metadata_at(path) {
+                Ok(metadata) => {
+                    let there = Stat::of(&metadata).map_err(|error| self.read_error(error))?;
+                    if (there.size, there.mtime) != (now.size, now.mtime) {
+                        return Ok(Change::Replaced);
+                    }
+                    let place = |stat: &Stat| stat.identity.map(Identity::device_and_inode);
+                    if place(&there) != place(&now) {
+                        return Ok(Change::OtherInode);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Change::Replaced),
+                Err(error) => return Err(self.read_error(error)),
+            }
+        }
+        let same = now.identity == self.fingerprint.identity;
+        Ok(if same {
+            Change::Unchanged
+        } else {
+            Change::MetadataChanged
+        })
+    }
+
+    /// Returns an error if the file is not what it was when it was opened.
+    ///
+    /// Where metadata cannot tell, `verify` has to compare the bytes of the source that it is given with those that
+    /// were sent. If another file may have taken the place of this one, that source is opened anew by the path.
+    pub(in crate::upload) fn ensure_unchanged<E: From<Error>>(
+        &self,
+        verify: impl FnOnce(&Source) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        match self.detect_change()? {
+            Change::Unchanged if !self.fingerprint.doubtful => Ok(()),
+            Change::Unchanged | Change::MetadataChanged if self.fingerprint.identity.is_some() => {
+                if verify(self)? {
+                    Ok(())
+                } else {
+                    Err(self.changed_error().into())
+                }
+            }
+            // Where files have no inodes, any of them may be another one.
+            Change::Unchanged | Change::MetadataChanged | Change::OtherInode => {
+                let Some(reopened) = self.reopen()? else {
+                    return Err(self.replaced_error().into());
+                };
+                if verify(&reopened)? {
+                    Ok(())
+                } else {
+                    Err(self.replaced_error().into())
+                }
+            }
+            Change::Replaced => Err(self.replaced_error().into()),
+            Change::Changed => Err(self.changed_error().into()),
+        }
+    }
+
+    /// The file that the path leads to now, with the first one's fingerprint; `None` if there is none.
+    fn reopen(&self) -> Result<Option<Source>> {
+        let (file, origin) = match &self.origin {
+            SourceOrigin::Handle => (self.file.try_clone(), SourceOrigin::Handle),
+            SourceOrigin::Path(path) => (open_for_reading(path), SourceOrigin::Path(path.clone())),
+        };
+        match file.and_then(|file| ensure_regular(&file.metadata()?).map(|()| file)) {
+            Ok(file) => Ok(Some(Source {
+                file,
+                origin,
+                fingerprint: self.fingerprint,
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.read_error(error)),
+        }
+    }
+
+    /// Returns whether the file has another size than its fingerprint. One system call: cheap enough after each part.
+    pub(in crate::upload) fn looks_grown_or_shrunk(&self) -> Result<bool> {
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|error| self.read_error(error))?;
+        Ok(metadata.len() != self.fingerprint.size)
+    }
+
+    /// Returns whether the path leads to this very file, by whatever name.
+    pub(in crate::upload) fn is_same_file_as(&self, path: &Path) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let by_path = self
+            .path()
+            .is_some_and(|own| path == own || both_equal(real(path), real(own)));
+        let there = std::fs::metadata(path)
+            .ok()
+            .and_then(|metadata| Identity::of(&metadata));
+        let place = |identity: Option<Identity>| identity.map(Identity::device_and_inode);
+        by_path || both_equal(place(there), place(self.fingerprint.identity))
+    }
+
+    pub(in crate::upload) fn changed_error(&self) -> Error {
+        Error::SourceChanged {
+            path: self.named(),
+            replaced: false,
+        }
+    }
+
+    fn replaced_error(&self) -> Error {
+        Error::SourceChanged {
+            path: self.named(),
+            replaced: true,
+        }
+    }
+
+    /// The error for a read that ends before the size of the fingerprint.
+    pub(in crate::upload) fn unexpected_end_error(&self) -> Error {
+        match self.looks_grown_or_shrunk() {
+            Ok(true) => self.changed_error(),
+            Ok(false) => self.read_error(io::Error::new(ErrorKind::InvalidInput, UNKNOWN_SIZE)),
+            Err(error) => error,
+        }
+    }
+
+    pub(in crate::upload) fn read_error(&self, source: io::Error) -> Error {
+        Error::Source {
+            path: self.named(),
+            source,
+        }
+    }
+
+    /// For errors, where an open file has an empty path.
+    fn named(&self) -> PathBuf {
+        self.path().map(Path::to_owned).unwrap_or_default()
+    }
+
+    fn stat(&self, file: &File) -> Result<Stat> {
+        file.metadata()
+            .and_then(|metadata| Stat::of(&metadata))
+            .map_err(|error| self.read_error(error))
+    }
+
+    /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
+    pub(in crate::upload) fn digest(
+        &self,
+        range: PartRange,
+        with_md5: bool,
+        abort: &AbortHandle,
+    ) -> Result<(u64, Option<Md5Digest>)> {
+        let (mut crc64, mut md5) = (Digest::new(), with_md5.then(Md5::new));
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut range = range.range();
+        while !range.is_empty() {
+            if abort.is_aborted() {
+                return Err(Error::Cancelled {
+                    object_may_exist: false,
+                });
+            }
+            let left = usize::try_from(range.end - range.start).unwrap_or(BUFFER_BYTES);
+            let read = self
+                .read_at(&mut buffer[..left.min(BUFFER_BYTES)], range.start)
+                .map_err(|error| self.read_error(error))?;
+            if read == 0 {
+                return Err(self.unexpected_end_error());
+            }
+            crc64.update(&buffer[..read]);
+            if let Some(md5) = &mut md5 {
+                md5.update(&buffer[..read]);
+            }
+            range.start += read as u64;
+        }
+        Ok((crc64.finish(), md5.map(Md5::finish)))
+    }
+
+    pub(in crate::upload) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(&self.file, buffer, offset)
+    }
+}
+
+/// Follows links, as opening does.
+fn metadata_at(path: &Path) -> io::Result<Metadata> {
+    loop {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// A pipe that took the file's place a moment ago must not make this wait for a writer.
+fn open_for_reading(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    let mut unblocked = options.clone();
+    never_block(&mut unblocked);
+    match unblocked.open(path) {
+        // Another process has a lease on this regular file, which the system takes back while a blocking open waits.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => options.open(path),
+        other => other,
+    }
+}
+
+fn both_equal<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_some() && one == other
+}
