@@ -280,26 +280,43 @@ fn request_over_a_slow_line_is_not_a_stall() {
     put(&bucket(server.builder()), &path).unwrap();
 }
 
+/// Sends its response at once and reads nothing of the body.
+fn early_refusal() -> Server {
+    Server::start(|_, _, stream| {
+        let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        let head = format!(
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        say(stream, &format!("{head}{body}"))?;
+        thread::sleep(Duration::from_secs(30));
+        Ok(())
+    })
+}
+
 /// The response comes while the body is still being sent, and nobody reads the rest.
 #[test]
 fn response_in_mid_body_is_found() {
-    let server = Server::start(|_, _, stream| {
-        let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
-        say(
-            stream,
-            &format!(
-                "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            ),
-        )?;
-        thread::sleep(Duration::from_secs(30));
-        Ok(())
-    });
+    let server = early_refusal();
     let (_dir, path) = file(32 << 20);
     let started = Instant::now();
     let error = put(&bucket(server.builder()), &path).unwrap_err();
     assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
     assert!(started.elapsed() < STALL * 2, "{:?}", started.elapsed());
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// With TLS it is only looked for when the body has stalled.
+#[cfg(feature = "rustls")]
+#[test]
+fn response_in_mid_body_is_found_over_tls() {
+    let server = early_refusal();
+    let address = crate::tls::tls_in_front_of(server.address);
+    let (_dir, path) = file(32 << 20);
+    let builder = builder(&format!("https://localhost:{}", address.port()));
+    let bucket = bucket(builder.root_certificates_pem(crate::tls::CERTIFICATE));
+    let error = put(&bucket, &path).unwrap_err();
+    assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
     assert_eq!(server.requests().len(), 1);
 }
 
