@@ -86,6 +86,13 @@ enum AttemptError {
     Invalid(InvalidResponse, Response),
 }
 
+/// How far an attempt came with its body.
+#[derive(Clone, Copy)]
+struct BodyProgress {
+    was_read: bool,
+    is_complete: bool,
+}
+
 enum Backoff {
     Immediate,
     After(Option<Duration>),
@@ -242,11 +249,11 @@ impl Dispatcher {
     ) -> Result<(), CallError> {
         let clock = self.client.clock();
         let can_outlast = self.budget.is_none() && self.has_reached_oss.load(Ordering::Relaxed);
-        state.note(
-            &error,
-            body.bytes_read() > 0,
-            can_outlast.then(|| clock.instant()),
-        );
+        let body = BodyProgress {
+            was_read: body.bytes_read() > 0,
+            is_complete: body.sent().is_complete,
+        };
+        state.note(&error, body, can_outlast.then(|| clock.instant()));
         if let Phase::Aborted(_) = self.abort.phase() {
             return Err(self.stopped(state));
         }
@@ -371,7 +378,7 @@ fn set(flag: &mut bool) -> bool {
 impl RetryState {
     /// Remembers what the failure says about the next attempt. `now` is given if an outage is
     /// waited for.
-    fn note(&mut self, error: &AttemptError, body_was_read: bool, now: Option<Instant>) {
+    fn note(&mut self, error: &AttemptError, body: BodyProgress, now: Option<Instant>) {
         match (error, now) {
             (AttemptError::Transport(error), Some(now)) if error.is_connect => {
                 let (since, attempts) = self.outage.unwrap_or((now, 0));
@@ -383,15 +390,13 @@ impl RetryState {
             AttemptError::Transport(error) => {
                 self.response_lost |= !error.is_connect;
                 self.expect_continue_failed |=
-                    self.expect_continue && !body_was_read && !error.is_connect;
-                let was_cut_off = body_was_read
-                    && !error.was_reused
-                    && matches!(
-                        error.kind,
-                        FailureKind::ConnectionClosed
-                            | FailureKind::ConnectionReset
-                            | FailureKind::WriteStalled
-                    );
+                    self.expect_continue && !body.was_read && !error.is_connect;
+                let was_cut_off = match error.kind {
+                    FailureKind::ConnectionReset => true,
+                    FailureKind::ConnectionClosed | FailureKind::WriteStalled => !body.is_complete,
+                    _ => false,
+                };
+                let was_cut_off = was_cut_off && body.was_read;
                 self.expect_continue =
                     (self.expect_continue || was_cut_off) && !self.expect_continue_failed;
             }

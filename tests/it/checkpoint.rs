@@ -192,7 +192,7 @@ fn two_calls_with_one_record_do_not_meet() {
         |bucket| {
             let before = house.server.requests().len();
             let error = bucket.upload_file("o", house.path("f"), PART, [checkpoint(true, "")]).unwrap_err();
-            assert!(matches!(&error, Error::CheckpointInUse { path } if *path == record), "{error}");
+            assert!(matches!(&error, Error::CheckpointInUse { path, .. } if *path == record), "{error}");
             assert!(error.is_resumable());
             assert_eq!(house.server.requests().len(), before);
             // Two records, two uploads.
