@@ -235,7 +235,11 @@ impl Error {
                 write!(f, "cannot read {path}: {cause}")
             }
             Error::SourceChanged { path, replaced } => {
-                let what = if *replaced { "deleted or replaced" } else { "changed" };
+                let what = if *replaced {
+                    "deleted or replaced"
+                } else {
+                    "changed"
+                };
                 let path = display_path(path);
                 write!(f, "{path} was {what} while it was being uploaded")
             }

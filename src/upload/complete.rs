@@ -23,7 +23,8 @@ pub(super) fn complete(
     upload: &mut MultipartState,
 ) -> Result<ObjectInfo, Stop> {
     let parts = &upload.checkpoint.parts;
-    job.source.ensure_unchanged(|source| all_hold(job, source, parts))?;
+    job.source
+        .ensure_unchanged(|source| all_hold(job, source, parts))?;
     let crc64 = parts.crc64();
     upload.checkpoint.completing = Some(crc64);
     checkpoint.save(&upload.checkpoint)?;

@@ -55,7 +55,12 @@ pub(crate) fn upload_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(target, Source::open(path, target.client.clock().now())?, part_size, options)
+    upload(
+        target,
+        Source::open(path, target.client.clock().now())?,
+        part_size,
+        options,
+    )
 }
 
 pub(crate) fn upload_open_file(
@@ -65,7 +70,12 @@ pub(crate) fn upload_open_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(target, Source::from_file(file, target.client.clock().now())?, part_size, options)
+    upload(
+        target,
+        Source::from_file(file, target.client.clock().now())?,
+        part_size,
+        options,
+    )
 }
 
 /// Checks everything that can be checked before the first request, and runs the upload.
@@ -78,7 +88,11 @@ fn upload(
     config
         .headers
         .guess_content_type(source.path().unwrap_or(Path::new("")), target.key);
-    let plan = Plan::new(source.fingerprint.size, part_size, config.multipart_threshold)?;
+    let plan = Plan::new(
+        source.fingerprint.size,
+        part_size,
+        config.multipart_threshold,
+    )?;
     let checkpoint = Checkpoint::open(
         caller.checkpoint,
         &source,

@@ -1,8 +1,8 @@
 //! Verifies by reading the file that the parts which OSS has are its bytes.
 
 use super::job::Job;
-use super::source::Source;
 use super::reconcile::{Candidate, Candidates, Expected, candidates};
+use super::source::Source;
 use super::stop::{PartStop, Stop};
 use super::workers::{Done, WorkerEvent};
 use crate::part::{PartRange, UploadedPart, UploadedParts};

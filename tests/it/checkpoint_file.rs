@@ -588,3 +588,154 @@ fn checkpoint_that_is_resumed_names_the_same_upload() {
     assert_eq!(field(&after, "upload-id "), field(&text, "upload-id "));
     assert_eq!(after.matches("\npart ").count(), 3);
 }
+
+#[cfg(target_os = "linux")]
+const FAULTY: &str = "OSS_UPLOAD_TEST_FAULTY";
+
+/// Not a test of its own: uploads, and says what came of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn faulty_child() {
+    let Ok(task) = std::env::var(FAULTY) else {
+        return;
+    };
+    let (endpoint, path) = task.split_once('|').unwrap();
+    let client = Client::builder(endpoint)
+        .credentials(Credentials::new("ak", "sk"))
+        .region("cn-hangzhou")
+        .no_proxy();
+    let bucket = client.build().unwrap().bucket("examplebucket").unwrap();
+    let result = match bucket.upload_file("o", path, PART, [checkpoint(true, "")]) {
+        Ok(_) => "Ok".to_owned(),
+        Err(Error::Source { source, .. }) => format!("Source {source}"),
+        Err(Error::Checkpoint { source, .. }) => format!("Checkpoint {source}"),
+        Err(other) => other.to_string(),
+    };
+    println!("RESULT {result}");
+}
+
+/// Runs the upload with system calls that fail. Returns what came of it; `None` if it was killed.
+#[cfg(target_os = "linux")]
+fn with_failing_calls(t: &House, inject: &[&str]) -> Option<String> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null"]);
+    for fault in inject {
+        strace.args(["-e", &format!("inject={fault}")]);
+    }
+    let output = strace
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "checkpoint_file::faulty_child",
+            "--exact",
+            "--test-threads=1",
+            "--nocapture",
+        ])
+        .env(
+            FAULTY,
+            format!("{}|{}", t.server.endpoint(), t.path("f").display()),
+        )
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines()
+        .find_map(|line| line.split_once("RESULT "))
+        .map(|(_, result)| result.to_owned())
+}
+
+#[cfg(target_os = "linux")]
+fn can_trace() -> bool {
+    let works = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .output();
+    let works = works.is_ok_and(|output| output.status.success());
+    if !works {
+        eprintln!("skipped: there is no strace, or it may not be used");
+    }
+    works
+}
+
+/// Whatever a crash leaves, the same call finishes the upload and clears it away.
+#[cfg(target_os = "linux")]
+#[test]
+fn checkpoint_survives_a_kill_at_each_of_its_system_calls() {
+    if !can_trace() {
+        return;
+    }
+    for calls in ["fsync", "flock", "rename,renameat2", "unlink,unlinkat"] {
+        for n in 1.. {
+            let t = House::new();
+            t.file("f", SIZE);
+            let ended = with_failing_calls(&t, &[&format!("{calls}:signal=KILL:when={n}")]);
+            if ended.is_some() {
+                assert!(n > 1, "{calls}: nothing was killed");
+                break;
+            }
+            // An upload id that was not saved yet is lost.
+            let text = fs::read_to_string(t.path("f.cp")).unwrap_or_default();
+            for upload in t.server.uploads() {
+                if !text.contains(&upload.upload_id) {
+                    t.bucket
+                        .abort_multipart_upload("o", &upload.upload_id)
+                        .unwrap();
+                }
+            }
+            upload(&t, [checkpoint(true, "")])
+                .unwrap_or_else(|error| panic!("{calls} {n}: {error}"));
+            t.assert_stored("o", &t.path("f"));
+            t.assert_nothing_left(&["f"]);
+        }
+    }
+}
+
+/// What file systems answer, and which of that means that something is lost.
+#[cfg(target_os = "linux")]
+#[test]
+fn checkpoint_on_a_faulty_file_system() {
+    if !can_trace() {
+        return;
+    }
+    let table: [(&[&str], &str); 19] = [
+        // What can't be synced, locked or linked there.
+        (&["fsync,fdatasync:error=EINVAL"], "Ok"),
+        (&["fsync,fdatasync:error=EOPNOTSUPP"], "Ok"),
+        (&["fsync,fdatasync:error=ENOSYS"], "Ok"),
+        (&["flock:error=ENOLCK"], "Ok"),
+        (&["flock:error=EOPNOTSUPP"], "Ok"),
+        (&["renameat2:error=EINVAL"], "Ok"),
+        (&["renameat2:error=EINVAL", "link,linkat:error=EPERM"], "Ok"),
+        (
+            &["renameat2:error=EINVAL", "link,linkat:error=EOPNOTSUPP"],
+            "Ok",
+        ),
+        // SMB replaces no file that is open.
+        (&["rename:error=EACCES:when=1+2"], "Ok"),
+        (&["rename:error=EBUSY:when=1+2"], "Ok"),
+        (&["rename:error=ETXTBSY:when=1+2"], "Ok"),
+        // Bytes are lost.
+        (&["fdatasync:error=EIO"], "Source Input/output error"),
+        (&["fdatasync:error=ENOSPC"], "Source No space"),
+        (&["fsync:error=EIO:when=1"], "Checkpoint Input/output error"),
+        (&["fsync:error=EIO:when=2"], "Checkpoint Input/output error"),
+        (&["fsync:error=EIO:when=4"], "Checkpoint Input/output error"),
+        // Nothing is known.
+        (&["flock:error=EIO:when=1"], "Checkpoint Input/output error"),
+        (
+            &["rename:error=EPERM:when=1"],
+            "Checkpoint Operation not permitted",
+        ),
+        (&["renameat2:error=EIO"], "Checkpoint Input/output error"),
+    ];
+    for (inject, wanted) in table {
+        let t = House::new();
+        t.file("f", SIZE);
+        let result =
+            with_failing_calls(&t, inject).unwrap_or_else(|| panic!("{inject:?}: no result"));
+        assert!(result.starts_with(wanted), "{inject:?}: {result}");
+        if wanted == "Ok" {
+            t.assert_stored("o", &t.path("f"));
+        } else {
+            assert_eq!(t.parts_sent().len(), 0, "{inject:?}");
+        }
+        t.assert_nothing_left(&["f"]);
+    }
+}

@@ -72,7 +72,11 @@ fn unfinished_uploads_are_listed_and_aborted_whatever_their_keys() {
         .collect();
     left.sort();
     let before = SystemTime::now() - Duration::from_secs(60);
-    let listed = house.bucket.multipart_uploads("").collect::<Result<Vec<_>, _>>().unwrap();
+    let listed = house
+        .bucket
+        .multipart_uploads("")
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     assert!(
         listed
             .iter()
@@ -116,7 +120,11 @@ fn more_than_a_thousand_uploads_come_in_pages() {
             .unwrap_err();
     }
     house.server.clear_requests();
-    let listed = house.bucket.multipart_uploads("").collect::<Result<Vec<_>, _>>().unwrap();
+    let listed = house
+        .bucket
+        .multipart_uploads("")
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     assert!(listed.iter().map(|upload| &upload.key).eq(&all));
     let mut ids: Vec<_> = listed.into_iter().map(|upload| upload.upload_id).collect();
     ids.sort();

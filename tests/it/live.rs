@@ -25,5 +25,11 @@ fn a_real_bucket() {
         assert_eq!(uploaded.size, 5 * PART + 1);
         assert!(uploaded.crc64.is_some());
     }
-    assert_eq!(bucket.multipart_uploads("oss-upload-test/").collect::<Result<Vec<_>, _>>().unwrap(), []);
+    assert_eq!(
+        bucket
+            .multipart_uploads("oss-upload-test/")
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap(),
+        []
+    );
 }

@@ -140,7 +140,13 @@ fn a_cname_has_the_bucket_nowhere_but_in_the_signature() {
                 .iter()
                 .all(|logged| logged.path == "/dir/o")
         );
-        assert_eq!(bucket.multipart_uploads("dir/").collect::<Result<Vec<_>, _>>().unwrap(), []);
+        assert_eq!(
+            bucket
+                .multipart_uploads("dir/")
+                .collect::<Result<Vec<_>, _>>()
+                .unwrap(),
+            []
+        );
         assert_eq!(house.requests(Operation::ListMultipartUploads)[0].path, "/");
     }
 }
@@ -534,7 +540,12 @@ fn what_is_not_the_answer_of_oss_is_named_as_such() {
             },
         );
         let error = match operation {
-            Operation::ListMultipartUploads => house.bucket.multipart_uploads("").next().unwrap().unwrap_err(),
+            Operation::ListMultipartUploads => house
+                .bucket
+                .multipart_uploads("")
+                .next()
+                .unwrap()
+                .unwrap_err(),
             _ => house.bucket.upload_file("o", &path, PART, []).unwrap_err(),
         };
         let text = error.to_string();
@@ -597,7 +608,11 @@ fn every_length_is_told_and_no_body_is_chunked() {
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap();
-    house.bucket.multipart_uploads("").collect::<Result<Vec<_>, _>>().unwrap();
+    house
+        .bucket
+        .multipart_uploads("")
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     house.bucket.abort_multipart_upload("o", "gone").unwrap();
     for logged in house.server.requests() {
         assert_eq!(logged.header("transfer-encoding"), None, "{logged:?}");
@@ -712,7 +727,11 @@ fn one_file_after_another_goes_over_one_connection() {
         .bucket
         .upload_file("large", house.file("g", 5 * PART), PART, [])
         .unwrap();
-    house.bucket.multipart_uploads("").collect::<Result<Vec<_>, _>>().unwrap();
+    house
+        .bucket
+        .multipart_uploads("")
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     assert_eq!(house.server.connections(), 1);
 }
 

@@ -9,9 +9,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use super::CheckpointStore;
 use super::format::is_blank;
 use crate::md5_digest::{Md5, Md5Digest};
-use super::CheckpointStore;
 use crate::upload::platform::{
     has_no_locks, is_held_open, is_out_of_descriptors, is_same_file, is_sync_unsupported,
     never_block,

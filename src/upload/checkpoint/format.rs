@@ -28,8 +28,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
-use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::md5_digest::Md5Digest;
+use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 use crate::upload::progress::RestartReason;
 use crate::upload::source::{Fingerprint, Identity};
@@ -218,7 +218,12 @@ impl CheckpointState {
         for part in self.parts.iter() {
             line(
                 "part",
-                &format!("{} {} {}", part.number, percent_encode(&part.etag), part.crc64),
+                &format!(
+                    "{} {} {}",
+                    part.number,
+                    percent_encode(&part.etag),
+                    part.crc64
+                ),
             );
         }
         if let Some(crc64) = self.completing {
@@ -242,7 +247,8 @@ impl CheckpointState {
         // The checksum is not authentication: anyone can write a valid checkpoint. The bucket becomes part of the
         // request host, key and upload id become part of its path and query.
         let endpoint = percent_decode(lines.value("endpoint")?)?;
-        let bucket = percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?;
+        let bucket =
+            percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?;
         let key = percent_decode(lines.value("key")?).filter(|key| check_key(key).is_ok())?;
         let path = Some(lines.value("path")?.to_owned()).filter(|path| !path.is_empty());
         let fingerprint = fingerprint(&mut lines, version)?;
@@ -347,7 +353,9 @@ fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPar
         number,
         // A part beyond the end of the file has no bytes.
         size: PartRange::new(number, file_size, part_size).map_or(0, |range| range.size),
-        etag: percent_decode(fields.next()?).filter(|etag| is_etag(etag))?.into(),
+        etag: percent_decode(fields.next()?)
+            .filter(|etag| is_etag(etag))?
+            .into(),
         crc64: fields.next()?.parse().ok()?,
     };
     fields.next().is_none().then_some(part)

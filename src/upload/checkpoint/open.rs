@@ -79,12 +79,13 @@ impl CheckpointFile {
         let Err(error) = self.replace(content) else {
             return Ok(Attempt::Opened(self));
         };
-        let stays =
-            std::fs::symlink_metadata(&self.path).is_ok_and(|there| is_same_file(&before, &there));
-        if stays {
-            Err(failed(&self.path, error))
-        } else {
-            Ok(Attempt::Raced(Some(error)))
+        // Neither the old file nor the new one is there: another call was faster.
+        let is_there = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|there| is_same_file(&before, &there))
+            || is_same_file_at(&self.locked, &self.path).unwrap_or(true);
+        match is_there {
+            true => Err(failed(&self.path, error)),
+            false => Ok(Attempt::Raced(Some(error))),
         }
     }
 }

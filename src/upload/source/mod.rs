@@ -19,6 +19,7 @@ use crate::{Error, Result};
 
 /// Bytes read at a time when no request takes them.
 const BUFFER_BYTES: usize = 128 * 1024;
+
 pub(in crate::upload) struct Source {
     file: File,
     origin: SourceOrigin,

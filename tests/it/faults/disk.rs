@@ -8,16 +8,21 @@ use std::process::Command;
 
 use local_oss::Operation;
 use oss_upload::{
-    CheckpointStore, Error, Progress, UploadOption, Uploaded, checkpoint, checkpoint_dir, checkpoint_store,
-    progress,
+    CheckpointStore, Error, Progress, UploadOption, Uploaded, checkpoint, checkpoint_dir,
+    checkpoint_store, progress,
 };
 
 use crate::house::{House, PART};
 
 const SIZE: u64 = 5 * PART + 7;
 
-fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Result<Uploaded, Error> {
-    house.bucket.upload_file("o", house.path("f"), PART, options)
+fn upload<'a>(
+    house: &House,
+    options: impl IntoIterator<Item = UploadOption<'a>>,
+) -> Result<Uploaded, Error> {
+    house
+        .bucket
+        .upload_file("o", house.path("f"), PART, options)
 }
 
 /// Meddles once, as soon as two parts are there.
@@ -39,9 +44,15 @@ fn house() -> House {
 
 #[track_caller]
 fn assert_names(error: &Error, record: &Path) {
-    assert!(matches!(error, Error::Checkpoint { path: Some(path), .. } if path == record), "{error:?}");
+    assert!(
+        matches!(error, Error::Checkpoint { path: Some(path), .. } if path == record),
+        "{error:?}"
+    );
     let text = error.to_string();
-    assert!(text.contains(&record.display().to_string()) && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains(&record.display().to_string()) && !text.contains('\n'),
+        "{text}"
+    );
 }
 
 /// Once the record fails no object is made, and what is recorded stays good.
@@ -106,9 +117,15 @@ fn a_place_that_takes_no_record_is_noticed_before_any_request() {
     let missing = house.path("missing/f.cp");
     let error = upload(&house, [checkpoint(true, &missing)]).unwrap_err();
     assert_names(&error, &missing);
-    assert!(!error.is_resumable(), "the same call would fail the same way");
+    assert!(
+        !error.is_resumable(),
+        "the same call would fail the same way"
+    );
     let in_a_file = house.path("f/dir");
-    assert_names(&upload(&house, [checkpoint_dir(true, &in_a_file)]).unwrap_err(), &in_a_file);
+    assert_names(
+        &upload(&house, [checkpoint_dir(true, &in_a_file)]).unwrap_err(),
+        &in_a_file,
+    );
     assert_eq!(house.server.requests().len(), 0);
     house.assert_files(&["f"]);
 }
@@ -116,7 +133,9 @@ fn a_place_that_takes_no_record_is_noticed_before_any_request() {
 #[test]
 fn a_read_only_directory_is_noticed_before_any_request_and_a_way_out_is_told() {
     let house = house();
-    let Some(disk) = SmallDisk::mount(house.path("disk")) else { return };
+    let Some(disk) = SmallDisk::mount(house.path("disk")) else {
+        return;
+    };
     disk.forbid_writing();
     let record = house.path("disk/f.cp");
     let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
@@ -149,13 +168,19 @@ fn a_directory_without_permission_is_noticed_before_any_request() {
 #[test]
 fn on_a_full_disk_nothing_is_begun_that_would_be_forgotten() {
     let house = house();
-    let Some(disk) = SmallDisk::mount(house.path("disk")) else { return };
+    let Some(disk) = SmallDisk::mount(house.path("disk")) else {
+        return;
+    };
     disk.fill();
     let record = house.path("disk/f.cp");
     let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
     assert_names(&error, &record);
     assert!(error.is_resumable(), "there may be room the next time");
-    assert_eq!(house.server.uploads().len(), 0, "an upload that nobody knows of");
+    assert_eq!(
+        house.server.uploads().len(),
+        0,
+        "an upload that nobody knows of"
+    );
     assert_eq!(house.parts_sent(), []);
     assert_eq!(entries(&disk.0), ["filler"]);
     disk.free();
@@ -167,9 +192,15 @@ fn on_a_full_disk_nothing_is_begun_that_would_be_forgotten() {
 #[test]
 fn a_disk_that_fills_up_on_the_way_stops_the_upload_and_keeps_the_last_record() {
     let house = house();
-    let Some(disk) = SmallDisk::mount(house.path("disk")) else { return };
+    let Some(disk) = SmallDisk::mount(house.path("disk")) else {
+        return;
+    };
     let record = house.path("disk/f.cp");
-    assert_stopped(&house, upload_meddled_with(&house, &record, || disk.fill()), &record);
+    assert_stopped(
+        &house,
+        upload_meddled_with(&house, &record, || disk.fill()),
+        &record,
+    );
     assert_eq!(entries(&disk.0), ["f.cp", "filler"]);
     disk.free();
     assert_carries_on(&house, &record);
@@ -183,7 +214,10 @@ fn a_directory_in_the_way_of_the_next_record_stops_the_upload() {
     assert_stopped(&house, result, &record);
     let requests = house.server.requests().len();
     let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
-    assert!(matches!(&error, Error::NotACheckpoint { path, .. } if *path == temporary), "{error:?}");
+    assert!(
+        matches!(&error, Error::NotACheckpoint { path, .. } if *path == temporary),
+        "{error:?}"
+    );
     assert_eq!(house.server.requests().len(), requests);
     fs::remove_dir(&temporary).unwrap();
     assert_carries_on(&house, &record);
@@ -199,7 +233,10 @@ fn a_directory_that_is_removed_on_the_way_stops_the_upload() {
     fs::create_dir(&dir).unwrap();
     let result = upload_meddled_with(&house, &record, || fs::remove_dir_all(&dir).unwrap());
     assert_stopped(&house, result, &record);
-    assert_names(&upload(&house, [checkpoint(true, &record)]).unwrap_err(), &record);
+    assert_names(
+        &upload(&house, [checkpoint(true, &record)]).unwrap_err(),
+        &record,
+    );
     fs::create_dir(&dir).unwrap();
     upload(&house, [checkpoint(true, &record)]).unwrap();
     house.assert_stored("o", &house.path("f"));
@@ -238,12 +275,23 @@ fn what_takes_the_place_of_the_record_is_left_alone() {
             fs::remove_file(&record).unwrap();
             take(&record);
         });
-        let left = if record.is_dir() { record.join("file") } else { record.clone() };
-        assert_eq!(fs::read_to_string(left).unwrap_or_default(), "precious", "{what}: {result:?}");
+        let left = if record.is_dir() {
+            record.join("file")
+        } else {
+            record.clone()
+        };
+        assert_eq!(
+            fs::read_to_string(left).unwrap_or_default(),
+            "precious",
+            "{what}: {result:?}"
+        );
         assert_eq!(record.is_symlink(), what == "a link");
         assert_stopped(&house, result, &record);
         let error = upload(&house, [checkpoint(true, &record)]).unwrap_err();
-        assert!(matches!(&error, Error::NotACheckpoint { path, .. } if *path == record), "{error:?}");
+        assert!(
+            matches!(&error, Error::NotACheckpoint { path, .. } if *path == record),
+            "{error:?}"
+        );
     }
 }
 
@@ -267,7 +315,11 @@ struct Failing {
 }
 
 impl Failing {
-    fn call(&mut self, what: &'static str, apply: impl FnOnce(&mut Option<String>)) -> io::Result<()> {
+    fn call(
+        &mut self,
+        what: &'static str,
+        apply: impl FnOnce(&mut Option<String>),
+    ) -> io::Result<()> {
         self.calls += 1;
         let fails = self.calls == self.at || (self.for_good && self.calls > self.at);
         if !fails || self.lies {
@@ -303,7 +355,12 @@ fn a_store_that_fails_at_any_call() {
         let mut fired = Vec::new();
         for at in 1.. {
             let house = house();
-            let mut store = Failing { at, for_good, lies, ..Failing::default() };
+            let mut store = Failing {
+                at,
+                for_good,
+                lies,
+                ..Failing::default()
+            };
             let result = upload(&house, [checkpoint_store(&mut store)]);
             let Some(what) = store.fired else { break };
             fired.push(what);
@@ -312,11 +369,18 @@ fn a_store_that_fails_at_any_call() {
                 Ok(_) => assert_eq!(what, "remove"),
                 Err(Error::Checkpoint { path: None, .. }) => {
                     let text = result.as_ref().unwrap_err().to_string();
-                    assert!(text.contains("checkpoint") && text.contains("on fire"), "{text}");
+                    assert!(
+                        text.contains("checkpoint") && text.contains("on fire"),
+                        "{text}"
+                    );
                     assert!(house.server.object("examplebucket", "o").is_none());
                     let begun = fired.iter().filter(|what| **what == "save").count() > 1;
                     assert_eq!(house.server.uploads().len(), begun.into(), "{what} {at}");
-                    assert_eq!(house.parts_sent().len(), if begun { 6 } else { 0 }, "{what} {at}");
+                    assert_eq!(
+                        house.parts_sent().len(),
+                        if begun { 6 } else { 0 },
+                        "{what} {at}"
+                    );
                 }
                 Err(other) => panic!("{other:?}"),
             }

@@ -29,7 +29,12 @@ fn an_hour_ago() -> SystemTime {
 }
 
 fn set_mtime(path: &Path, mtime: SystemTime) {
-    File::options().write(true).open(path).unwrap().set_modified(mtime).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(mtime)
+        .unwrap();
 }
 
 fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
@@ -45,8 +50,13 @@ fn edit_in_secret(path: &Path, offset: u64) {
     set_mtime(path, an_hour_ago());
 }
 
-fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Result<Uploaded, Error> {
-    house.bucket.upload_file("o", house.path("f"), PART, options)
+fn upload<'a>(
+    house: &House,
+    options: impl IntoIterator<Item = UploadOption<'a>>,
+) -> Result<Uploaded, Error> {
+    house
+        .bucket
+        .upload_file("o", house.path("f"), PART, options)
 }
 
 /// Meddles with the file once, as soon as so many parts are there.
@@ -85,7 +95,10 @@ fn begun(house: &House) {
 #[track_caller]
 fn assert_changed(house: &House, result: Result<Uploaded, Error>) {
     let error = result.unwrap_err();
-    assert!(matches!(&error, Error::SourceChanged { path, .. } if *path == house.path("f")), "{error:?}");
+    assert!(
+        matches!(&error, Error::SourceChanged { path, .. } if *path == house.path("f")),
+        "{error:?}"
+    );
     assert!(error.is_resumable());
     assert_eq!(house.requests(Operation::CompleteMultipartUpload).len(), 0);
     assert!(house.server.object("examplebucket", "o").is_none());
@@ -96,7 +109,10 @@ fn assert_done(house: &House, result: Result<Uploaded, Error>) {
     let uploaded = result.unwrap();
     house.assert_stored("o", &house.path("f"));
     house.assert_nothing_left(&["f"]);
-    assert_eq!(uploaded.size, std::fs::metadata(house.path("f")).unwrap().len());
+    assert_eq!(
+        uploaded.size,
+        std::fs::metadata(house.path("f")).unwrap().len()
+    );
 }
 
 type Meddle<'a> = (&'a str, &'a dyn Fn(&House));
@@ -105,9 +121,15 @@ type Meddle<'a> = (&'a str, &'a dyn Fn(&House));
 const OPEN_CHANGES: [Meddle<'_>; 6] = [
     ("cut short", &|house| truncate(house, SIZE / 2)),
     ("shorter by a byte", &|house| truncate(house, SIZE - 1)),
-    ("longer by a byte", &|house| write_at(&house.path("f"), SIZE, b"x")),
-    ("touched", &|house| set_mtime(&house.path("f"), SystemTime::now())),
-    ("rewritten", &|house| std::fs::write(house.path("f"), content("other", SIZE)).unwrap()),
+    ("longer by a byte", &|house| {
+        write_at(&house.path("f"), SIZE, b"x")
+    }),
+    ("touched", &|house| {
+        set_mtime(&house.path("f"), SystemTime::now())
+    }),
+    ("rewritten", &|house| {
+        std::fs::write(house.path("f"), content("other", SIZE)).unwrap()
+    }),
     ("replaced", &|house| replace(house, SystemTime::now())),
 ];
 
@@ -117,13 +139,22 @@ fn possible((what, _): &Meddle<'_>) -> bool {
 }
 
 fn truncate(house: &House, size: u64) {
-    File::options().write(true).open(house.path("f")).unwrap().set_len(size).unwrap();
+    File::options()
+        .write(true)
+        .open(house.path("f"))
+        .unwrap()
+        .set_len(size)
+        .unwrap();
 }
 
 /// By another file of the same size.
 fn replace(house: &House, mtime: SystemTime) {
     let other = house.path("g");
-    std::fs::write(&other, content("other", std::fs::metadata(house.path("f")).unwrap().len())).unwrap();
+    std::fs::write(
+        &other,
+        content("other", std::fs::metadata(house.path("f")).unwrap().len()),
+    )
+    .unwrap();
     set_mtime(&other, mtime);
     std::fs::rename(other, house.path("f")).unwrap();
 }
@@ -141,8 +172,16 @@ fn no_object_is_made_of_a_file_that_changes_on_the_way() {
                 }
                 house.assert_files(&["f", "f.cp"]);
                 let (result, event) = first_event(&house);
-                assert_eq!(event, ProgressEvent::Restarted(RestartReason::SourceChanged), "{what}");
-                assert_eq!(house.requests(Operation::AbortMultipartUpload).len(), 1, "{what}");
+                assert_eq!(
+                    event,
+                    ProgressEvent::Restarted(RestartReason::SourceChanged),
+                    "{what}"
+                );
+                assert_eq!(
+                    house.requests(Operation::AbortMultipartUpload).len(),
+                    1,
+                    "{what}"
+                );
                 assert_done(&house, result);
             }
         }
@@ -154,9 +193,15 @@ fn a_put_object_of_a_file_that_changes_is_not_finished() {
     let size = PART / 2;
     let table: [Meddle<'_>; 5] = [
         ("cut short", &|house| truncate(house, 10)),
-        ("longer", &|house| write_at(&house.path("f"), PART / 2, b"x")),
-        ("touched", &|house| set_mtime(&house.path("f"), SystemTime::now())),
-        ("rewritten", &|house| std::fs::write(house.path("f"), content("other", PART / 2)).unwrap()),
+        ("longer", &|house| {
+            write_at(&house.path("f"), PART / 2, b"x")
+        }),
+        ("touched", &|house| {
+            set_mtime(&house.path("f"), SystemTime::now())
+        }),
+        ("rewritten", &|house| {
+            std::fs::write(house.path("f"), content("other", PART / 2)).unwrap()
+        }),
         ("replaced", &|house| replace(house, an_hour_ago())),
     ];
     for (what, meddle) in table.into_iter().filter(possible) {
@@ -190,7 +235,11 @@ fn a_secret_edit_on_the_way_is_found_out() {
             let (result, event) = first_event(&house);
             assert_eq!(event, ProgressEvent::Resumed, "{what}");
             assert_done(&house, result);
-            let sent = if what == "edited" { vec![2] } else { vec![1, 2, 3, 4, 5, 6] };
+            let sent = if what == "edited" {
+                vec![2]
+            } else {
+                vec![1, 2, 3, 4, 5, 6]
+            };
             assert_eq!(house.parts_sent(), sent, "{what}");
         }
     }
@@ -203,7 +252,8 @@ fn what_leaves_the_bytes_alone_does_no_harm() {
     use std::os::unix::fs::PermissionsExt;
     let table: [Meddle<'_>; 3] = [
         ("chmod", &|house| {
-            std::fs::set_permissions(house.path("f"), std::fs::Permissions::from_mode(0o640)).unwrap();
+            std::fs::set_permissions(house.path("f"), std::fs::Permissions::from_mode(0o640))
+                .unwrap();
         }),
         ("hard link", &|house| {
             std::fs::hard_link(house.path("f"), house.path("g")).unwrap();
@@ -220,7 +270,10 @@ fn what_leaves_the_bytes_alone_does_no_harm() {
             meddle(house);
         };
         let on_the_way = house(SIZE);
-        assert_done(&on_the_way, upload_meddled_with(&on_the_way, true, 3, &meddle));
+        assert_done(
+            &on_the_way,
+            upload_meddled_with(&on_the_way, true, 3, &meddle),
+        );
         assert_eq!(on_the_way.parts_sent(), [1, 2, 3, 4, 5, 6], "{what}");
 
         let between = house(SIZE);
@@ -241,8 +294,16 @@ fn an_edit_between_two_calls_is_in_the_object() {
         begun(&house);
         meddle(&house);
         let (result, event) = first_event(&house);
-        assert_eq!(event, ProgressEvent::Restarted(RestartReason::SourceChanged), "{what}");
-        assert_eq!(house.requests(Operation::AbortMultipartUpload).len(), 1, "{what}");
+        assert_eq!(
+            event,
+            ProgressEvent::Restarted(RestartReason::SourceChanged),
+            "{what}"
+        );
+        assert_eq!(
+            house.requests(Operation::AbortMultipartUpload).len(),
+            1,
+            "{what}"
+        );
         assert_done(&house, result);
     }
 }
@@ -256,13 +317,23 @@ fn after_a_secret_edit_only_the_parts_that_differ_are_sent_again() {
             begun(&house);
             edit_in_secret(&house.path("f"), (part - 1) * PART + 10);
             if denied {
-                let fault = Fault::Status { status: 403, code: "AccessDenied".into(), retry_after: None };
-                house.server.inject(Rule::new(fault).on(Operation::ListParts));
+                let fault = Fault::Status {
+                    status: 403,
+                    code: "AccessDenied".into(),
+                    retry_after: None,
+                };
+                house
+                    .server
+                    .inject(Rule::new(fault).on(Operation::ListParts));
             }
             let (result, event) = first_event(&house);
             assert_eq!(event, ProgressEvent::Resumed);
             assert_done(&house, result);
-            assert_eq!(house.parts_sent(), sent, "part {part}, ListParts denied: {denied}");
+            assert_eq!(
+                house.parts_sent(),
+                sent,
+                "part {part}, ListParts denied: {denied}"
+            );
         }
     }
 }
@@ -270,10 +341,21 @@ fn after_a_secret_edit_only_the_parts_that_differ_are_sent_again() {
 /// All parts were there, and only Complete was missing, or its answer.
 #[test]
 fn a_secret_edit_is_noticed_even_at_the_end() {
-    let busy = Fault::Status { status: 503, code: "ServiceUnavailable".into(), retry_after: None };
-    for (fault, sent) in [(busy, &[3][..]), (Fault::CloseAfterApply, &[1, 2, 3, 4, 5, 6])] {
+    let busy = Fault::Status {
+        status: 503,
+        code: "ServiceUnavailable".into(),
+        retry_after: None,
+    };
+    for (fault, sent) in [
+        (busy, &[3][..]),
+        (Fault::CloseAfterApply, &[1, 2, 3, 4, 5, 6]),
+    ] {
         let house = house(SIZE);
-        house.server.inject(Rule::new(fault.clone()).on(Operation::CompleteMultipartUpload).forever());
+        house.server.inject(
+            Rule::new(fault.clone())
+                .on(Operation::CompleteMultipartUpload)
+                .forever(),
+        );
         upload(&house, [checkpoint(true, "")]).unwrap_err();
         house.server.clear_faults();
         house.server.clear_requests();
@@ -292,11 +374,18 @@ fn a_file_that_is_gone_is_an_error_before_any_request() {
     assert_changed(&house, removed);
     house.server.clear_requests();
     let error = upload(&house, [checkpoint(true, "")]).unwrap_err();
-    assert!(matches!(&error, Error::Source { path, .. } if *path == house.path("f")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Source { path, .. } if *path == house.path("f")),
+        "{error:?}"
+    );
     assert_eq!(house.server.requests().len(), 0);
     std::fs::rename(house.path("g"), house.path("f")).unwrap();
     assert_done(&house, upload(&house, [checkpoint(true, "")]));
-    assert!(house.parts_sent().len() <= 4, "what is the same was sent again: {:?}", house.parts_sent());
+    assert!(
+        house.parts_sent().len() <= 4,
+        "what is the same was sent again: {:?}",
+        house.parts_sent()
+    );
 }
 
 #[test]
@@ -309,8 +398,14 @@ fn an_open_file_that_changes_is_noticed_by_its_handle() {
                 meddle(&house);
             }
         };
-        let error = house.bucket.upload_open_file("o", file, PART, [progress(edit)]).unwrap_err();
-        assert!(matches!(&error, Error::SourceChanged { .. }), "{what}: {error:?}");
+        let error = house
+            .bucket
+            .upload_open_file("o", file, PART, [progress(edit)])
+            .unwrap_err();
+        assert!(
+            matches!(&error, Error::SourceChanged { .. }),
+            "{what}: {error:?}"
+        );
         assert!(house.server.object("examplebucket", "o").is_none());
         house.assert_nothing_left(&["f"]);
     }

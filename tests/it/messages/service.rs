@@ -162,7 +162,12 @@ fn rights(book: &mut Book) {
                 .forever(),
         );
         let error = match operation {
-            Operation::ListMultipartUploads => house.bucket.multipart_uploads("dir/").next().unwrap().unwrap_err(),
+            Operation::ListMultipartUploads => house
+                .bucket
+                .multipart_uploads("dir/")
+                .next()
+                .unwrap()
+                .unwrap_err(),
             Operation::AbortMultipartUpload => {
                 house.bucket.abort_multipart_upload("o", "ID").unwrap_err()
             }

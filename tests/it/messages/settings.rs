@@ -187,7 +187,10 @@ fn credentials(book: &mut Book) {
             .unwrap()
             .bucket("examplebucket")
             .unwrap();
-        book.add(mistake, bucket.multipart_uploads("").next().unwrap().unwrap_err());
+        book.add(
+            mistake,
+            bucket.multipart_uploads("").next().unwrap().unwrap_err(),
+        );
     }
     match std::env::var_os("OSS_ACCESS_KEY_ID") {
         None => book.add(

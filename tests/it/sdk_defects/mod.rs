@@ -17,7 +17,7 @@ const HERE: [Row; 20] = [
     (
         "C#: a record keyed by bucket and key only resumes another file, and nothing compares the whole object",
         &[
-            "another_file_with_the_same_record_begins_anew",
+            "checkpoint_of_another_file_resumes_none_of_its_parts",
             "the_whole_object_is_compared_when_all_parts_were_resumed",
         ],
     ),
