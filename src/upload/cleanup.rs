@@ -38,6 +38,8 @@ struct Facts {
     adopt_unfinished: bool,
     /// Cancelling deletes what could be resumed.
     delete_on_cancel: bool,
+    /// The file was deleted, so nothing can be resumed.
+    source_is_deleted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,8 @@ fn decide(facts: &Facts) -> Cleanup {
                 true => facts.checkpoint_is_enabled,
                 false => active.is_saved,
             };
-            if (is_findable || facts.adopt_unfinished) && !deletes {
+            let is_resumable = (is_findable || facts.adopt_unfinished) && !facts.source_is_deleted;
+            if is_resumable && !deletes {
                 return Cleanup {
                     checkpoint: Local::Flush,
                     ..keep
@@ -111,7 +114,7 @@ fn decide(facts: &Facts) -> Cleanup {
                     false => Local::Keep,
                 },
                 active: match is_cancelled {
-                    true if is_others => Remote::Keep,
+                    _ if is_others => Remote::Keep,
                     true => Remote::Abort(CleanupBudget::CANCELLED),
                     false => Remote::Abort(CleanupBudget::FAILED),
                 },
@@ -143,6 +146,7 @@ pub(super) fn clean_up(
         checkpoint_is_enabled: checkpoint.is_enabled(),
         adopt_unfinished: job.config.adopt_unfinished,
         delete_on_cancel: job.config.deletes_on_cancel(),
+        source_is_deleted: stop.is_some() && job.source.is_deleted(),
     });
     if let (Remote::Abort(budget), Some(upload)) = (cleanup.active, active) {
         abort(job, &upload.checkpoint, budget);
@@ -239,6 +243,7 @@ mod tests {
         checkpoint_is_enabled: false,
         adopt_unfinished: false,
         delete_on_cancel: true,
+        source_is_deleted: false,
     };
     const WITH_CHECKPOINT: Facts = Facts {
         checkpoint_is_enabled: true,
@@ -283,6 +288,20 @@ mod tests {
             let expected = (checkpoint, remote, KEEP);
             let decided = (cleanup.checkpoint, cleanup.active, cleanup.superseded);
             assert_eq!(decided, expected, "row {number}");
+        }
+    }
+
+    #[test]
+    fn cleanup_keeps_nothing_of_a_file_that_was_deleted() {
+        for active in [NEW, NEW_SAVED, RESUMED] {
+            let cleanup = decide(&Facts {
+                active,
+                source_is_deleted: true,
+                ..WITH_CHECKPOINT
+            });
+            assert_eq!(cleanup.active, ABORT);
+            let removes = cleanup.checkpoint == Local::Remove;
+            assert_eq!(removes, active != NEW, "a checkpoint of another upload stays");
         }
     }
 

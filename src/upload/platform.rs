@@ -135,6 +135,17 @@ pub(super) fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
+/// Returns whether no path leads to an open file any more.
+#[cfg(unix)]
+pub(super) fn has_no_links(metadata: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) == 0
+}
+
+#[cfg(not(unix))]
+pub(super) fn has_no_links(_: &Metadata) -> bool {
+    false
+}
+
 /// Names what is not a regular file.
 #[cfg(unix)]
 pub(super) fn kind_of(metadata: &Metadata) -> &'static str {

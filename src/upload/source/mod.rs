@@ -10,7 +10,7 @@ use std::time::SystemTime;
 pub(in crate::upload) use fingerprint::{Fingerprint, Identity};
 use fingerprint::{Stat, UNKNOWN_SIZE, ensure_regular, read_at};
 
-use super::platform::never_block;
+use super::platform::{has_no_links, never_block};
 use crate::client::AbortHandle;
 use crate::crc64::Digest;
 use crate::md5_digest::{Md5, Md5Digest};
@@ -198,6 +198,13 @@ impl Source {
             .and_then(|metadata| Identity::of(&metadata));
         let place = |identity: Option<Identity>| identity.map(Identity::device_and_inode);
         by_path || both_equal(place(there), place(self.fingerprint.identity))
+    }
+
+    /// Returns whether the file was deleted: no path leads to it any more, and none will.
+    pub(in crate::upload) fn is_deleted(&self) -> bool {
+        self.file
+            .metadata()
+            .is_ok_and(|metadata| has_no_links(&metadata))
     }
 
     pub(in crate::upload) fn changed_error(&self) -> Error {
