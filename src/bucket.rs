@@ -227,6 +227,7 @@ fn into_error(error: CallError) -> Error {
         CallError::Failed { error, .. } => error,
         CallError::Drained | CallError::Aborted { .. } => Error::Cancelled {
             object_may_exist: false,
+            upload_left: None,
         },
     }
 }

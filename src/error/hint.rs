@@ -35,13 +35,14 @@ pub(super) fn hint(error: &Error) -> Option<&str> {
         Error::Response { hint, .. } => Some(hint),
         Error::Callback { .. } => Some("do not upload it again, but check the application server"),
         Error::Cancelled {
+            upload_left: Some(_),
+            ..
+        } => Some("abort it later with abort_multipart_upload, or run the same call again"),
+        Error::Cancelled {
             object_may_exist: true,
             ..
         } => Some("run the same call again to find out"),
-        Error::Cancelled {
-            object_may_exist: false,
-            ..
-        } => None,
+        Error::Cancelled { .. } => None,
     }
 }
 

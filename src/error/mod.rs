@@ -146,6 +146,9 @@ pub enum Error {
     Cancelled {
         /// The request that makes the object had already been sent: the object may exist.
         object_may_exist: bool,
+        /// The ID of an upload that could not be aborted, so that its parts are still stored, and
+        /// billed. If there is a checkpoint, it is kept.
+        upload_left: Option<String>,
     },
 }
 
@@ -292,13 +295,18 @@ impl Error {
                 )
             }
             Error::Cancelled {
-                object_may_exist: false,
-            } => f.write_str("the upload was cancelled"),
-            Error::Cancelled {
-                object_may_exist: true,
-            } => f.write_str(
-                "the upload was cancelled while it was being completed; the object may exist",
-            ),
+                object_may_exist,
+                upload_left,
+            } => {
+                f.write_str("the upload was cancelled")?;
+                if *object_may_exist {
+                    f.write_str(" while it was being completed; the object may exist")?;
+                }
+                match upload_left {
+                    Some(id) => write!(f, "; upload {} could not be aborted", escape_control(id)),
+                    None => Ok(()),
+                }
+            }
         }
     }
 

@@ -124,13 +124,14 @@ fn decide(facts: &Facts) -> Cleanup {
     }
 }
 
-/// Cleans up after a call that ended with `stop`, or successfully without one.
+/// Cleans up after a call that ended with `stop`, or successfully without one. Returns the ID of
+/// an upload that should have been aborted and still exists.
 pub(super) fn clean_up(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
     uploads: &Uploads,
     stop: Option<&Stop>,
-) {
+) -> Option<String> {
     let active = uploads.active.as_ref();
     let cleanup = decide(&Facts {
         outcome: match stop {
@@ -148,11 +149,17 @@ pub(super) fn clean_up(
         delete_on_cancel: job.config.deletes_on_cancel(),
         source_is_deleted: stop.is_some() && job.source.is_deleted(),
     });
-    if let (Remote::Abort(budget), Some(upload)) = (cleanup.active, active) {
-        abort(job, &upload.checkpoint, budget);
-    }
-    if let (Remote::Abort(budget), Some(upload)) = (cleanup.superseded, &uploads.superseded) {
-        abort(job, upload, budget);
+    let remote = [
+        (cleanup.active, active.map(|upload| &upload.checkpoint)),
+        (cleanup.superseded, uploads.superseded.as_ref()),
+    ];
+    let mut left_behind = None;
+    for (decision, upload) in remote {
+        if let (Remote::Abort(budget), Some(upload)) = (decision, upload)
+            && !abort(job, upload, budget)
+        {
+            left_behind = Some(upload.upload_id.clone());
+        }
     }
     match (cleanup.checkpoint, active) {
         (Local::Flush, Some(upload)) => {
@@ -162,9 +169,12 @@ pub(super) fn clean_up(
                 );
             }
         }
+        // It is the only place that knows of the upload.
+        (Local::Remove, _) if left_behind.is_some() => {}
         (Local::Remove, _) => checkpoint.remove(),
         (Local::Keep | Local::Flush, _) => {}
     }
+    left_behind
 }
 
 /// Aborts an upload, best effort: what OSS goes on storing is billed, but is no reason to fail.
@@ -301,7 +311,11 @@ mod tests {
             });
             assert_eq!(cleanup.active, ABORT);
             let removes = cleanup.checkpoint == Local::Remove;
-            assert_eq!(removes, active != NEW, "a checkpoint of another upload stays");
+            assert_eq!(
+                removes,
+                active != NEW,
+                "a checkpoint of another upload stays"
+            );
         }
     }
 

@@ -46,7 +46,7 @@ use stop::Stop;
 use crate::client::{CleanupBudget, TextBody};
 use crate::part::UploadedParts;
 use crate::protocol::initiate::InitiateMultipartUpload;
-use crate::{Result, Uploaded};
+use crate::{Error, Result, Uploaded};
 
 pub(crate) fn upload_file(
     target: &Target<'_>,
@@ -126,17 +126,19 @@ fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) ->
     .unwrap_or_else(|panic| Err(Stop::Panicked(panic)));
 
     let cleaned = catch_unwind(AssertUnwindSafe(|| {
-        cleanup::clean_up(job, &mut checkpoint, &uploads, result.as_ref().err());
+        let left = cleanup::clean_up(job, &mut checkpoint, &uploads, result.as_ref().err());
         match &result {
-            Ok(_) | Err(Stop::ObjectCreated(crate::Error::Callback { .. })) => events.completed(),
+            Ok(_) | Err(Stop::ObjectCreated(Error::Callback { .. })) => events.completed(),
             Err(_) => events.failed(),
         }
+        left
     }));
     // The lock is released before a panic is resumed.
     drop(checkpoint);
     match (result, cleaned) {
         (_, Err(panic)) => resume_unwind(panic),
-        (result, Ok(())) => result.map_err(Stop::into_error),
+        (Ok(uploaded), Ok(_)) => Ok(uploaded),
+        (Err(stop), Ok(left)) => Err(stop.into_error(left)),
     }
 }
 

@@ -34,7 +34,8 @@ pub enum ProgressEvent {
     Retrying,
     /// The object is complete. This is the last event.
     Completed,
-    /// The call is about to return an error. This is the last event.
+    /// The call is about to return an error. This is the last event, and the only one if no
+    /// upload could be started.
     Failed,
 }
 

@@ -29,10 +29,15 @@ pub(super) enum PartStop {
 
 impl Stop {
     /// Returns the error that the call reports, or resumes the panic of the caller's own code.
-    pub(super) fn into_error(self) -> Error {
+    ///
+    /// `upload_left` is the ID of an upload that could not be aborted.
+    pub(super) fn into_error(self, upload_left: Option<String>) -> Error {
         match self {
             Stop::Failed(error) | Stop::Restart(_, error) | Stop::ObjectCreated(error) => error,
-            Stop::Cancelled { object_may_exist } => Error::Cancelled { object_may_exist },
+            Stop::Cancelled { object_may_exist } => Error::Cancelled {
+                object_may_exist,
+                upload_left,
+            },
             Stop::Panicked(panic) => resume_unwind(panic),
         }
     }
@@ -41,7 +46,9 @@ impl Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {
-            Error::Cancelled { object_may_exist } => Stop::Cancelled { object_may_exist },
+            Error::Cancelled {
+                object_may_exist, ..
+            } => Stop::Cancelled { object_may_exist },
             error if error.code() == Some(ErrorCode::NoSuchUpload) => {
                 Stop::Restart(RestartReason::UploadNotFound, error)
             }

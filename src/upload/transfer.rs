@@ -93,6 +93,17 @@ fn send_part(
             let etag = details.part_etag.unwrap_or_default();
             return accept_existing_part(job, upload_id, range, etag, error).map(Done::Part);
         }
+        // Somebody else is sending to the same upload, or it was initiated as another kind.
+        Err(CallError::Failed { error, .. })
+            if error.code() == Some(ErrorCode::PartNotSequential) =>
+        {
+            return Err(Stop::Restart(RestartReason::PartDiffers, error).into());
+        }
+        Err(CallError::Failed { error, .. }) if error.code() == Some(ErrorCode::InvalidDigest) => {
+            // The MD5 was computed before an edit.
+            job.source.ensure_unchanged::<Error>(|_| Ok(true))?;
+            return Err(error.into());
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(Done::Part(UploadedPart {

@@ -262,6 +262,7 @@ impl Source {
             if abort.is_aborted() {
                 return Err(Error::Cancelled {
                     object_may_exist: false,
+                    upload_left: None,
                 });
             }
             let left = usize::try_from(range.end - range.start).unwrap_or(BUFFER_BYTES);
