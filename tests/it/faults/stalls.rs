@@ -57,22 +57,6 @@ fn stall_in_a_large_part_is_noticed_as_soon() {
     });
 }
 
-/// Five seconds for a part, with a stall timeout of two: bytes move, so nothing is wrong.
-#[test]
-fn stall_is_not_a_slow_line() {
-    let server = LocalOss::start();
-    let client = client(&server).stall_timeout(Duration::from_secs(2)).build().unwrap();
-    let mut house = House::with(server);
-    house.bucket = client.bucket("examplebucket").unwrap();
-    let path = house.file("f", 1024 * 1024 + 7);
-    house.server.inject(Rule::new(Slow { bytes_per_second: 200 * 1024 }).on(UploadPart).part(1));
-    let started = Instant::now();
-    house.bucket.upload_file("o", &path, 1024 * 1024, []).unwrap();
-    assert!(started.elapsed() >= Duration::from_secs(3), "{:?}", started.elapsed());
-    house.assert_stored("o", &path);
-    assert_eq!(house.parts_sent(), [1, 2]);
-}
-
 /// Putting 10,000 parts together takes a while: five times the patience.
 #[test]
 fn complete_may_take_its_time() {
