@@ -118,9 +118,11 @@ impl Socket {
     ) -> io::Result<usize> {
         let phase = exchange.phase();
         let started = Instant::now();
-        let mut watch = Watch::new();
-        // Since when the peer has had all that we sent.
-        let mut delivered: Option<Instant> = None;
+        let mut wait = ResponseWait {
+            started,
+            watch: Watch::new(),
+            delivered: None,
+        };
         loop {
             let slice = self.slice(exchange, phase == Phase::Connecting)?;
             let left = at_most.map(|at_most| at_most.saturating_sub(started.elapsed()));
@@ -155,26 +157,7 @@ impl Socket {
             let is_over = match phase {
                 Phase::Connecting => false,
                 Phase::Receiving => started.elapsed() >= exchange.timeouts().quiet_max(),
-                Phase::Sending | Phase::AwaitingResponse => {
-                    match send_queue::unacknowledged_bytes(&self.stream) {
-                        Some(0) => {
-                            let first = watch.queue.is_none();
-                            watch.queue = Some(0);
-                            let now = Instant::now();
-                            let since = *delivered.get_or_insert(if first { started } else { now });
-                            let waited = since.duration_since(started);
-                            since.elapsed() >= exchange.response_timeout(waited, true)
-                        }
-                        Some(queue) => {
-                            delivered = None;
-                            watch.quiet(Some(queue)) >= exchange.timeouts().quiet_max()
-                        }
-                        None => {
-                            let timeout = exchange.response_timeout(Duration::ZERO, false);
-                            started.elapsed() >= timeout
-                        }
-                    }
-                }
+                Phase::Sending | Phase::AwaitingResponse => wait.is_over(&self.stream, exchange),
             };
             if is_over {
                 return Err(wrap(exchange.no_response()));
@@ -223,6 +206,38 @@ impl Watch {
             self.queue = queue;
         }
         self.moved_at.elapsed()
+    }
+}
+
+/// The wait for the first byte of a response.
+struct ResponseWait {
+    started: Instant,
+    watch: Watch,
+    /// Since when the peer has had all that we sent.
+    delivered: Option<Instant>,
+}
+
+impl ResponseWait {
+    fn is_over(&mut self, stream: &TcpStream, exchange: &Exchange) -> bool {
+        match send_queue::unacknowledged_bytes(stream) {
+            Some(0) => {
+                // At the first look it may have been so all the time.
+                let is_first = self.watch.queue.replace(0).is_none();
+                let since = if is_first {
+                    self.started
+                } else {
+                    Instant::now()
+                };
+                let since = *self.delivered.get_or_insert(since);
+                let waited = since.duration_since(self.started);
+                since.elapsed() >= exchange.response_timeout(waited, true)
+            }
+            Some(queue) => {
+                self.delivered = None;
+                self.watch.quiet(Some(queue)) >= exchange.timeouts().quiet_max()
+            }
+            None => self.started.elapsed() >= exchange.response_timeout(Duration::ZERO, false),
+        }
     }
 }
 

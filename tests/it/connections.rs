@@ -26,10 +26,8 @@ struct Received {
 
 impl Received {
     fn body_length(&self) -> u64 {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let found = lines
-            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .next_back();
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = lines.rfind(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         found
             .and_then(|(_, value)| value.trim().parse().ok())
             .unwrap_or(0)

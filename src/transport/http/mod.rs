@@ -11,6 +11,7 @@
 mod body;
 mod dial;
 mod failure;
+mod lease;
 mod response;
 mod stream;
 mod tls;
@@ -21,12 +22,13 @@ use std::time::Duration;
 use body::BodyReader;
 use dial::{Dialer, NoLookup, Route};
 use failure::describe;
+use lease::Lease;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::{Agent, AsSendBody, SendBody};
 
 use super::abort::{AbortFlag, aborted};
-use super::exchange::{Exchange, Phase, Timeouts};
+use super::exchange::Exchange;
 use super::lookup::NameCache;
 use super::pool::{Checkout, Pool};
 use super::{HttpRequest, Transport, TransportConfig, TransportError};
@@ -110,11 +112,7 @@ impl Transport for HttpTransport {
                 Checkout::New => self.new_connection(),
                 Checkout::Closed => return refuse(aborted()),
             };
-            let mut lease = Lease {
-                transport: self,
-                origin: &origin,
-                connection: Some(connection),
-            };
+            let mut lease = Lease::new(self, &origin, connection);
             let error = match lease.run(&mut request, peer.clone()) {
                 Ok(response) => {
                     lease.keep();
@@ -169,87 +167,6 @@ impl HttpTransport {
 struct Connection {
     agent: Agent,
     exchange: Arc<Exchange>,
-}
-
-/// A connection that is in use. Whatever ends the use, a panic too, gives its place back.
-struct Lease<'a> {
-    transport: &'a HttpTransport,
-    origin: &'a str,
-    connection: Option<Connection>,
-}
-
-impl Lease<'_> {
-    fn run(
-        &mut self,
-        request: &mut HttpRequest<'_>,
-        peer: String,
-    ) -> Result<Response, TransportError> {
-        let Some(connection) = &self.connection else {
-            return Err(TransportError::new(aborted(), true, false));
-        };
-        let exchange = &connection.exchange;
-        let timeouts = Timeouts::new(
-            request.connect_timeout,
-            request.stall_timeout,
-            request.response_timeout,
-        );
-        exchange.begin(timeouts, peer);
-        let in_flight = &self.transport.in_flight;
-        in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(exchange));
-        // A shutdown that came before has not seen it.
-        let result = match self.transport.abort.check() {
-            Ok(()) => connection.run(request),
-            Err(failure) => Err(failure),
-        };
-        result.map_err(|failure| {
-            let phase = exchange.phase();
-            let was_reused = exchange.is_reused() && phase != Phase::Receiving;
-            TransportError::new(failure, phase == Phase::Connecting, was_reused)
-        })
-    }
-
-    /// The exchange is over; the connection waits for the next one, if it still stands.
-    fn keep(mut self) {
-        self.unregister();
-        let Some(connection) = self.connection.take() else {
-            return;
-        };
-        if connection.exchange.is_connected() && !connection.exchange.is_body_abandoned() {
-            self.transport.pool.checkin(self.origin, connection);
-        } else {
-            drop(connection);
-            self.transport.pool.discard();
-        }
-    }
-
-    /// Returns true if another connection will come free.
-    fn starve(&mut self) -> bool {
-        self.unregister();
-        drop(self.connection.take());
-        self.transport.pool.starve()
-    }
-
-    fn unregister(&self) {
-        let Some(connection) = &self.connection else {
-            return;
-        };
-        let in_flight = &self.transport.in_flight;
-        let mut in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.retain(|exchange| !Arc::ptr_eq(exchange, &connection.exchange));
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        self.unregister();
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-            self.transport.pool.discard();
-        }
-    }
 }
 
 impl Connection {

@@ -17,7 +17,7 @@ use Operation::*;
 #[test]
 fn a_server_that_falls_silent() {
     // Where there is no body to read, silence is silence.
-    let all = &[Stall, StallMidBody, StallBeforeResponse, StallAfterApply][..];
+    let all = &[Stall, StallMidBody, StallBeforeAnswer, StallAfterApply][..];
     let two = &[Stall, StallAfterApply][..];
     let table = [
         (Story::Put, PutObject, all),
@@ -61,7 +61,7 @@ fn a_server_that_falls_silent() {
 #[test]
 fn stall_in_a_large_part_is_noticed_as_soon() {
     each(
-        [Stall, StallMidBody, StallBeforeResponse, StallAfterApply],
+        [Stall, StallMidBody, StallBeforeAnswer, StallAfterApply],
         |fault| {
             let started = Instant::now();
             let rule = Rule::new(fault.clone()).on(UploadPart).part(1);
@@ -69,38 +69,6 @@ fn stall_in_a_large_part_is_noticed_as_soon() {
             assert!(started.elapsed().as_secs() < 6, "{:?}", started.elapsed());
         },
     );
-}
-
-/// Five seconds for a part, with a stall timeout of two: bytes move, so nothing is wrong.
-#[test]
-fn stall_is_not_a_slow_line() {
-    let server = LocalOss::start();
-    let client = client(&server)
-        .stall_timeout(Duration::from_secs(2))
-        .build()
-        .unwrap();
-    let mut house = House::with(server);
-    house.bucket = client.bucket("examplebucket").unwrap();
-    let path = house.file("f", 1024 * 1024 + 7);
-    house.server.inject(
-        Rule::new(Slow {
-            bytes_per_second: 200 * 1024,
-        })
-        .on(UploadPart)
-        .part(1),
-    );
-    let started = Instant::now();
-    house
-        .bucket
-        .upload_file("o", &path, 1024 * 1024, [])
-        .unwrap();
-    assert!(
-        started.elapsed() >= Duration::from_secs(3),
-        "{:?}",
-        started.elapsed()
-    );
-    house.assert_stored("o", &path);
-    assert_eq!(house.parts_sent(), [1, 2]);
 }
 
 /// Putting 10,000 parts together takes a while: five times the patience.
@@ -244,7 +212,7 @@ fn an_answer_without_end_takes_no_memory() {
     for operation in [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload] {
         house
             .server
-            .inject(Rule::new(HugeResponse(1 << 30)).on(operation).forever());
+            .inject(Rule::new(HugeAnswer(1 << 30)).on(operation).forever());
         let (before, started) = (peak_memory(), Instant::now());
         let error = house
             .bucket
@@ -260,11 +228,8 @@ fn an_answer_without_end_takes_no_memory() {
             started.elapsed()
         );
         if let (Some(before), Some(after)) = (before, peak_memory()) {
-            assert!(
-                after - before < 64 * 1024,
-                "{} KiB for {operation:?}",
-                after - before
-            );
+            let grown = after.saturating_sub(before);
+            assert!(grown < 64 * 1024, "{grown} KiB for {operation:?}");
         }
         house.server.clear_faults();
     }
