@@ -11,19 +11,19 @@ use oss_upload::{
     cancel, checkpoint, checkpoint_dir, checkpoint_store, delete_upload_on_cancelling, progress,
 };
 
-use crate::house::{House, Memory, PART, alone};
+use crate::harness::{Harness, MemoryStore, PART, run_in_subprocess};
 
 const SIZE: u64 = 5 * PART + 7;
 
 fn upload<'a>(
-    t: &House,
+    t: &Harness,
     options: impl IntoIterator<Item = UploadOption<'a>>,
 ) -> Result<Uploaded, Error> {
     t.bucket.upload_file("o", t.path("f"), PART, options)
 }
 
 /// Leaves three of six parts behind, and a checkpoint.
-fn interrupted(t: &House) {
+fn interrupted(t: &Harness) {
     t.file("f", SIZE);
     t.refuse_part(4);
     upload(t, [checkpoint(true, "")]).unwrap_err();
@@ -46,7 +46,7 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn checkpoint_of_version_1_resumes() {
-    let t = House::new();
+    let t = Harness::new();
     interrupted(&t);
     let text = fs::read_to_string(t.path("f.cp")).unwrap();
     let old = rewrite(&text, |line| match line.split_once(' ').unwrap() {
@@ -66,7 +66,7 @@ fn checkpoint_of_version_1_resumes() {
 #[test]
 fn checkpoint_of_a_newer_version_is_refused_kindly() {
     let newer = "oss-upload checkpoint 7\nendpoint x\n";
-    let t = House::new();
+    let t = Harness::new();
     t.file("f", SIZE);
     fs::write(t.path("f.cp"), newer).unwrap();
     let error = upload(&t, [checkpoint(true, "")]).unwrap_err();
@@ -83,9 +83,9 @@ fn checkpoint_of_a_newer_version_is_refused_kindly() {
     ] {
         for size in [8, SIZE] {
             t.file("f", size);
-            let mut store = Memory {
+            let mut store = MemoryStore {
                 text: Some(text.into()),
-                ..Memory::default()
+                ..MemoryStore::default()
             };
             let error = upload(&t, [checkpoint_store(&mut store)]).unwrap_err();
             assert!(
@@ -107,7 +107,7 @@ fn checkpoint_of_a_newer_version_is_refused_kindly() {
 fn checkpoint_with_values_that_no_call_takes_is_damaged() {
     let long = format!("upload-id {}", "U".repeat(100_000));
     for planted in ["key ", "key %2Fk", "upload-id ", "upload-id a%20b", &long] {
-        let t = House::new();
+        let t = Harness::new();
         interrupted(&t);
         let text = fs::read_to_string(t.path("f.cp")).unwrap();
         let name = planted.split_once(' ').unwrap().0.to_owned() + " ";
@@ -138,7 +138,7 @@ fn checkpoint_with_values_that_no_call_takes_is_damaged() {
 fn checkpoint_in_an_empty_file_leaves_an_empty_file() {
     for size in [8, SIZE] {
         for fails in ["", "before", "cancelled"] {
-            let t = House::new();
+            let t = Harness::new();
             t.file("f", size);
             File::create(t.path("f.cp")).unwrap();
             let token = CancelToken::new();
@@ -166,7 +166,7 @@ fn checkpoint_in_an_empty_file_leaves_an_empty_file() {
 /// It resumes in between like any other.
 #[test]
 fn checkpoint_in_an_empty_file_resumes() {
-    let t = House::new();
+    let t = Harness::new();
     File::create(t.path("f.cp")).unwrap();
     interrupted(&t);
     assert_eq!(upload(&t, [checkpoint(true, "")]).unwrap().parts_resumed, 3);
@@ -177,7 +177,7 @@ fn checkpoint_in_an_empty_file_resumes() {
 #[test]
 fn checkpoint_without_an_upload_is_used_and_removed() {
     for left in ["oss-upload checkpoint 1\n", "oss-upload checkpoint 2\n"] {
-        let t = House::new();
+        let t = Harness::new();
         t.file("f", SIZE);
         fs::write(t.path("f.cp"), left).unwrap();
         let first = Cell::new(None);
@@ -192,7 +192,7 @@ fn checkpoint_without_an_upload_is_used_and_removed() {
 #[test]
 fn put_object_touches_no_checkpoint() {
     use std::os::unix::fs::MetadataExt;
-    let t = House::new();
+    let t = Harness::new();
     t.file("f", 3);
     let stamp = || {
         fs::metadata(t.path(""))
@@ -236,7 +236,7 @@ fn put_object_touches_no_checkpoint() {
 /// An unfinished upload that it replaces goes.
 #[test]
 fn put_object_removes_the_checkpoint_that_is_there() {
-    let t = House::new();
+    let t = Harness::new();
     interrupted(&t);
     t.file("f", 3);
     upload(&t, [checkpoint(true, "")]).unwrap();
@@ -248,7 +248,7 @@ fn put_object_removes_the_checkpoint_that_is_there() {
 #[test]
 fn checkpoint_path_that_is_no_file_says_what_it_is() {
     use std::os::unix::{fs::symlink, net::UnixListener};
-    let t = House::new();
+    let t = Harness::new();
     t.file("f", SIZE);
     fs::create_dir(t.path("dir")).unwrap();
     fs::write(t.path("target"), "").unwrap();
@@ -296,7 +296,7 @@ fn checkpoint_path_that_is_no_file_says_what_it_is() {
 /// A checkpoint may have any name that users come up with.
 #[test]
 fn checkpoint_named_like_a_temporary_file_is_left_alone() {
-    let t = House::new();
+    let t = Harness::new();
     t.file("f", SIZE);
     t.refuse_part(4);
     upload(&t, [checkpoint(true, t.path("x.tmp"))]).unwrap_err();
@@ -336,7 +336,7 @@ fn checkpoint_of_a_long_file_name_is_kept_or_shown_a_place() {
         (253, false),
         (255, false),
     ] {
-        let t = House::new();
+        let t = Harness::new();
         let name = "n".repeat(bytes);
         let path = t.file(&name, SIZE);
         let upload = |place| t.bucket.upload_file("o", &path, PART, [place]);
@@ -372,7 +372,7 @@ fn checkpoint_of_a_long_file_name_is_kept_or_shown_a_place() {
 #[test]
 fn checkpoint_that_something_else_wrote_into_is_left_as_it_is() {
     for (fails, when) in [(true, 2), (false, 6)] {
-        let t = House::new();
+        let t = Harness::new();
         t.file("f", SIZE);
         let done = Cell::new(false);
         let meddle = |progress: &Progress| {
@@ -407,14 +407,14 @@ fn checkpoint_that_something_else_wrote_into_is_left_as_it_is() {
 #[cfg(unix)]
 #[test]
 fn checkpoint_that_is_written_into_before_there_is_an_upload_is_left_as_it_is() {
-    let t = House::new();
+    let t = Harness::new();
     t.file("f", SIZE);
     let path = t.path("f.cp");
     let provider = move || -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> {
         fs::write(&path, "precious")?;
         Err("no credentials".into())
     };
-    let client = crate::house::client(&t.server)
+    let client = crate::harness::client(&t.server)
         .credentials(provider)
         .build()
         .unwrap();
@@ -430,7 +430,7 @@ fn checkpoint_that_is_written_into_before_there_is_an_upload_is_left_as_it_is() 
 #[cfg(target_os = "linux")]
 #[test]
 fn checkpoint_that_cannot_be_replaced_is_noticed_before_any_request() {
-    let t = House::new();
+    let t = Harness::new();
     interrupted(&t);
     let path = t.path("f.cp");
     let before = fs::read_to_string(&path).unwrap();
@@ -467,11 +467,11 @@ fn checkpoint_that_cannot_be_replaced_is_noticed_before_any_request() {
 /// The working directory belongs to the whole process.
 #[test]
 fn checkpoint_with_a_relative_path_stays_where_it_was() {
-    if !alone("checkpoint_file::checkpoint_with_a_relative_path_stays_where_it_was") {
+    if !run_in_subprocess("checkpoint_file::checkpoint_with_a_relative_path_stays_where_it_was") {
         return;
     }
     for dir in [false, true] {
-        let t = House::new();
+        let t = Harness::new();
         t.file("f", SIZE);
         let elsewhere = t.path("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
@@ -538,7 +538,7 @@ fn hogging_child() {
 #[cfg(unix)]
 #[test]
 fn checkpoint_is_saved_when_no_descriptor_is_left() {
-    let t = House::new();
+    let t = Harness::new();
     let path = t.file("f", SIZE);
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
@@ -568,7 +568,7 @@ fn checkpoint_is_saved_when_no_descriptor_is_left() {
 /// Its upload can be resumed; nothing of it is lost by looking.
 #[test]
 fn checkpoint_that_is_resumed_names_the_same_upload() {
-    let t = House::new();
+    let t = Harness::new();
     interrupted(&t);
     let text = fs::read_to_string(t.path("f.cp")).unwrap();
     assert!(text.starts_with("oss-upload checkpoint 2\n"));
@@ -616,7 +616,7 @@ fn faulty_child() {
 
 /// Runs the upload with system calls that fail. Returns what came of it; `None` if it was killed.
 #[cfg(target_os = "linux")]
-fn with_failing_calls(t: &House, inject: &[&str]) -> Option<String> {
+fn with_failing_calls(t: &Harness, inject: &[&str]) -> Option<String> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null"]);
     for fault in inject {
@@ -663,7 +663,7 @@ fn checkpoint_survives_a_kill_at_each_of_its_system_calls() {
     }
     for calls in ["fsync", "flock", "rename,renameat2", "unlink,unlinkat"] {
         for n in 1.. {
-            let t = House::new();
+            let t = Harness::new();
             t.file("f", SIZE);
             let ended = with_failing_calls(&t, &[&format!("{calls}:signal=KILL:when={n}")]);
             if ended.is_some() {
@@ -726,7 +726,7 @@ fn checkpoint_on_a_faulty_file_system() {
         (&["renameat2:error=EIO"], "Checkpoint Input/output error"),
     ];
     for (inject, wanted) in table {
-        let t = House::new();
+        let t = Harness::new();
         t.file("f", SIZE);
         let result =
             with_failing_calls(&t, inject).unwrap_or_else(|| panic!("{inject:?}: no result"));

@@ -1,4 +1,5 @@
-//! `kill -9` at every step, then the same call again. What OSS has stored is never sent a second time.
+//! `kill -9` at every step, then the same call again. Parts that OSS has stored are not sent a
+//! second time.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,24 +7,25 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
+use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
     CheckpointStore, Client, Credentials, Error, UploadOption, bandwidth_limit, checkpoint,
     checkpoint_store, routines,
 };
 
-use crate::house::{House, PART};
+use crate::harness::{Harness, PART, RecordedRequest};
 
 const PARTS: u64 = 6;
 const SIZE: u64 = PARTS * PART - 9;
 const ROUTINES: usize = 2;
 
-/// What a child process is told: endpoint, file, and how to go about it.
+/// What a child process has to do: endpoint, file and manner, separated by `|`.
 const TASK: &str = "OSS_UPLOAD_TEST_TASK";
 
-/// Not a test of its own: what the killed processes run.
+/// The upload of the processes that are killed.
 #[test]
-fn child() {
+#[ignore = "not a test: the other tests of this module run it in a process of its own"]
+fn crash_child_process() {
     let Ok(task) = std::env::var(TASK) else {
         return;
     };
@@ -41,7 +43,7 @@ fn child() {
             bandwidth_limit(bytes.parse().unwrap()),
         ],
         Some(("stop", at)) => {
-            vec![checkpoint_store(StoppingStore::new(
+            vec![checkpoint_store(PausingStore::new(
                 Path::new(path),
                 at.parse().unwrap(),
             ))]
@@ -53,15 +55,16 @@ fn child() {
         .unwrap();
 }
 
-/// Keeps the record in `<file>.store`, and stops for ever at the n-th step: before or after a save or the removal.
-struct StoppingStore {
+/// Keeps the checkpoint in `<file>.store`, and pauses forever at the n-th step: before or after a
+/// save or the removal.
+struct PausingStore {
     path: PathBuf,
     steps_left: u32,
 }
 
-impl StoppingStore {
-    fn new(source: &Path, stop_at: u32) -> StoppingStore {
-        StoppingStore {
+impl PausingStore {
+    fn new(source: &Path, stop_at: u32) -> PausingStore {
+        PausingStore {
             path: source.with_extension("store"),
             steps_left: stop_at,
         }
@@ -78,7 +81,7 @@ impl StoppingStore {
     }
 }
 
-impl CheckpointStore for StoppingStore {
+impl CheckpointStore for PausingStore {
     fn load(&mut self) -> std::io::Result<Option<String>> {
         Ok(std::fs::read_to_string(&self.path).ok())
     }
@@ -100,7 +103,12 @@ impl CheckpointStore for StoppingStore {
 
 fn start(server: &LocalOss, path: &Path, how: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["crash::child", "--exact", "--test-threads=1"])
+        .args([
+            "crash::crash_child_process",
+            "--exact",
+            "--include-ignored",
+            "--test-threads=1",
+        ])
         .env(
             TASK,
             format!("{}|{}|{how}", server.endpoint(), path.display()),
@@ -111,34 +119,34 @@ fn start(server: &LocalOss, path: &Path, how: &str) -> Child {
         .unwrap()
 }
 
-/// Waits until it is so, or the child has ended by itself; false then.
-fn until(child: &mut Child, mut is_so: impl FnMut() -> bool) -> bool {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < patience {
-        if is_so() {
+/// Waits until the condition holds. Returns false if the child ends without it.
+fn wait_until(child: &mut Child, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        if condition() {
             return true;
         }
         if child.try_wait().unwrap().is_some() {
-            return is_so();
+            return condition();
         }
         sleep(Duration::from_millis(1));
     }
-    panic!("neither has it happened nor has the child ended");
+    panic!("the condition does not hold, and the child has not ended");
 }
 
-/// What the server had answered at each kill.
+/// What the server had acknowledged at each kill.
 #[derive(Default)]
-struct Witness {
-    /// How many requests it had seen, and the parts that it had acknowledged.
+struct AckLog {
+    /// How many requests it had received, and the parts that it had acknowledged.
     kills: Vec<(usize, BTreeSet<Sent>)>,
 }
 
 /// Upload id and part number.
 type Sent = (Option<String>, Option<u32>);
 
-impl Witness {
-    fn kill(&mut self, house: &House, mut child: Child) {
-        let requests = house.server.requests();
+impl AckLog {
+    fn kill(&mut self, t: &Harness, mut child: Child) {
+        let requests = t.server.requests();
         let answered = parts(&requests)
             .filter(|part| part.status == Some(200))
             .map(sent)
@@ -148,11 +156,12 @@ impl Witness {
         child.wait().unwrap();
     }
 
-    /// The object is the file; no acknowledged part was sent again; and in vain no more than was in flight.
+    /// Asserts that the object is the file, that no acknowledged part was sent again, and that no
+    /// more other parts were sent again than were in flight.
     #[track_caller]
-    fn assert_nothing_in_vain(&self, house: &House, path: &Path, what: &str) {
-        house.assert_stored("o", path);
-        let requests = house.server.requests();
+    fn assert_nothing_sent_twice(&self, t: &Harness, path: &Path, what: &str) {
+        t.assert_stored("o", path);
+        let requests = t.server.requests();
         for (seen, answered) in &self.kills {
             let again: Vec<_> = parts(&requests[*seen..])
                 .map(sent)
@@ -180,28 +189,27 @@ impl Witness {
 fn parts(requests: &[RecordedRequest]) -> impl Iterator<Item = &RecordedRequest> {
     requests
         .iter()
-        .filter(|logged| logged.operation == Operation::UploadPart)
+        .filter(|request| request.operation == Operation::UploadPart)
 }
 
 fn sent(part: &RecordedRequest) -> Sent {
     (part.upload_id.clone(), part.part_number)
 }
 
-/// The same call finishes the upload.
+/// Makes the same call again and checks the outcome.
 #[track_caller]
-fn finish(house: &House, path: &Path, witness: &Witness, what: &str) {
-    let result =
-        house
-            .bucket
-            .upload_file("o", path, PART, [checkpoint(true, ""), routines(ROUTINES)]);
+fn resume_and_check(t: &Harness, path: &Path, ack_log: &AckLog, what: &str) {
+    let result = t
+        .bucket
+        .upload_file("o", path, PART, [checkpoint(true, ""), routines(ROUTINES)]);
     result.unwrap_or_else(|error| panic!("{what}: {error}"));
-    witness.assert_nothing_in_vain(house, path, what);
-    house.assert_nothing_left(&["f"]);
+    ack_log.assert_nothing_sent_twice(t, path, what);
+    t.assert_nothing_left(&["f"]);
 }
 
-/// At the n-th request, for n = 1, 2, …: killed when it was sent, and when it was applied.
+/// At each request in turn: when it has been sent, and when the server has applied it.
 #[test]
-fn killed_at_every_request() {
+fn crash_at_every_request_resumes() {
     for fault in [
         Fault::Stall,
         Fault::StallBeforeResponse,
@@ -209,50 +217,50 @@ fn killed_at_every_request() {
     ] {
         for n in 1.. {
             let what = format!("{fault:?} at request {n}");
-            let house = House::new();
-            let path = house.file("f", SIZE);
-            house.server.inject(Rule::new(fault.clone()).nth(n));
-            let mut child = start(&house.server, &path, "plain");
-            let struck = until(&mut child, || {
-                house.server.faults_fired() > 0 && applied(&house, &fault)
+            let t = Harness::new();
+            let path = t.file("f", SIZE);
+            t.server.inject(Rule::new(fault.clone()).nth(n));
+            let mut child = start(&t.server, &path, "plain");
+            let fired = wait_until(&mut child, || {
+                t.server.faults_fired() > 0 && applied(&t, &fault)
             });
-            let mut witness = Witness::default();
-            witness.kill(&house, child);
-            house.server.clear_faults();
-            if !struck {
+            let mut ack_log = AckLog::default();
+            ack_log.kill(&t, child);
+            t.server.clear_faults();
+            if !fired {
                 assert!(n > PARTS as usize + 1, "{what} did not happen");
                 break;
             }
-            // An upload id whose only bearer was the lost answer can't be known.
+            // No client can know an upload id that was only in the lost response.
             let lost_id = n == 1 && matches!(fault, Fault::StallAfterApply);
             if lost_id {
-                let id = house.server.uploads()[0].upload_id.clone();
-                house.bucket.abort_multipart_upload("o", &id).unwrap();
+                let id = t.server.uploads()[0].upload_id.clone();
+                t.bucket.abort_multipart_upload("o", &id).unwrap();
             }
-            finish(&house, &path, &witness, &what);
+            resume_and_check(&t, &path, &ack_log, &what);
         }
     }
 }
 
-/// What the fault lets be applied has been.
-fn applied(house: &House, fault: &Fault) -> bool {
-    let requests = house.server.requests();
-    let Some(struck) = requests.iter().find(|logged| logged.fault.is_some()) else {
+/// Whether the server has applied the request if this fault lets it.
+fn applied(t: &Harness, fault: &Fault) -> bool {
+    let requests = t.server.requests();
+    let Some(fired) = requests.iter().find(|request| request.fault.is_some()) else {
         return false;
     };
-    match (fault, struck.operation) {
+    match (fault, fired.operation) {
         (Fault::StallAfterApply, Operation::InitiateMultipartUpload) => {
-            !house.server.uploads().is_empty()
+            !t.server.uploads().is_empty()
         }
         (Fault::StallAfterApply, Operation::CompleteMultipartUpload) => {
-            house.server.object("examplebucket", "o").is_some()
+            t.server.object("examplebucket", "o").is_some()
         }
         (Fault::StallAfterApply, Operation::UploadPart) => {
-            house.server.uploads().iter().any(|upload| {
+            t.server.uploads().iter().any(|upload| {
                 upload
                     .parts
                     .iter()
-                    .any(|(number, ..)| Some(*number) == struck.part_number)
+                    .any(|(number, ..)| Some(*number) == fired.part_number)
             })
         }
         _ => true,
@@ -260,32 +268,30 @@ fn applied(house: &House, fault: &Fault) -> bool {
 }
 
 #[test]
-fn killed_before_and_after_every_save() {
+fn crash_around_every_checkpoint_save_resumes() {
     for n in 1.. {
         let what = format!("step {n}");
-        let house = House::new();
-        let path = house.file("f", SIZE);
-        let mut child = start(&house.server, &path, &format!("stop {n}"));
-        let stopped = house.path("f.stopped");
-        let struck = until(&mut child, || stopped.exists());
-        let mut witness = Witness::default();
-        witness.kill(&house, child);
-        if !struck {
+        let t = Harness::new();
+        let path = t.file("f", SIZE);
+        let mut child = start(&t.server, &path, &format!("stop {n}"));
+        let stopped = t.path("f.stopped");
+        let fired = wait_until(&mut child, || stopped.exists());
+        let mut ack_log = AckLog::default();
+        ack_log.kill(&t, child);
+        if !fired {
             assert!(n >= 6, "{what} did not happen");
             break;
         }
         std::fs::remove_file(stopped).unwrap();
-        let uploads = house.server.uploads();
+        let uploads = t.server.uploads();
         if n == 1 {
-            house
-                .bucket
+            t.bucket
                 .abort_multipart_upload("o", &uploads[0].upload_id)
                 .unwrap();
         }
-        let mut store = StoppingStore::new(&path, 0);
+        let mut store = PausingStore::new(&path, 0);
         store.steps_left = u32::MAX;
-        house
-            .bucket
+        t.bucket
             .upload_file(
                 "o",
                 &path,
@@ -293,24 +299,25 @@ fn killed_before_and_after_every_save() {
                 [checkpoint_store(store), routines(ROUTINES)],
             )
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        // A record that was removed has done its work; what comes after is a new upload.
+        // Once the checkpoint has been removed, the next call is a new upload.
         if uploads.len() == 1 {
-            witness.assert_nothing_in_vain(&house, &path, &what);
+            ack_log.assert_nothing_sent_twice(&t, &path, &what);
         }
-        house.assert_nothing_left(&["f"]);
+        t.assert_nothing_left(&["f"]);
     }
 }
 
-/// Again and again at a random instant, on one and the same upload, until it is done.
+/// The same upload, killed again and again at random instants until it completes.
 #[test]
-fn killed_at_random_instants() {
+#[ignore = "slow: 200 processes are killed"]
+fn crash_at_random_instants_resumes() {
     let mut random = fastrand::Rng::with_seed(20);
     let mut kills = 0;
     while kills < 200 {
-        let house = House::new();
-        let (path, mut witness) = (house.file("f", SIZE), Witness::default());
+        let t = Harness::new();
+        let (path, mut ack_log) = (t.file("f", SIZE), AckLog::default());
         for _ in 0..40 {
-            let mut child = start(&house.server, &path, "limit 3000000");
+            let mut child = start(&t.server, &path, "limit 3000000");
             sleep(Duration::from_millis(random.u64(5..150)));
             if child
                 .try_wait()
@@ -319,34 +326,31 @@ fn killed_at_random_instants() {
             {
                 break;
             }
-            witness.kill(&house, child);
+            ack_log.kill(&t, child);
             kills += 1;
         }
-        // Answers to Initiate that died with their process.
-        let known = std::fs::read_to_string(house.path("f.cp")).unwrap_or_default();
-        for upload in house.server.uploads() {
+        // Uploads whose ids were only in a response that died with its process.
+        let known = std::fs::read_to_string(t.path("f.cp")).unwrap_or_default();
+        for upload in t.server.uploads() {
             if !known.contains(&upload.upload_id) {
-                house
-                    .bucket
+                t.bucket
                     .abort_multipart_upload("o", &upload.upload_id)
                     .unwrap();
             }
         }
-        finish(&house, &path, &witness, &format!("after {kills} kills"));
+        resume_and_check(&t, &path, &ack_log, &format!("after {kills} kills"));
     }
 }
 
 /// A killed process keeps no lock.
 #[test]
-fn nothing_stays_locked_after_a_crash() {
-    let house = House::new();
-    let path = house.file("f", SIZE);
-    house
-        .server
-        .inject(Rule::new(Fault::Stall).on(Operation::UploadPart).forever());
-    let mut child = start(&house.server, &path, "plain");
-    assert!(until(&mut child, || !house.parts_sent().is_empty()));
-    let error = house
+fn crash_leaves_no_checkpoint_lock() {
+    let t = Harness::new();
+    let path = t.file("f", SIZE);
+    t.inject_always(Operation::UploadPart, Fault::Stall);
+    let mut child = start(&t.server, &path, "plain");
+    assert!(wait_until(&mut child, || !t.parts_sent().is_empty()));
+    let error = t
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap_err();
@@ -354,8 +358,8 @@ fn nothing_stays_locked_after_a_crash() {
         matches!(&error, Error::CheckpointInUse { path, .. } if path.ends_with("f.cp")),
         "{error}"
     );
-    let mut witness = Witness::default();
-    witness.kill(&house, child);
-    house.server.clear_faults();
-    finish(&house, &path, &witness, "after a kill");
+    let mut ack_log = AckLog::default();
+    ack_log.kill(&t, child);
+    t.server.clear_faults();
+    resume_and_check(&t, &path, &ack_log, "after a kill");
 }

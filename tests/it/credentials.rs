@@ -1,23 +1,22 @@
-//! Who signs, for how long, and that nobody else learns of it.
+//! Credentials: where they come from, when they are refreshed, and that they are never printed.
 
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
+use local_oss::{LocalOss, Operation, Rule};
 use oss_upload::{
     Bucket, Client, Credentials, Error, ProvideCredentials, SignatureVersion, checkpoint,
     content_type,
 };
 
-use crate::house::{House, PART, client};
-use crate::wire::Proxy;
+use crate::harness::{Harness, PART, Proxy, RecordedRequest, client, service_unavailable, status};
 
 const SECRET: &str = "hush-secret-0123456789";
 const TOKEN: &str = "hush-token-0123456789";
 
-fn sts_house() -> House {
-    House::with(
+fn sts_harness() -> Harness {
+    Harness::with_server(
         LocalOss::builder()
             .credentials("sts-id", SECRET)
             .token(TOKEN)
@@ -30,8 +29,8 @@ fn sts() -> Credentials {
     Credentials::new("sts-id", SECRET).with_security_token(TOKEN)
 }
 
-fn bucket(house: &House, provider: impl ProvideCredentials + 'static) -> Bucket {
-    client(&house.server)
+fn bucket(t: &Harness, provider: impl ProvideCredentials + 'static) -> Bucket {
+    client(&t.server)
         .credentials(provider)
         .build()
         .unwrap()
@@ -39,8 +38,8 @@ fn bucket(house: &House, provider: impl ProvideCredentials + 'static) -> Bucket 
         .unwrap()
 }
 
-fn access_key_id(logged: &RecordedRequest) -> &str {
-    let authorization = logged.header("authorization").unwrap();
+fn access_key_id(request: &RecordedRequest) -> &str {
+    let authorization = request.header("authorization").unwrap();
     authorization
         .split("Credential=")
         .nth(1)
@@ -51,35 +50,35 @@ fn access_key_id(logged: &RecordedRequest) -> &str {
 }
 
 #[test]
-fn a_security_token_goes_with_every_request() {
+fn credentials_token_is_sent_with_every_request() {
     for signature in [SignatureVersion::V1, SignatureVersion::V4] {
-        let house = sts_house();
-        let client = client(&house.server)
+        let t = sts_harness();
+        let client = client(&t.server)
             .credentials(sts())
             .signature(signature)
             .build()
             .unwrap();
-        let path = house.file("f", 2 * PART);
+        let path = t.file("f", 2 * PART);
         let bucket = client.bucket("examplebucket").unwrap();
         bucket.upload_file("o", &path, PART, []).unwrap();
         bucket
-            .upload_file("small", house.file("g", 1), PART, [])
+            .upload_file("small", t.file("g", 1), PART, [])
             .unwrap();
-        house.assert_stored("o", &path);
-        let requests = house.server.requests();
+        t.assert_stored("o", &path);
+        let requests = t.server.requests();
         assert_eq!(requests.len(), 5);
         assert!(
             requests
                 .iter()
-                .all(|logged| logged.header("x-oss-security-token") == Some(TOKEN))
+                .all(|request| request.header("x-oss-security-token") == Some(TOKEN))
         );
         let authorization = if signature == SignatureVersion::V1 {
             "OSS "
         } else {
             "OSS4-HMAC-SHA256 "
         };
-        assert!(requests.iter().all(|logged| {
-            logged
+        assert!(requests.iter().all(|request| {
+            request
                 .header("authorization")
                 .unwrap()
                 .starts_with(authorization)
@@ -88,84 +87,71 @@ fn a_security_token_goes_with_every_request() {
 }
 
 #[test]
-fn a_provider_is_asked_before_every_request() {
-    let house = House::new();
+fn credentials_provider_is_called_before_every_request() {
+    let t = Harness::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let bucket = bucket(&house, move || {
+    let bucket = bucket(&t, move || {
         count.fetch_add(1, Ordering::Relaxed);
         Ok(Credentials::new("ak", "sk"))
     });
-    house.server.inject(
-        Rule::new(Fault::Status {
-            status: 503,
-            code: "ServiceUnavailable".into(),
-            retry_after: None,
-        })
-        .on(Operation::UploadPart),
-    );
+    t.server
+        .inject(Rule::new(service_unavailable()).on(Operation::UploadPart));
     bucket
-        .upload_file("o", house.file("f", 3 * PART), PART, [])
+        .upload_file("o", t.file("f", 3 * PART), PART, [])
         .unwrap();
-    assert_eq!(house.server.requests().len(), 6);
+    assert_eq!(t.server.requests().len(), 6);
     assert_eq!(asked.load(Ordering::Relaxed), 6);
 }
 
 #[test]
-fn a_provider_may_be_shared() {
-    struct Vault(&'static str);
-    impl ProvideCredentials for Vault {
+fn credentials_provider_can_be_shared() {
+    struct SharedProvider(&'static str);
+    impl ProvideCredentials for SharedProvider {
         fn credentials(&self) -> Result<Credentials, Box<dyn std::error::Error + Send + Sync>> {
             Ok(Credentials::new("ak", self.0))
         }
     }
-    let house = House::new();
-    let vault = Arc::new(Vault("sk"));
-    bucket(&house, Arc::clone(&vault))
-        .upload_file("o", house.file("f", 1), PART, [])
+    let t = Harness::new();
+    let provider = Arc::new(SharedProvider("sk"));
+    bucket(&t, Arc::clone(&provider))
+        .upload_file("o", t.file("f", 1), PART, [])
         .unwrap();
-    let dynamic: Arc<dyn ProvideCredentials> = vault;
-    bucket(&house, dynamic)
-        .upload_file("o", house.path("f"), PART, [])
+    let dynamic: Arc<dyn ProvideCredentials> = provider;
+    bucket(&t, dynamic)
+        .upload_file("o", t.path("f"), PART, [])
         .unwrap();
-    house.assert_stored("o", &house.path("f"));
+    t.assert_stored("o", &t.path("f"));
 }
 
 #[test]
-fn a_token_that_expires_half_way_is_renewed_and_the_upload_goes_on() {
+fn credentials_expiring_during_upload_are_refreshed() {
     for code in ["SecurityTokenExpired", "InvalidSecurityToken"] {
-        let house = House::with(
+        let t = Harness::with_server(
             LocalOss::builder()
                 .credentials("old", "1")
                 .token("t1")
                 .start()
                 .unwrap(),
         );
-        house.server.add_credentials("new", "2", Some("t2"));
-        let fault = Fault::Status {
-            status: 403,
-            code: code.into(),
-            retry_after: None,
-        };
-        house
-            .server
-            .inject(Rule::new(fault).on(Operation::UploadPart).part(3));
+        t.server.add_credentials("new", "2", Some("t2"));
+        t.inject_part(3, status(403, code));
         let asked = AtomicUsize::new(0);
-        // Initiate and three parts with the old one.
+        // InitiateMultipartUpload and three parts have the old credentials.
         let provider = move || {
             Ok(match asked.fetch_add(1, Ordering::Relaxed) {
                 ..4 => Credentials::new("old", "1").with_security_token("t1"),
                 _ => Credentials::new("new", "2").with_security_token("t2"),
             })
         };
-        let path = house.file("f", 5 * PART);
-        let uploaded = bucket(&house, provider)
+        let path = t.file("f", 5 * PART);
+        let uploaded = bucket(&t, provider)
             .upload_file("o", &path, PART, [])
             .unwrap();
-        house.assert_stored("o", &path);
-        house.assert_nothing_left(&["f"]);
-        assert_eq!(house.parts_sent(), [1, 2, 3, 3, 4, 5]);
-        let requests = house.server.requests();
+        t.assert_stored("o", &path);
+        t.assert_nothing_left(&["f"]);
+        assert_eq!(t.parts_sent(), [1, 2, 3, 3, 4, 5]);
+        let requests = t.server.requests();
         let ids: Vec<_> = requests.iter().map(access_key_id).collect();
         assert_eq!(
             ids,
@@ -175,63 +161,60 @@ fn a_token_that_expires_half_way_is_renewed_and_the_upload_goes_on() {
         assert!(
             requests[1..]
                 .iter()
-                .all(|logged| logged.upload_id == uploaded.upload_id)
+                .all(|request| request.upload_id == uploaded.upload_id)
         );
     }
 }
 
 #[test]
-fn an_expired_token_that_nobody_renews_fails_at_once_and_keeps_the_record() {
-    let house = sts_house();
-    let path = house.file("f", 4 * PART);
-    house.refuse_part(3);
-    bucket(&house, sts())
+fn credentials_expired_without_refresh_fail_and_keep_checkpoint() {
+    let t = sts_harness();
+    let path = t.file("f", 4 * PART);
+    t.refuse_part(3);
+    bucket(&t, sts())
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap_err();
-    house.server.expire_credentials("sts-id");
-    house.server.clear_requests();
-    let error = bucket(&house, sts())
+    t.server.expire_credentials("sts-id");
+    t.server.clear_requests();
+    let error = bucket(&t, sts())
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap_err();
     assert!(error.is_resumable());
     assert!(error.to_string().contains("expired"), "{error}");
     assert!(
-        (1..=2).contains(&house.server.requests().len()),
+        (1..=2).contains(&t.server.requests().len()),
         "{:?}",
-        house.server.requests()
+        t.server.requests()
     );
-    assert_eq!(house.server.uploads()[0].parts.len(), 2);
-    house.assert_files(&["f", "f.cp"]);
-    house.server.clear_requests();
-    house.server.add_credentials("fresh", "secret", None);
-    let fresh = bucket(&house, Credentials::new("fresh", "secret"));
+    assert_eq!(t.server.uploads()[0].parts.len(), 2);
+    t.assert_files(&["f", "f.cp"]);
+    t.server.clear_requests();
+    t.server.add_credentials("fresh", "secret", None);
+    let fresh = bucket(&t, Credentials::new("fresh", "secret"));
     let uploaded = fresh
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap();
-    house.assert_stored("o", &path);
-    house.assert_nothing_left(&["f"]);
-    assert_eq!(
-        (uploaded.parts_resumed, house.parts_sent()),
-        (2, vec![3, 4])
-    );
+    t.assert_stored("o", &path);
+    t.assert_nothing_left(&["f"]);
+    assert_eq!((uploaded.parts_resumed, t.parts_sent()), (2, vec![3, 4]));
 }
 
 #[test]
-fn a_refused_token_is_told_in_the_words_of_oss() {
-    let house = sts_house();
-    let path = house.file("f", 1);
+fn credentials_error_has_the_code_of_oss() {
+    let t = sts_harness();
+    let path = t.file("f", 1);
     for (credentials, code) in [
         (sts().with_security_token("other"), "InvalidSecurityToken"),
         (sts(), "SecurityTokenExpired"),
     ] {
         if code == "SecurityTokenExpired" {
-            house.server.expire_credentials("sts-id");
+            t.server.expire_credentials("sts-id");
         }
-        house.server.clear_requests();
-        let error = bucket(&house, credentials)
+        t.server.clear_requests();
+        let error = bucket(&t, credentials)
             .upload_file("o", &path, PART, [])
             .unwrap_err();
-        assert!((1..=2).contains(&house.server.requests().len()));
+        assert!((1..=2).contains(&t.server.requests().len()));
         assert_eq!(error.service_code(), Some(code), "{error}");
         assert!(
             error.request_id().is_some() && error.is_resumable(),
@@ -241,61 +224,57 @@ fn a_refused_token_is_told_in_the_words_of_oss() {
 }
 
 #[test]
-fn what_a_provider_says_is_the_source_of_the_error() {
-    let house = House::new();
-    let fails = bucket(&house, || Err("the vault is sealed".into()));
+fn credentials_provider_error_is_the_error_source() {
+    let t = Harness::new();
+    let fails = bucket(&t, || Err("the key service is down".into()));
     let error = fails
-        .upload_file("o", house.file("f", 2 * PART), PART, [checkpoint(true, "")])
+        .upload_file("o", t.file("f", 2 * PART), PART, [checkpoint(true, "")])
         .unwrap_err();
     let Error::Credentials { source, .. } = &error else {
         panic!("{error:?}")
     };
-    assert_eq!(source.to_string(), "the vault is sealed");
+    assert_eq!(source.to_string(), "the key service is down");
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
-        "the vault is sealed"
+        "the key service is down"
     );
-    assert!(error.to_string().contains("the vault is sealed") && error.is_resumable());
-    assert_eq!(house.server.requests().len(), 0);
-    house.assert_nothing_left(&["f"]);
-    let fails = bucket(&house, || Err("two\nlines".into()));
-    let error = fails
-        .upload_file("o", house.path("f"), PART, [])
-        .unwrap_err();
+    assert!(error.to_string().contains("the key service is down") && error.is_resumable());
+    assert_eq!(t.server.requests().len(), 0);
+    t.assert_nothing_left(&["f"]);
+    let fails = bucket(&t, || Err("two\nlines".into()));
+    let error = fails.upload_file("o", t.path("f"), PART, []).unwrap_err();
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
 #[test]
-fn a_provider_that_fails_half_way_loses_nothing() {
-    let house = House::new();
-    let path = house.file("f", 4 * PART);
+fn credentials_provider_failing_during_upload_loses_no_part() {
+    let t = Harness::new();
+    let path = t.file("f", 4 * PART);
     let asked = AtomicUsize::new(0);
-    let fails = bucket(&house, move || {
-        match asked.fetch_add(1, Ordering::Relaxed) {
-            ..3 => Ok(Credentials::new("ak", "sk")),
-            _ => Err("the vault is sealed".into()),
-        }
+    let fails = bucket(&t, move || match asked.fetch_add(1, Ordering::Relaxed) {
+        ..3 => Ok(Credentials::new("ak", "sk")),
+        _ => Err("the key service is down".into()),
     });
     let error = fails
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
-    assert_eq!(house.parts_sent(), [1, 2]);
-    let uploaded = house
+    assert_eq!(t.parts_sent(), [1, 2]);
+    let uploaded = t
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, "")])
         .unwrap();
     assert_eq!(
-        (uploaded.parts_resumed, house.parts_sent()),
+        (uploaded.parts_resumed, t.parts_sent()),
         (2, vec![1, 2, 3, 4])
     );
-    house.assert_stored("o", &path);
+    t.assert_stored("o", &path);
 }
 
 #[test]
-fn a_key_that_no_header_can_hold_is_refused_by_name() {
-    let house = House::new();
-    let path = house.file("f", 1);
+fn credentials_unfit_for_headers_are_rejected_by_name() {
+    let t = Harness::new();
+    let path = t.file("f", 1);
     for (credentials, name) in [
         (Credentials::new("ak\n", SECRET), "AccessKey id"),
         (Credentials::new("", SECRET), "AccessKey id"),
@@ -313,7 +292,7 @@ fn a_key_that_no_header_can_hold_is_refused_by_name() {
             "security token",
         ),
     ] {
-        let error = bucket(&house, credentials)
+        let error = bucket(&t, credentials)
             .upload_file("o", &path, PART, [])
             .unwrap_err();
         assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
@@ -324,7 +303,7 @@ fn a_key_that_no_header_can_hold_is_refused_by_name() {
             );
         }
     }
-    assert_eq!(house.server.requests().len(), 0);
+    assert_eq!(t.server.requests().len(), 0);
     let error = Client::new(
         "http://oss-cn-hangzhou.aliyuncs.com",
         "ak",
@@ -334,23 +313,29 @@ fn a_key_that_no_header_can_hold_is_refused_by_name() {
     assert!(
         matches!(error, Error::Credentials { .. }) && !format!("{error}{error:?}").contains("hush")
     );
-    let error = Client::builder(&house.server.endpoint())
+    let error = Client::builder(&t.server.endpoint())
         .region("cn-hangzhou")
         .build()
         .unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
 }
 
-/// The file that a child process is to upload.
+/// The variable with the file that a child process uploads.
 const UPLOAD: &str = "CHILD_UPLOADS";
 
-/// Set in the processes that run the tests named `child_…`.
+/// The variable that is set in child processes.
 const CHILD: &str = "OSS_UPLOAD_TEST_CHILD";
 
-/// Runs one of the tests below in a process of its own, with these variables and no others that matter.
+/// Runs one of the tests below in a process of its own, with these variables of ours and no others.
+/// Returns what it printed.
 fn child(test: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("credentials::{test}"), "--exact", "--nocapture"]);
+    command.args([
+        &format!("credentials::{test}"),
+        "--exact",
+        "--nocapture",
+        "--include-ignored",
+    ]);
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();
         if upper.starts_with("OSS_") || upper.contains("PROXY") {
@@ -362,15 +347,16 @@ fn child(test: &str, variables: &[(&str, &str)]) -> String {
         .env(CHILD, "1")
         .output()
         .unwrap();
-    let said =
+    let printed =
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    said
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
-/// Not a test of its own: what `from_env` runs.
+/// What `credentials_and_client_from_environment` runs.
 #[test]
-fn child_from_env() {
+#[ignore = "not a test: other tests of this module run it in a process of its own"]
+fn credentials_child_from_env() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
@@ -393,9 +379,9 @@ fn child_from_env() {
 }
 
 #[test]
-fn a_client_from_the_environment() {
-    let house = sts_house();
-    let (endpoint, path) = (house.server.endpoint(), house.file("f", 2 * PART));
+fn credentials_and_client_from_environment() {
+    let t = sts_harness();
+    let (endpoint, path) = (t.server.endpoint(), t.file("f", 2 * PART));
     let endpoint = ("OSS_ENDPOINT", endpoint.as_str());
     let (id, secret) = (
         ("OSS_ACCESS_KEY_ID", "sts-id"),
@@ -406,14 +392,14 @@ fn a_client_from_the_environment() {
         ("OSS_SESSION_TOKEN", TOKEN),
     );
     let upload = (UPLOAD, path.to_str().unwrap());
-    let said = child(
-        "child_from_env",
+    let output = child(
+        "credentials_child_from_env",
         &[endpoint, region, id, secret, token, upload],
     );
-    house.assert_stored("o", &path);
-    assert!(!said.contains("hush"), "{said}");
+    t.assert_stored("o", &path);
+    assert!(!output.contains("hush"), "{output}");
 
-    let requests = house.server.requests().len();
+    let requests = t.server.requests().len();
     let line_end = format!("{SECRET}\n");
     let oss = (
         "OSS_ENDPOINT",
@@ -457,19 +443,19 @@ fn a_client_from_the_environment() {
         ),
         (vec![oss, id, secret, token, region], "client: Client"),
     ] {
-        let said = child("child_from_env", &variables);
-        assert!(said.contains(wanted), "{variables:?}: {said}");
-        assert!(!said.contains("hush"), "{said}");
+        let output = child("credentials_child_from_env", &variables);
+        assert!(output.contains(wanted), "{variables:?}: {output}");
+        assert!(!output.contains("hush"), "{output}");
     }
-    assert_eq!(house.server.requests().len(), requests);
+    assert_eq!(t.server.requests().len(), requests);
 }
 
 #[test]
-fn the_environments_proxy_is_used_where_it_applies() {
-    let house = House::new();
-    let proxy = Proxy::start(house.server.address());
-    let (proxy_url, path) = (format!("http://{}", proxy.address), house.file("f", 1));
-    let endpoint = house.server.endpoint();
+fn proxy_from_environment_is_used_where_it_applies() {
+    let t = Harness::new();
+    let proxy = Proxy::start(t.server.address());
+    let (proxy_url, path) = (format!("http://{}", proxy.address), t.file("f", 1));
+    let endpoint = t.server.endpoint();
     let run = |endpoint, name, value| {
         let variables = [
             ("OSS_ENDPOINT", endpoint),
@@ -480,9 +466,9 @@ fn the_environments_proxy_is_used_where_it_applies() {
             ("HTTP_PROXY", &proxy_url),
             (name, value),
         ];
-        child("child_from_env", &variables);
-        house.assert_stored("o", &path);
-        house.server.remove_object("examplebucket", "o");
+        child("credentials_child_from_env", &variables);
+        t.assert_stored("o", &path);
+        t.server.remove_object("examplebucket", "o");
         proxy.heads().len()
     };
     assert_eq!(
@@ -497,10 +483,10 @@ fn the_environments_proxy_is_used_where_it_applies() {
     assert_eq!(run(&endpoint, "NO_PROXY", "example.com"), 2);
 }
 
-/// Prints everything that anybody logs, but for the dump of the wire that only `ureq_proto=trace` gives.
-struct Talk;
+/// Prints every log record, except the dump of the protocol that only `ureq_proto=trace` enables.
+struct PrintingLogger;
 
-impl log::Log for Talk {
+impl log::Log for PrintingLogger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.target() != "ureq_proto::util" || metadata.level() < log::Level::Trace
     }
@@ -513,16 +499,17 @@ impl log::Log for Talk {
     fn flush(&self) {}
 }
 
-/// Not a test of its own: what `nothing_tells_the_secret` runs.
+/// What `credentials_secrets_are_never_printed` runs.
 #[test]
-fn child_that_tells_all() {
+#[ignore = "not a test: other tests of this module run it in a process of its own"]
+fn credentials_child_that_prints_everything() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
     let Ok(path) = std::env::var(UPLOAD) else {
         return;
     };
-    log::set_logger(&Talk).unwrap();
+    log::set_logger(&PrintingLogger).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let endpoint = std::env::var("OSS_ENDPOINT").unwrap();
     let right = Credentials::from_env().unwrap();
@@ -551,7 +538,7 @@ fn child_that_tells_all() {
                 ),
             }
             println!(
-                "record: {:?}",
+                "checkpoint: {:?}",
                 std::fs::read_to_string(format!("{path}.cp")).unwrap_or_default()
             );
         }
@@ -577,14 +564,14 @@ fn child_that_tells_all() {
 }
 
 #[test]
-fn nothing_tells_the_secret() {
-    let house = sts_house();
-    let (endpoint, path) = (house.server.endpoint(), house.file("f", 2 * PART));
+fn credentials_secrets_are_never_printed() {
+    let t = sts_harness();
+    let (endpoint, path) = (t.server.endpoint(), t.file("f", 2 * PART));
     for _ in [SignatureVersion::V1, SignatureVersion::V4] {
-        house.refuse_part(2);
+        t.refuse_part(2);
     }
-    let said = child(
-        "child_that_tells_all",
+    let output = child(
+        "credentials_child_that_prints_everything",
         &[
             ("OSS_ENDPOINT", &endpoint),
             ("OSS_ACCESS_KEY_ID", "sts-id"),
@@ -593,19 +580,22 @@ fn nothing_tells_the_secret() {
             (UPLOAD, path.to_str().unwrap()),
         ],
     );
-    for heard in [
+    for expected in [
         "DEBUG oss_upload",
         "DEBUG ureq",
         "uploaded: Uploaded",
         "SignatureDoesNotMatch",
         "oss-upload checkpoint 2",
     ] {
-        assert!(said.contains(heard), "{heard} is missing in {said}");
+        assert!(
+            output.contains(expected),
+            "{expected} is missing in {output}"
+        );
     }
-    for hushed in ["hush", "Signature=", "OSS sts-id:"] {
-        let line = said.lines().find(|line| line.contains(hushed));
+    for secret in ["hush", "Signature=", "OSS sts-id:"] {
+        let line = output.lines().find(|line| line.contains(secret));
         assert_eq!(line, None);
     }
-    let forged = said.lines().find(|line| line.starts_with("FORGED"));
-    assert_eq!(forged, None, "a key must not begin a line of the log");
+    let forged = output.lines().find(|line| line.starts_with("FORGED"));
+    assert_eq!(forged, None, "a key must not start a line of the log");
 }

@@ -1,19 +1,19 @@
-//! Against the real OSS: only where an account is given; otherwise it says so and is skipped.
+//! A real bucket: this test needs an account. `.ci/run` and `cargo test -- --include-ignored`
+//! report it as skipped.
 
 use oss_upload::{Client, checkpoint, routines};
 
-use crate::house::{House, PART};
+use crate::harness::{Harness, PART, list_uploads, report_skipped};
 
 #[test]
-fn a_real_bucket() {
+#[ignore = "needs a bucket of yours: set OSS_TEST_BUCKET, OSS_ENDPOINT, OSS_REGION and OSS_ACCESS_KEY_{ID,SECRET}"]
+fn live_upload_to_a_real_bucket() {
     let Ok(bucket) = std::env::var("OSS_TEST_BUCKET") else {
-        eprintln!(
-            "skipped: OSS_TEST_BUCKET, OSS_ENDPOINT, OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET are not set"
-        );
+        report_skipped("live_upload_to_a_real_bucket did not run: OSS_TEST_BUCKET is not set");
         return;
     };
-    let house = House::new();
-    let path = house.file("f", 5 * PART + 1);
+    let t = Harness::new();
+    let path = t.file("f", 5 * PART + 1);
     let bucket = Client::from_env().unwrap().bucket(&bucket).unwrap();
     for (key, part_size) in [
         ("oss-upload-test/multipart", PART),
@@ -25,11 +25,5 @@ fn a_real_bucket() {
         assert_eq!(uploaded.size, 5 * PART + 1);
         assert!(uploaded.crc64.is_some());
     }
-    assert_eq!(
-        bucket
-            .multipart_uploads("oss-upload-test/")
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap(),
-        []
-    );
+    assert_eq!(list_uploads(&bucket, "oss-upload-test/").unwrap(), []);
 }

@@ -1,16 +1,16 @@
-//! What is logged: a line for each request, and each retry with its reason. Nothing that must not be known.
+//! Logging: one line for each request, one warning for each retry, and no secrets.
 
 use std::sync::Mutex;
 
-use local_oss::{Fault, LocalOss, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation};
 use log::Level;
 use oss_upload::{Credentials, checkpoint};
 
-use crate::house::{House, PART, alone, client};
+use crate::harness::{Harness, PART, bucket, client, run_in_subprocess, service_unavailable};
 
 const SECRETS: [&str; 4] = ["hush-secret", "hush-token", "Signature=", "OSS4-HMAC"];
 
-/// Keeps everything that anybody logs, but for the dump of the wire that only `ureq_proto=trace` gives.
+/// Keeps every log record, except the dump of the protocol that only `ureq_proto=trace` enables.
 struct Collector(Mutex<Vec<(Level, String, String)>>);
 
 static COLLECTOR: Collector = Collector(Mutex::new(Vec::new()));
@@ -32,14 +32,14 @@ impl log::Log for Collector {
     fn flush(&self) {}
 }
 
-/// Our own lines since the last look; that nobody tells a secret is looked at on the way.
-fn taken() -> Vec<(Level, String)> {
+/// The lines of this crate since the last call. Asserts that no line, of any crate, has a secret.
+fn take_lines() -> Vec<(Level, String)> {
     let all = std::mem::take(&mut *COLLECTOR.0.lock().unwrap());
     for (level, target, line) in &all {
         for secret in SECRETS {
             assert!(
                 !line.contains(secret),
-                "{level} {target} tells {secret}: {line}"
+                "{level} {target} prints {secret}: {line}"
             );
         }
     }
@@ -57,10 +57,10 @@ fn at(level: Level, lines: &[(Level, String)]) -> Vec<&str> {
         .collect()
 }
 
-/// There is one log for a process: this test has one for itself.
+/// A process has only one logger, so this test has a process of its own.
 #[test]
-fn a_line_for_each_request_and_a_warning_for_each_retry() {
-    if !alone("logging::a_line_for_each_request_and_a_warning_for_each_retry") {
+fn logging_has_a_line_per_request_and_a_warning_per_retry() {
+    if !run_in_subprocess("logging::logging_has_a_line_per_request_and_a_warning_per_retry") {
         return;
     }
     log::set_logger(&COLLECTOR).unwrap();
@@ -70,55 +70,44 @@ fn a_line_for_each_request_and_a_warning_for_each_retry() {
         .token("hush-token")
         .start()
         .unwrap();
-    let house = House::with(server);
+    let t = Harness::with_server(server);
     let sts = Credentials::new("sts-id", "hush-secret").with_security_token("hush-token");
-    let bucket = client(&house.server)
-        .credentials(sts)
-        .build()
-        .unwrap()
-        .bucket("examplebucket")
-        .unwrap();
-    let path = house.file("f", 3 * PART);
+    let bucket = bucket(client(&t.server).credentials(sts));
+    let path = t.file("f", 3 * PART);
 
     bucket
         .upload_file("dir/o", &path, PART, [checkpoint(true, "")])
         .unwrap();
-    let lines = taken();
+    let lines = take_lines();
     assert_eq!(
         at(Level::Debug, &lines).len(),
-        house.server.requests().len(),
+        t.server.requests().len(),
         "{lines:#?}"
     );
-    assert_eq!(lines.len(), 5, "{lines:#?}");
+    assert_eq!(lines.len(), at(Level::Debug, &lines).len(), "{lines:#?}");
     let parts = lines
         .iter()
         .filter(|(_, line)| line.starts_with("UploadPart"))
         .count();
     assert_eq!(parts, 3, "{lines:#?}");
     for (_, line) in &lines {
-        let told = line.contains("oss://examplebucket/dir/o")
+        let well_formed = line.contains("oss://examplebucket/dir/o")
             && line.contains(": 200 in ")
             && line.ends_with(" ms");
-        assert!(told && !line.contains('\n'), "{line}");
+        assert!(well_formed && !line.contains('\n'), "{line}");
     }
 
-    house.server.clear_requests();
-    let busy = Fault::Status {
-        status: 503,
-        code: "ServiceUnavailable".into(),
-        retry_after: None,
-    };
-    house
-        .server
-        .inject(Rule::new(busy).on(Operation::UploadPart).part(2));
-    house
-        .server
-        .inject(Rule::new(Fault::CloseBeforeResponse).on(Operation::CompleteMultipartUpload));
+    t.server.clear_requests();
+    t.inject_part(2, service_unavailable());
+    t.inject(
+        Operation::CompleteMultipartUpload,
+        Fault::CloseBeforeResponse,
+    );
     bucket.upload_file("dir/o", &path, PART, []).unwrap();
-    let lines = taken();
+    let lines = take_lines();
     assert_eq!(
         at(Level::Debug, &lines).len(),
-        house.server.requests().len(),
+        t.server.requests().len(),
         "{lines:#?}"
     );
     let warnings = at(Level::Warn, &lines);
@@ -138,10 +127,10 @@ fn a_line_for_each_request_and_a_warning_for_each_retry() {
         assert!(warning.contains(reason), "{warning}");
     }
 
-    // What is final is the error's business, not the log's.
-    house.server.expire_credentials("sts-id");
+    // A permanent failure is reported by the error and not logged.
+    t.server.expire_credentials("sts-id");
     let error = bucket.upload_file("dir/o", &path, PART, []).unwrap_err();
-    let lines = taken();
+    let lines = take_lines();
     assert!(
         at(Level::Warn, &lines).is_empty() && at(Level::Error, &lines).is_empty(),
         "{error}: {lines:#?}"

@@ -1,30 +1,30 @@
 //! Everything that can be seen from outside: the public API against a real socket, with real files.
 
-mod house;
+mod harness;
 
 mod callback;
 mod cancel;
 mod checkpoint;
 mod checkpoint_file;
-mod coming_from;
 mod connections;
-mod cost;
 mod crash;
 mod credentials;
 mod faults;
-mod hostile;
-mod housekeeping;
+mod http;
 mod live;
 mod logging;
+mod malicious_input;
 mod messages;
 mod options;
-mod refused;
+mod resource_usage;
 mod resume;
 mod sdk_defects;
+mod sdk_parity;
 mod source_files;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
+mod unfinished_uploads;
 mod upload;
+mod validation;
 mod values;
-mod wire;

@@ -1,5 +1,6 @@
-//! Error messages, read aloud: for each mistake that a person can make, what it says. All of them stand in `messages.txt`, to be
-//! read by people; a change shows there.
+//! The error messages: for each mistake that a user can make, what the error says. All of them are
+//! in `messages.txt`, so that a change of a message shows in review. `UPDATE_MESSAGES=1 cargo test
+//! --test it messages` accepts changes.
 
 mod arguments;
 mod files;
@@ -7,26 +8,20 @@ mod network;
 mod service;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use local_oss::LocalOss;
-use oss_upload::{Client, ClientBuilder, Credentials, Error, RetryPolicy};
+use oss_upload::{Client, ClientBuilder, Credentials, Error, RetryPolicy, UploadOption};
 
-use crate::house::House;
-
-/// Set to anything, it accepts the messages as they are.
-const UPDATE: &str = "UPDATE_MESSAGES";
-/// What is shown in a message; in bytes. A longer one is not read.
-const LENGTH_MAX: usize = 500;
+use crate::harness::{Harness, PART, bucket, report_skipped};
 
 pub const ID: &str = "AKIDexample";
 pub const SECRET: &str = "hush-secret-0123456789";
 pub const TOKEN: &str = "hush-token-0123456789";
-/// Of what no message may ever have in it.
-const NEVER: [&str; 6] = [
+/// Parts of secrets, and of headers that have secrets. No message may contain one.
+const SECRET_MARKERS: [&str; 6] = [
     "hush",
     "Authorization:",
     "Signature",
@@ -34,135 +29,167 @@ const NEVER: [&str; 6] = [
     "signature=",
     "OSS4-HMAC",
 ];
+/// The longest message that a user still reads, in characters.
+const LENGTH_MAX: usize = 500;
 
-/// What is collected, by the titles of the mistakes.
-pub struct Book {
-    entries: Vec<(String, Option<String>)>,
-    dirs: Vec<(PathBuf, &'static str)>,
-    unreadable: Vec<String>,
+const HEADER: &str = "The error message for each mistake. [again]: the same call may succeed if it is made again.\n\
+    Written by tests/it/messages.rs: UPDATE_MESSAGES=1 cargo test --test it messages\n";
+
+/// The messages of this run, to be compared with those of `messages.txt`.
+pub struct MessageSnapshot {
+    text: String,
+    /// The content of `messages.txt`.
+    kept: String,
+    dirs: Vec<PathBuf>,
+    problems: Vec<String>,
 }
 
-impl Book {
-    fn new() -> Book {
-        Book {
-            entries: Vec::new(),
+impl MessageSnapshot {
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/messages.txt")
+    }
+
+    fn new() -> MessageSnapshot {
+        let kept = std::fs::read_to_string(MessageSnapshot::path())
+            .unwrap_or_default()
+            .replace("\r\n", "\n");
+        MessageSnapshot {
+            text: HEADER.to_owned(),
+            kept,
             dirs: Vec::new(),
-            unreadable: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
-    /// Shows the house's directory as `<dir>`.
-    pub fn hide(&mut self, house: &House) {
-        self.dirs.push((house.path(""), "<dir>/"));
+    fn section(&mut self, title: &str) {
+        self.text += &format!("\n# {title}\n");
     }
 
+    /// Shows the directory of the harness as `<dir>`.
+    pub fn hide(&mut self, t: &Harness) {
+        self.dirs.push(t.path(""));
+    }
+
+    /// Adds the message of the error, after checking that it can be read.
     pub fn add(&mut self, mistake: &str, error: Error) {
-        let message = error.to_string();
+        let output = error.to_string();
         let source = std::error::Error::source(&error)
             .map(ToString::to_string)
             .unwrap_or_default();
-        let problems = [
+        for (is_so, problem) in [
             (
-                message != format!("{error:?}"),
-                "a main that returns it says something else",
+                output != format!("{error:?}"),
+                "a main function that returns it prints something else",
             ),
             (
-                tells_a_secret(&message) || tells_a_secret(&source),
-                "it tells a secret",
+                has_secret(&output) || has_secret(&source),
+                "it prints a secret",
             ),
-        ];
-        let problems = problems
-            .into_iter()
-            .chain(unreadable(&message))
-            .filter(|(is_so, _)| *is_so);
-        self.unreadable
-            .extend(problems.map(|(_, what)| format!("{mistake}: {what}: {message}")));
+            (output.lines().count() != 1, "it is not one line"),
+            (
+                output.chars().any(char::is_control),
+                "it has a control character",
+            ),
+            (
+                output.ends_with(['.', ' ', ':', ';']),
+                "it does not end with a word",
+            ),
+            (
+                [".;", ".)", ";;", ": :"]
+                    .iter()
+                    .any(|odd| output.contains(odd)),
+                "its punctuation is wrong",
+            ),
+            (output.chars().count() > LENGTH_MAX, "it is too long"),
+            (
+                self.text.contains(&format!("\n{mistake}\n")),
+                "the title is used twice",
+            ),
+        ] {
+            if is_so {
+                self.problems
+                    .push(format!("{mistake}: {problem}: {output}"));
+            }
+        }
         let again = if error.is_resumable() { " [again]" } else { "" };
-        self.entries.push((
-            format!("{mistake}{again}"),
-            Some(self.without_chance(&message)),
-        ));
+        self.text += &format!("\n{mistake}{again}\n    {}\n", self.normalize(output));
     }
 
-    /// A mistake that can't be made on this machine; the message stays as it is.
+    /// Keeps the message of a mistake that cannot be made on this machine.
     pub fn skip(&mut self, mistake: &str) {
-        eprintln!("skipped: {mistake}");
-        self.entries.push((mistake.to_owned(), None));
+        report_skipped(&format!("the message for: {mistake}"));
+        let titles = [format!("\n{mistake}\n"), format!("\n{mistake} [again]\n")];
+        let kept = titles
+            .iter()
+            .find_map(|title| self.kept.find(title))
+            .map(|at| &self.kept[at + 1..]);
+        let entry = kept
+            .and_then(|kept| kept.split("\n\n").next())
+            .unwrap_or(mistake);
+        self.text += &format!("\n{}\n", entry.trim_end());
     }
 
-    /// Placeholders for what differs from run to run.
-    fn without_chance(&self, message: &str) -> String {
-        let mut text = message.to_owned();
-        for (dir, placeholder) in &self.dirs {
-            text = text.replace(&*dir.to_string_lossy(), placeholder);
+    /// Replaces what differs from run to run by placeholders.
+    fn normalize(&self, message: String) -> String {
+        let mut text = message;
+        for dir in &self.dirs {
+            text = text.replace(&*dir.to_string_lossy(), "<dir>/");
         }
         if let Ok(here) = std::env::current_dir() {
             text = text.replace(&*here.to_string_lossy(), "<here>");
         }
-        for (before, ends, placeholder) in [
-            ("127.0.0.1:", "/ ;,:)\"", "<port>"),
-            ("localhost:", "/ ;,:)\"", "<port>"),
-            ("request id ", ",)", "<request id>"),
-        ] {
-            text = replaced(&text, before, ends, placeholder);
+        text = replace_word(&text, "127.0.0.1:", "<port>");
+        text = replace_word(&text, "localhost:", "<port>");
+        replace_word(&text, "request id ", "<request id>")
+    }
+
+    /// Fails unless the messages are those of `messages.txt`, or accepts them.
+    fn compare(&self) {
+        if self.text == self.kept {
+            return;
         }
-        text
+        if std::env::var_os("UPDATE_MESSAGES").is_some() {
+            std::fs::write(MessageSnapshot::path(), &self.text).unwrap();
+            return;
+        }
+        let before: HashSet<_> = self.kept.split("\n\n").collect();
+        let now: HashSet<_> = self.text.split("\n\n").collect();
+        let difference: String = before
+            .difference(&now)
+            .map(|entry| format!("- {entry}\n"))
+            .chain(now.difference(&before).map(|entry| format!("+ {entry}\n")))
+            .collect();
+        panic!(
+            "the messages differ from messages.txt:\n{difference}\
+             If they are better: UPDATE_MESSAGES=1 cargo test --test it messages"
+        );
     }
 }
 
-/// Every word after `before`, up to one of `ends`.
-fn replaced(text: &str, before: &str, ends: &str, placeholder: &str) -> String {
-    let mut pieces = text.split(before);
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let word = piece.find(|c| ends.contains(c)).unwrap_or(piece.len());
-        write!(out, "{before}{placeholder}{}", &piece[word..]).unwrap();
-    }
-    out
+/// Replaces each word after `before`.
+fn replace_word(text: &str, before: &str, placeholder: &str) -> String {
+    let mut parts = text.split(before);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |replaced, part| {
+        let end = part.find(|c| "/ ;,:)\"".contains(c)).unwrap_or(part.len());
+        replaced + before + placeholder + &part[end..]
+    })
 }
 
-/// What keeps a message from being read, and whether this one has it.
-fn unreadable(message: &str) -> [(bool, &'static str); 5] {
-    [
-        (message.lines().count() != 1, "it is not one line"),
-        (
-            message.chars().any(char::is_control),
-            "it has a control character",
-        ),
-        (
-            message.ends_with(['.', ' ', ':', ';']),
-            "it does not end with a word",
-        ),
-        (
-            [".;", ".)", ";;", ": :"]
-                .iter()
-                .any(|odd| message.contains(odd)),
-            "it is put together oddly",
-        ),
-        (message.chars().count() > LENGTH_MAX, "it is too long"),
-    ]
-}
-
-fn tells_a_secret(message: &str) -> bool {
-    // OSS's error code is none.
+fn has_secret(message: &str) -> bool {
+    // An error code of OSS.
     let message = message.replace("SignatureDoesNotMatch", "");
-    NEVER.iter().any(|never| message.contains(never))
+    SECRET_MARKERS.iter().any(|marker| message.contains(marker))
 }
 
-/// With credentials that would be noticed if a message told them.
-pub fn house() -> House {
-    house_of(LocalOss::builder().credentials(ID, SECRET).start().unwrap())
+/// A harness whose credentials have markers that show in a message.
+pub fn harness() -> Harness {
+    harness_with(LocalOss::builder().credentials(ID, SECRET).start().unwrap())
 }
 
-pub fn house_of(server: LocalOss) -> House {
-    let bucket = client(&server.endpoint())
-        .build()
-        .unwrap()
-        .bucket("examplebucket")
-        .unwrap();
-    let mut house = House::with(server);
-    house.bucket = bucket;
-    house
+pub fn harness_with(server: LocalOss) -> Harness {
+    let client = client(&server.endpoint());
+    Harness::with_client(server, client)
 }
 
 pub fn client(endpoint: &str) -> ClientBuilder {
@@ -178,115 +205,47 @@ pub fn client(endpoint: &str) -> ClientBuilder {
         .stall_timeout(Duration::from_secs(2))
 }
 
+/// The error of an upload of the file `f`.
+fn upload_error<'a>(t: &Harness, options: impl IntoIterator<Item = UploadOption<'a>>) -> Error {
+    t.bucket
+        .upload_file("dir/object.bin", t.path("f"), PART, options)
+        .unwrap_err()
+}
+
+/// The error of an upload of a file of three parts by this client.
+fn upload_error_of(t: &Harness, client: ClientBuilder) -> Error {
+    bucket(client)
+        .upload_file("dir/object.bin", t.file("f", 3 * PART), PART, [])
+        .unwrap_err()
+}
+
 #[test]
-fn every_message_can_be_acted_on() {
-    let mut book = Book::new();
-    for (heading, chapter) in [
-        ("The client", settings::all as fn(&mut Book)),
+fn messages_match_the_snapshot() {
+    let mut snapshot = MessageSnapshot::new();
+    for (title, section) in [
+        ("The client", settings::all as fn(&mut MessageSnapshot)),
         ("Arguments and options", arguments::all),
-        ("The file and its record", files::all),
-        ("What OSS says", service::all),
+        ("The file and its checkpoint", files::all),
+        ("What OSS responds", service::all),
         ("The network", network::all),
     ] {
-        book.entries
-            .push((format!("# {heading}"), Some(String::new())));
-        chapter(&mut book);
+        snapshot.section(title);
+        section(&mut snapshot);
     }
     assert!(
-        book.unreadable.is_empty(),
+        snapshot.problems.is_empty(),
         "\n{}",
-        book.unreadable.join("\n")
+        snapshot.problems.join("\n")
     );
-    let titles: BTreeSet<_> = book.entries.iter().map(|(title, _)| title).collect();
-    assert_eq!(titles.len(), book.entries.len(), "a title stands twice");
-    // What the system, and the TLS library, say is theirs.
-    let comparable = cfg!(all(
+    // Other systems, and other TLS libraries, have other texts.
+    if cfg!(all(
         target_os = "linux",
         feature = "rustls",
         not(feature = "native-tls"),
         not(feature = "platform-verifier")
-    ));
-    if comparable {
-        compare(&book)
+    )) {
+        snapshot.compare();
     } else {
-        eprintln!("not compared: the messages are those of Linux and rustls")
-    }
-}
-
-fn compare(book: &Book) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/messages.txt");
-    let kept = std::fs::read_to_string(&path)
-        .unwrap_or_default()
-        .replace("\r\n", "\n");
-    let before = parsed(&kept);
-    let mut now = String::from(
-        "For each mistake, what is said. [again]: the same call is worth running again.\n\
-         Kept by tests/it/messages.rs; UPDATE_MESSAGES=1 cargo test --test it messages writes it anew.\n",
-    );
-    for (title, message) in &book.entries {
-        let kept = |title: &String| before.get(title).cloned();
-        let again = || kept(&format!("{title} [again]"));
-        let (title, message) = match message {
-            Some(message) => (title.clone(), message.clone()),
-            None if again().is_some() => (format!("{title} [again]"), again().unwrap_or_default()),
-            None => (title.clone(), kept(title).unwrap_or_else(|| "?".to_owned())),
-        };
-        let end = if message.is_empty() { "" } else { "\n" };
-        write!(
-            now,
-            "\n{title}\n{}{end}",
-            if message.is_empty() {
-                "".into()
-            } else {
-                format!("    {message}")
-            }
-        )
-        .unwrap();
-    }
-    if now == kept {
-        return;
-    }
-    if std::env::var_os(UPDATE).is_some() {
-        std::fs::write(&path, now).unwrap();
-        return;
-    }
-    panic!(
-        "\n{}\nThe messages are others than those of {}.\nIf they are better: {UPDATE}=1 cargo test --test it messages\n",
-        difference(&before, &parsed(&now)),
-        path.display()
-    );
-}
-
-/// Messages by their titles.
-fn parsed(text: &str) -> BTreeMap<String, String> {
-    let entry = |paragraph: &str| {
-        let (title, message) = paragraph
-            .trim_matches('\n')
-            .split_once('\n')
-            .unwrap_or((paragraph.trim(), ""));
-        (title.to_owned(), message.trim().to_owned())
-    };
-    text.split("\n\n").skip(1).map(entry).collect()
-}
-
-fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
-    let mut text = String::new();
-    let titles: BTreeSet<_> = before.keys().chain(now.keys()).collect();
-    for title in titles
-        .into_iter()
-        .filter(|title| before.get(*title) != now.get(*title))
-    {
-        writeln!(text, "{title}").unwrap();
-        for (sign, side) in [("-", before), ("+", now)] {
-            match side.get(title) {
-                Some(message) => writeln!(text, "  {sign} {message}").unwrap(),
-                None => writeln!(text, "  {sign} (is not there)").unwrap(),
-            }
-        }
-    }
-    if text.is_empty() {
-        "Only the order or the spacing differs.\n".to_owned()
-    } else {
-        text
+        report_skipped("the comparison of messages: the snapshot is that of Linux and rustls");
     }
 }

@@ -1,4 +1,4 @@
-//! The options: what each of them does to the requests and to the object.
+//! Options: what each of them does to the requests and to the object.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use local_oss::{Fault, Operation, RecordedRequest, Rule};
+use local_oss::{Fault, Operation};
 use oss_upload::{
     Callback, CancelToken, Error, ObjectAcl, ProgressEvent, RestartReason, ServerSideEncryption,
     SignatureVersion, StorageClass, UploadOption, Uploaded, adopt_unfinished, bandwidth_limit,
@@ -18,13 +18,12 @@ use oss_upload::{
     verify_on_resume,
 };
 
-use crate::callback::App;
-use crate::house::{House, PART, client, content};
+use crate::harness::{CallbackServer, Harness, PART, RecordedRequest, bucket, client, content};
 
-/// The small ones go up in a PutObject, the large one in parts.
+/// The small files are uploaded with PutObject, the large one in parts.
 const SIZES: [u64; 3] = [0, 1, 2 * PART + 7];
 
-/// Whatever every request has.
+/// Headers that every request can have.
 const COMMON: [&str; 11] = [
     "host",
     "connection",
@@ -39,9 +38,9 @@ const COMMON: [&str; 11] = [
     "expect",
 ];
 
-/// What a request was given beyond that, in the order of names.
-fn headers(logged: &RecordedRequest) -> Vec<(&str, &str)> {
-    let all = logged
+/// The other headers of a request, sorted by name.
+fn headers(request: &RecordedRequest) -> Vec<(&str, &str)> {
+    let all = request
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
@@ -56,8 +55,8 @@ fn sorted<'a>(lists: &[&[(&'a str, &'a str)]]) -> Vec<(&'a str, &'a str)> {
     all
 }
 
-/// Every option that becomes a header.
-fn every_header(app: &App) -> Vec<UploadOption<'static>> {
+/// Every option that is sent as a header.
+fn every_header(app: &CallbackServer) -> Vec<UploadOption<'static>> {
     let key_id = Some("9468da86-3509-4f8d-a61e-6eab1eac0001".to_owned());
     vec![
         content_type("text/plain; charset=utf-8"),
@@ -108,42 +107,39 @@ const PAYER: (&str, &str) = ("x-oss-request-payer", "requester");
 const XML: (&str, &str) = ("content-type", "application/xml");
 
 #[test]
-fn every_header_goes_where_it_belongs_and_nowhere_else() {
-    let (house, app) = (House::new(), App::start(200, "{}"));
-    let path = house.file("f", 3 * PART);
+fn options_send_headers_only_where_they_belong() {
+    let (t, app) = (Harness::new(), CallbackServer::start(200, "{}"));
+    let path = t.file("f", 3 * PART);
     let upload = |key: &str, more: UploadOption<'static>| {
-        house.bucket.upload_file(
+        t.bucket.upload_file(
             key,
             &path,
             PART,
             every_header(&app).into_iter().chain([more]),
         )
     };
-    house.refuse_part(2);
-    upload("without-record", checkpoint(false, "")).unwrap_err();
-    house.refuse_part(2);
+    t.refuse_part(2);
+    upload("without-checkpoint", checkpoint(false, "")).unwrap_err();
+    t.refuse_part(2);
     upload("o", checkpoint(true, "")).unwrap_err();
-    house
-        .server
-        .inject(Rule::new(Fault::ResetAfterApply).on(Operation::CompleteMultipartUpload));
+    t.inject(Operation::CompleteMultipartUpload, Fault::ResetAfterApply);
     upload("o", checkpoint(true, "")).unwrap();
     upload("adopting", adopt_unfinished(true)).unwrap();
-    house
-        .bucket
-        .upload_file("small", house.file("g", 1), PART, every_header(&app))
+    t.bucket
+        .upload_file("small", t.file("g", 1), PART, every_header(&app))
         .unwrap();
 
     let call = [("x-oss-callback", ""), ("x-oss-callback-var", "")];
     let mut seen = Vec::new();
-    for logged in house.server.requests() {
-        let wanted = match logged.operation {
+    for request in t.server.requests() {
+        let wanted = match request.operation {
             Operation::InitiateMultipartUpload => sorted(&[&OBJECT, &AT_BOTH_ENDS, &[PAYER]]),
             Operation::UploadPart => sorted(&[&[TRAFFIC, PAYER]]),
             Operation::CompleteMultipartUpload => sorted(&[&AT_BOTH_ENDS, &call, &[PAYER, XML]]),
             Operation::PutObject => sorted(&[&OBJECT, &AT_BOTH_ENDS, &call, &[TRAFFIC, PAYER]]),
             _ => vec![PAYER],
         };
-        let mut sent = headers(&logged);
+        let mut sent = headers(&request);
         for (_, value) in sent
             .iter_mut()
             .filter(|(name, _)| name.starts_with("x-oss-callback"))
@@ -154,8 +150,8 @@ fn every_header_goes_where_it_belongs_and_nowhere_else() {
             );
             *value = "";
         }
-        assert_eq!(sent, wanted, "{:?}", logged.operation);
-        seen.push(logged.operation);
+        assert_eq!(sent, wanted, "{:?}", request.operation);
+        seen.push(request.operation);
     }
     for operation in [
         Operation::InitiateMultipartUpload,
@@ -170,7 +166,7 @@ fn every_header_goes_where_it_belongs_and_nowhere_else() {
         assert!(seen.contains(&operation), "{operation:?} was not sent");
     }
     for key in ["o", "adopting", "small"] {
-        let object = house.server.object("examplebucket", key).unwrap();
+        let object = t.server.object("examplebucket", key).unwrap();
         let mut kept: Vec<_> = object
             .headers
             .iter()
@@ -184,31 +180,29 @@ fn every_header_goes_where_it_belongs_and_nowhere_else() {
 }
 
 #[test]
-fn without_options_only_the_content_type_is_sent() {
+fn options_default_to_the_content_type_alone() {
     for size in SIZES {
-        let house = House::new();
-        house
-            .bucket
-            .upload_file("o", house.file("f", size), PART, [])
+        let t = Harness::new();
+        t.bucket
+            .upload_file("o", t.file("f", size), PART, [])
             .unwrap();
-        for logged in house.server.requests() {
-            let wanted = match logged.operation {
+        for request in t.server.requests() {
+            let wanted = match request.operation {
                 Operation::UploadPart => vec![],
                 Operation::CompleteMultipartUpload => vec![XML],
                 _ => vec![("content-type", "application/octet-stream")],
             };
-            assert_eq!(headers(&logged), wanted, "{:?}", logged.operation);
+            assert_eq!(headers(&request), wanted, "{:?}", request.operation);
         }
     }
 }
 
 #[test]
-fn values_are_signed_as_they_arrive() {
+fn options_header_values_are_signed_as_sent() {
     for signature in [SignatureVersion::V1, SignatureVersion::V4] {
         for size in SIZES {
-            let house = House::new();
-            let bucket = client(&house.server).signature(signature).build().unwrap();
-            let bucket = bucket.bucket("examplebucket").unwrap();
+            let t = Harness::new();
+            let bucket = bucket(client(&t.server).signature(signature));
             let options = [
                 content_type(" text/plain "),
                 cache_control("  no-cache"),
@@ -217,9 +211,9 @@ fn values_are_signed_as_they_arrive() {
                 meta("100", "100% =&?;\"'<>~|"),
             ];
             bucket
-                .upload_file("o", house.file("f", size), PART, options)
+                .upload_file("o", t.file("f", size), PART, options)
                 .unwrap();
-            let object = house.server.object("examplebucket", "o").unwrap();
+            let object = t.server.object("examplebucket", "o").unwrap();
             for (name, value) in [
                 ("content-type", "text/plain"),
                 ("cache-control", "no-cache"),
@@ -237,9 +231,9 @@ fn values_are_signed_as_they_arrive() {
 }
 
 #[test]
-fn the_content_type_is_guessed_from_the_file_then_from_the_key() {
+fn content_type_is_guessed_from_file_then_key() {
     for size in SIZES {
-        let house = House::new();
+        let t = Harness::new();
         for (name, key, wanted) in [
             ("f.html", "o.json", "text/html"),
             ("F.PNG", "o", "image/png"),
@@ -247,27 +241,26 @@ fn the_content_type_is_guessed_from_the_file_then_from_the_key() {
             ("f.unheard-of", "o.txt", "text/plain"),
             ("f", "o.json/none", "application/octet-stream"),
         ] {
-            let path = house.file(name, size);
-            house.bucket.upload_file(key, &path, PART, []).unwrap();
-            assert_eq!(stored_type(&house, key), wanted, "{name} to {key}");
+            let path = t.file(name, size);
+            t.bucket.upload_file(key, &path, PART, []).unwrap();
+            assert_eq!(stored_type(&t, key), wanted, "{name} to {key}");
             let wanted = if key.ends_with(".json") {
                 "application/json"
             } else {
                 "text/plain"
             };
             if key.contains('.') && !key.ends_with("none") {
-                house
-                    .bucket
+                t.bucket
                     .upload_open_file(key, File::open(path).unwrap(), PART, [])
                     .unwrap();
-                assert_eq!(stored_type(&house, key), wanted, "open file to {key}");
+                assert_eq!(stored_type(&t, key), wanted, "open file to {key}");
             }
         }
     }
 }
 
-fn stored_type(house: &House, key: &str) -> String {
-    let object = house.server.object("examplebucket", key).unwrap();
+fn stored_type(t: &Harness, key: &str) -> String {
+    let object = t.server.object("examplebucket", key).unwrap();
     object
         .headers
         .into_iter()
@@ -276,7 +269,8 @@ fn stored_type(house: &House, key: &str) -> String {
         .1
 }
 
-/// The object that is made with these options, once in one request and once in parts.
+/// Asserts what headers and ACL an object has that is uploaded with these options, in one request
+/// and in parts.
 #[track_caller]
 fn assert_objects_have<const N: usize>(
     options: impl Fn() -> [UploadOption<'static>; N],
@@ -284,14 +278,11 @@ fn assert_objects_have<const N: usize>(
     acl: Option<&str>,
 ) {
     for size in SIZES {
-        let house = House::new();
-        let path = house.file("f", size);
-        house
-            .bucket
-            .upload_file("o", &path, PART, options())
-            .unwrap();
-        house.assert_stored("o", &path);
-        let object = house.server.object("examplebucket", "o").unwrap();
+        let t = Harness::new();
+        let path = t.file("f", size);
+        t.bucket.upload_file("o", &path, PART, options()).unwrap();
+        t.assert_stored("o", &path);
+        let object = t.server.object("examplebucket", "o").unwrap();
         let own = object
             .headers
             .iter()
@@ -306,7 +297,7 @@ fn assert_objects_have<const N: usize>(
 }
 
 #[test]
-fn every_acl() {
+fn object_acl_values_are_sent() {
     for (acl, wanted) in [
         (ObjectAcl::Private, "private"),
         (ObjectAcl::PublicRead, "public-read"),
@@ -318,7 +309,7 @@ fn every_acl() {
 }
 
 #[test]
-fn every_storage_class() {
+fn storage_class_values_are_sent() {
     for (class, wanted) in [
         (StorageClass::Standard, "Standard"),
         (StorageClass::InfrequentAccess, "IA"),
@@ -335,7 +326,7 @@ fn every_storage_class() {
 }
 
 #[test]
-fn every_encryption() {
+fn server_side_encryption_values_are_sent() {
     const METHOD: &str = "x-oss-server-side-encryption";
     let kms = |key_id: Option<&str>| ServerSideEncryption::Kms {
         key_id: key_id.map(str::to_owned),
@@ -352,7 +343,7 @@ fn every_encryption() {
             ],
         ),
     ] {
-        // The later one wins as a whole: no key id of the earlier one stays.
+        // The last value replaces the earlier one as a whole, with its key id.
         let earlier = || server_side_encryption(kms(Some("earlier")));
         assert_objects_have(
             || [earlier(), server_side_encryption(encryption.clone())],
@@ -363,7 +354,7 @@ fn every_encryption() {
 }
 
 #[test]
-fn metadata_by_names_without_case_and_with_or_without_prefix() {
+fn meta_names_ignore_case_and_prefix() {
     assert_objects_have(
         || {
             [
@@ -383,29 +374,28 @@ fn metadata_by_names_without_case_and_with_or_without_prefix() {
 }
 
 #[test]
-fn tags_are_encoded_and_the_later_value_wins() {
+fn tag_values_are_encoded_and_last_one_wins() {
     for size in SIZES {
-        let house = House::new();
+        let t = Harness::new();
         let tags = [
             tag("a", "1"),
             tag("团队", "x +-=._:/"),
             tag("a", "2"),
             tag("empty", ""),
         ];
-        house
-            .bucket
-            .upload_file("o", house.file("f", size), PART, tags)
+        t.bucket
+            .upload_file("o", t.file("f", size), PART, tags)
             .unwrap();
-        let object = house.server.object("examplebucket", "o").unwrap();
+        let object = t.server.object("examplebucket", "o").unwrap();
         let wanted = "a=2&empty=&%E5%9B%A2%E9%98%9F=x%20%2B-%3D._%3A%2F";
         assert_eq!(object.tagging.as_deref(), Some(wanted));
     }
 }
 
 #[test]
-fn the_largest_values_that_are_taken() {
+fn options_accept_largest_values() {
     for size in SIZES {
-        let house = House::new();
+        let t = Harness::new();
         let tags = (0..10).map(|n| tag(format!("{n}{}", "键".repeat(127)), "值".repeat(256)));
         let metas = (0..4).map(|n| meta(n.to_string(), "v".repeat(2000)));
         let limits = [
@@ -416,11 +406,10 @@ fn the_largest_values_that_are_taken() {
         ];
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let options = tags.chain(metas).chain(limits).chain([expires(last)]);
-        house
-            .bucket
-            .upload_file("o", house.file("f", size), PART, options)
+        t.bucket
+            .upload_file("o", t.file("f", size), PART, options)
             .unwrap();
-        let object = house.server.object("examplebucket", "o").unwrap();
+        let object = t.server.object("examplebucket", "o").unwrap();
         let expires = (
             "expires".to_owned(),
             "Fri, 31 Dec 9999 23:59:59 GMT".to_owned(),
@@ -430,7 +419,7 @@ fn the_largest_values_that_are_taken() {
 }
 
 #[test]
-fn wrong_values_are_named_before_any_request() {
+fn options_reject_invalid_values_before_any_request() {
     let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
     let kms = |id: &str| {
@@ -493,11 +482,11 @@ fn wrong_values_are_named_before_any_request() {
         ]);
     }
     wrong.push(("callback", callback(good().body_type("text/plain"))));
-    let house = House::new();
-    let path = house.file("f", 2 * PART);
+    let t = Harness::new();
+    let path = t.file("f", 2 * PART);
     for (name, option) in wrong {
         let shown = format!("{option:?}");
-        let error = house
+        let error = t
             .bucket
             .upload_file("o", &path, PART, [checkpoint(true, ""), option])
             .unwrap_err();
@@ -506,33 +495,24 @@ fn wrong_values_are_named_before_any_request() {
     }
     let eleven = (0..11).map(|n| tag(n.to_string(), ""));
     assert_option(
-        &house
-            .bucket
-            .upload_file("o", &path, PART, eleven)
-            .unwrap_err(),
+        &t.bucket.upload_file("o", &path, PART, eleven).unwrap_err(),
         "tag",
         "11 tags",
     );
     let both = [sequential(true), routines(2)];
     assert_option(
-        &house
-            .bucket
-            .upload_file("o", &path, PART, both)
-            .unwrap_err(),
+        &t.bucket.upload_file("o", &path, PART, both).unwrap_err(),
         "sequential",
         "both",
     );
     let itself = [checkpoint(true, &path)];
     assert_option(
-        &house
-            .bucket
-            .upload_file("o", &path, PART, itself)
-            .unwrap_err(),
+        &t.bucket.upload_file("o", &path, PART, itself).unwrap_err(),
         "checkpoint",
         "itself",
     );
-    assert_eq!(house.server.requests().len(), 0);
-    house.assert_files(&["f"]);
+    assert_eq!(t.server.requests().len(), 0);
+    t.assert_files(&["f"]);
     assert!(std::fs::read(&path).unwrap() == content("f", 2 * PART));
 }
 
@@ -550,31 +530,29 @@ fn assert_option(error: &Error, name: &str, shown: &str) {
 }
 
 #[test]
-fn an_existing_object_is_not_overwritten() {
+fn forbid_overwrite_keeps_existing_object() {
     for size in SIZES {
-        let house = House::new();
-        house.server.put_object("examplebucket", "o", b"first");
+        let t = Harness::new();
+        t.server.put_object("examplebucket", "o", b"first");
         let options = [forbid_overwrite(true), checkpoint(true, "")];
-        let error = house
+        let error = t
             .bucket
-            .upload_file("o", house.file("f", size), PART, options)
+            .upload_file("o", t.file("f", size), PART, options)
             .unwrap_err();
         assert_eq!(error.service_code(), Some("FileAlreadyExists"));
         assert!(!error.is_resumable());
         assert_eq!(
-            house.server.object("examplebucket", "o").unwrap().bytes,
+            t.server.object("examplebucket", "o").unwrap().bytes,
             b"first"
         );
-        assert_eq!(house.server.requests().len(), 1);
-        house.assert_nothing_left(&["f"]);
-        house
-            .bucket
-            .upload_file("o", house.path("f"), PART, [forbid_overwrite(false)])
+        assert_eq!(t.server.requests().len(), 1);
+        t.assert_nothing_left(&["f"]);
+        t.bucket
+            .upload_file("o", t.path("f"), PART, [forbid_overwrite(false)])
             .unwrap();
-        house.assert_stored("o", &house.path("f"));
+        t.assert_stored("o", &t.path("f"));
         assert!(
-            house
-                .server
+            t.server
                 .requests()
                 .iter()
                 .skip(1)
@@ -584,33 +562,33 @@ fn an_existing_object_is_not_overwritten() {
 }
 
 #[test]
-fn an_object_that_appears_meanwhile_is_not_overwritten() {
-    let house = House::new();
-    let path = house.file("f", 2 * PART);
-    let rival = |_: &oss_upload::Progress| house.server.put_object("examplebucket", "o", b"rival");
-    let error = house
+fn forbid_overwrite_keeps_object_that_appears_during_upload() {
+    let t = Harness::new();
+    let path = t.file("f", 2 * PART);
+    let rival = |_: &oss_upload::Progress| t.server.put_object("examplebucket", "o", b"rival");
+    let error = t
         .bucket
         .upload_file("o", &path, PART, [forbid_overwrite(true), progress(rival)])
         .unwrap_err();
     assert_eq!(error.service_code(), Some("FileAlreadyExists"));
     assert_eq!(
-        house.server.object("examplebucket", "o").unwrap().bytes,
+        t.server.object("examplebucket", "o").unwrap().bytes,
         b"rival"
     );
-    assert_eq!(house.requests(Operation::CompleteMultipartUpload).len(), 1);
-    house.assert_nothing_left(&["f"]);
+    assert_eq!(t.requests(Operation::CompleteMultipartUpload).len(), 1);
+    t.assert_nothing_left(&["f"]);
 }
 
-/// Runs twice; the first time only one part goes up. Gives the old upload's id and what the second call reported first.
+/// Interrupts an upload after one part, and uploads again. Returns the old upload id, and the first
+/// event and the result of the second call.
 fn interrupted<'a>(
-    house: &House,
+    t: &Harness,
     first: Vec<UploadOption<'a>>,
     second: Vec<UploadOption<'a>>,
 ) -> (String, ProgressEvent, Uploaded) {
-    let path = house.file("f", 3 * PART);
-    house.refuse_part(2);
-    house
-        .bucket
+    let path = t.file("f", 3 * PART);
+    t.refuse_part(2);
+    t.bucket
         .upload_file(
             "o",
             &path,
@@ -618,24 +596,24 @@ fn interrupted<'a>(
             first.into_iter().chain([checkpoint(true, "")]),
         )
         .unwrap_err();
-    let old = house.server.uploads()[0].upload_id.clone();
+    let old = t.server.uploads()[0].upload_id.clone();
     let events = RefCell::new(Vec::new());
     let more = [
         checkpoint(true, ""),
         progress(|progress| events.borrow_mut().push(progress.event)),
     ];
-    let uploaded = house
+    let uploaded = t
         .bucket
         .upload_file("o", &path, PART, second.into_iter().chain(more))
         .unwrap();
-    house.assert_stored("o", &path);
-    house.assert_nothing_left(&["f"]);
+    t.assert_stored("o", &path);
+    t.assert_nothing_left(&["f"]);
     let first = events.borrow()[0];
     (old, first, uploaded)
 }
 
 #[test]
-fn what_is_given_when_an_upload_begins_can_not_change_later() {
+fn resume_with_other_object_options_restarts() {
     let changes: [fn() -> UploadOption<'static>; 12] = [
         || meta("a", "2"),
         || meta("b", "1"),
@@ -652,16 +630,16 @@ fn what_is_given_when_an_upload_begins_can_not_change_later() {
     ];
     for change in changes {
         let shown = format!("{:?}", change());
-        let house = House::new();
+        let t = Harness::new();
         let (old, event, uploaded) =
-            interrupted(&house, vec![meta("a", "1")], vec![meta("a", "1"), change()]);
+            interrupted(&t, vec![meta("a", "1")], vec![meta("a", "1"), change()]);
         assert_eq!(
             event,
             ProgressEvent::Restarted(RestartReason::OptionsChanged),
             "{shown}"
         );
         assert_eq!(uploaded.parts_resumed, 0);
-        let aborted = house.requests(Operation::AbortMultipartUpload);
+        let aborted = t.requests(Operation::AbortMultipartUpload);
         assert_eq!(aborted.len(), 1, "{shown}");
         assert_eq!(aborted[0].upload_id.as_ref(), Some(&old), "{shown}");
         assert_ne!(uploaded.upload_id, Some(old));
@@ -669,8 +647,8 @@ fn what_is_given_when_an_upload_begins_can_not_change_later() {
 }
 
 #[test]
-fn what_is_given_with_each_request_may_change() {
-    let (house, app) = (House::new(), App::start(200, "{}"));
+fn resume_with_other_request_options_keeps_parts() {
+    let (t, app) = (Harness::new(), CallbackServer::start(200, "{}"));
     let first = vec![
         meta("a", "1"),
         meta("b", "2"),
@@ -687,15 +665,15 @@ fn what_is_given_with_each_request_may_change() {
         bandwidth_limit(1 << 30),
         callback(Callback::new(app.url("/"), "body")),
     ];
-    let (old, event, uploaded) = interrupted(&house, first, second);
+    let (old, event, uploaded) = interrupted(&t, first, second);
     assert_eq!(event, ProgressEvent::Resumed);
     assert_eq!((uploaded.upload_id, uploaded.parts_resumed), (Some(old), 1));
-    assert_eq!(house.parts_sent(), [1, 2, 2, 3]);
+    assert_eq!(t.parts_sent(), [1, 2, 2, 3]);
 }
 
 #[test]
-fn files_below_the_threshold_are_one_request() {
-    let house = House::new();
+fn multipart_threshold_decides_on_put_object() {
+    let t = Harness::new();
     for (size, threshold, parts) in [
         (3 * PART, 3 * PART + 1, None),
         (3 * PART, 3 * PART, Some(3)),
@@ -705,13 +683,13 @@ fn files_below_the_threshold_are_one_request() {
         (1, 2, None),
         (0, 0, None),
     ] {
-        let path = house.file("f", size);
-        house.server.clear_requests();
-        let uploaded = house
+        let path = t.file("f", size);
+        t.server.clear_requests();
+        let uploaded = t
             .bucket
             .upload_file("o", &path, PART, [multipart_threshold(threshold)])
             .unwrap();
-        house.assert_stored("o", &path);
+        t.assert_stored("o", &path);
         assert_eq!(
             uploaded.parts,
             parts.unwrap_or(1),
@@ -719,60 +697,60 @@ fn files_below_the_threshold_are_one_request() {
         );
         assert_eq!(uploaded.upload_id.is_some(), parts.is_some());
         assert_eq!(
-            house.server.requests().len(),
+            t.server.requests().len(),
             parts.map_or(1, |parts| parts + 2)
         );
     }
 }
 
 #[test]
-fn sequential_parts_go_up_in_order_and_make_an_md5() {
-    let house = House::new();
-    let path = house.file("f", 5 * PART + 7);
-    let uploaded = house
+fn sequential_sends_parts_in_order_and_yields_md5() {
+    let t = Harness::new();
+    let path = t.file("f", 5 * PART + 7);
+    let uploaded = t
         .bucket
         .upload_file("o", &path, PART, [sequential(true)])
         .unwrap();
-    house.assert_stored("o", &path);
+    t.assert_stored("o", &path);
     assert_eq!(
         uploaded.etag,
         format!("{:X}", md5::compute(std::fs::read(&path).unwrap()))
     );
-    let initiate = &house.requests(Operation::InitiateMultipartUpload)[0];
+    let initiate = &t.requests(Operation::InitiateMultipartUpload)[0];
     assert!(
         initiate.query.split('&').any(|param| param == "sequential"),
         "{}",
         initiate.query
     );
-    let sent: Vec<_> = house
+    let sent: Vec<_> = t
         .requests(Operation::UploadPart)
         .iter()
-        .map(|logged| logged.part_number.unwrap())
+        .map(|request| request.part_number.unwrap())
         .collect();
     assert_eq!(sent, [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
-fn an_open_file_is_read_from_its_beginning() {
+fn open_file_is_read_from_the_start() {
     for size in [0, 1, 2 * PART + 7] {
-        let house = House::new();
-        let path = house.file("f", size);
+        let t = Harness::new();
+        let path = t.file("f", size);
         let mut file = File::open(&path).unwrap();
         file.seek(SeekFrom::Start(size / 2 + 1)).unwrap();
-        let uploaded = house
+        let uploaded = t
             .bucket
             .upload_open_file("o", file, PART, [routines(2)])
             .unwrap();
         assert_eq!(uploaded.size, size);
-        house.assert_stored("o", &path);
+        t.assert_stored("o", &path);
     }
 }
 
 #[test]
-fn an_open_file_has_no_place_beside_it_for_the_checkpoint() {
-    let house = House::new();
-    let file = File::open(house.file("f", 2 * PART)).unwrap();
-    let error = house
+fn open_file_needs_an_explicit_checkpoint_path() {
+    let t = Harness::new();
+    let file = File::open(t.file("f", 2 * PART)).unwrap();
+    let error = t
         .bucket
         .upload_open_file("o", file, PART, [checkpoint(true, "")])
         .unwrap_err();
@@ -781,43 +759,42 @@ fn an_open_file_has_no_place_beside_it_for_the_checkpoint() {
         error.to_string().contains("open file") && error.to_string().contains("checkpoint_dir"),
         "{error}"
     );
-    assert_eq!(house.server.requests().len(), 0);
+    assert_eq!(t.server.requests().len(), 0);
 }
 
 #[test]
-fn an_open_file_resumes_by_a_directory_or_a_path() {
-    let house = House::new();
-    let (path, dir) = (house.file("f", 3 * PART), house.path("records"));
-    let records: [fn(&std::path::Path) -> UploadOption<'static>; 2] = [
+fn open_file_resumes_with_checkpoint_dir_or_path() {
+    let t = Harness::new();
+    let (path, dir) = (t.file("f", 3 * PART), t.path("checkpoints"));
+    let checkpoints: [fn(&std::path::Path) -> UploadOption<'static>; 2] = [
         |dir| checkpoint_dir(true, dir.join("made/for/it")),
         |dir| checkpoint(true, dir.join("cp")),
     ];
-    for (key, record) in ["o1", "o2"].into_iter().zip(records) {
-        house.server.clear_requests();
-        house.refuse_part(2);
+    for (key, checkpoint_in) in ["o1", "o2"].into_iter().zip(checkpoints) {
+        t.server.clear_requests();
+        t.refuse_part(2);
         let file = || File::open(&path).unwrap();
-        house
-            .bucket
-            .upload_open_file(key, file(), PART, [record(&dir)])
+        t.bucket
+            .upload_open_file(key, file(), PART, [checkpoint_in(&dir)])
             .unwrap_err();
-        let uploaded = house
+        let uploaded = t
             .bucket
-            .upload_open_file(key, file(), PART, [record(&dir)])
+            .upload_open_file(key, file(), PART, [checkpoint_in(&dir)])
             .unwrap();
         assert_eq!(uploaded.parts_resumed, 1);
-        assert_eq!(house.parts_sent(), [1, 2, 2, 3]);
-        house.assert_stored(key, &path);
+        assert_eq!(t.parts_sent(), [1, 2, 2, 3]);
+        t.assert_stored(key, &path);
     }
     std::fs::remove_dir(dir.join("made/for/it")).expect("the directory is empty");
 }
 
 #[test]
-fn another_open_file_does_not_get_the_parts_of_the_first() {
-    let house = House::new();
-    let (first, second, records) = (
-        house.file("f", 3 * PART),
-        house.file("g", 3 * PART),
-        house.path("records"),
+fn open_file_does_not_resume_parts_of_another_file() {
+    let t = Harness::new();
+    let (first, second, checkpoints) = (
+        t.file("f", 3 * PART),
+        t.file("g", 3 * PART),
+        t.path("checkpoints"),
     );
     let time = SystemTime::now() - Duration::from_secs(60);
     let open = |path: &std::path::Path| {
@@ -825,84 +802,89 @@ fn another_open_file_does_not_get_the_parts_of_the_first() {
         file.set_modified(time).unwrap();
         file
     };
-    house.refuse_part(3);
-    house
-        .bucket
-        .upload_open_file("o", open(&first), PART, [checkpoint_dir(true, &records)])
+    t.refuse_part(3);
+    t.bucket
+        .upload_open_file(
+            "o",
+            open(&first),
+            PART,
+            [checkpoint_dir(true, &checkpoints)],
+        )
         .unwrap_err();
-    let uploaded = house
+    let uploaded = t
         .bucket
-        .upload_open_file("o", open(&second), PART, [checkpoint_dir(true, &records)])
+        .upload_open_file(
+            "o",
+            open(&second),
+            PART,
+            [checkpoint_dir(true, &checkpoints)],
+        )
         .unwrap();
     assert_eq!(uploaded.parts_resumed, 0);
-    house.assert_stored("o", &second);
+    t.assert_stored("o", &second);
 }
 
 #[test]
-fn every_body_has_its_md5_when_wanted() {
+fn content_md5_is_sent_with_every_body() {
     for size in SIZES {
-        let house = House::new();
-        let path = house.file("f", size);
-        house
-            .bucket
+        let t = Harness::new();
+        let path = t.file("f", size);
+        t.bucket
             .upload_file("o", &path, PART, [content_md5(true)])
             .unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let md5 = |bytes| STANDARD.encode(md5::compute(bytes).0);
-        for logged in house.requests(Operation::UploadPart) {
-            let from = (logged.part_number.unwrap() as usize - 1) * PART as usize;
+        for request in t.requests(Operation::UploadPart) {
+            let from = (request.part_number.unwrap() as usize - 1) * PART as usize;
             let part = &bytes[from..bytes.len().min(from + PART as usize)];
-            assert_eq!(logged.header("content-md5"), Some(md5(part).as_str()));
+            assert_eq!(request.header("content-md5"), Some(md5(part).as_str()));
         }
-        for logged in house.requests(Operation::PutObject) {
-            assert_eq!(logged.header("content-md5"), Some(md5(&bytes).as_str()));
+        for request in t.requests(Operation::PutObject) {
+            assert_eq!(request.header("content-md5"), Some(md5(&bytes).as_str()));
         }
     }
 }
 
 #[test]
-fn a_body_that_is_damaged_on_its_way_is_sent_again_with_and_without_md5() {
+fn retry_resends_corrupted_body_with_and_without_content_md5() {
     for (size, operation) in [(1, Operation::PutObject), (2 * PART, Operation::UploadPart)] {
         for wanted in [false, true] {
-            let house = House::new();
-            let path = house.file("f", size);
-            house
-                .server
-                .inject(Rule::new(Fault::CorruptBody).on(operation));
-            house
-                .bucket
+            let t = Harness::new();
+            let path = t.file("f", size);
+            t.inject(operation, Fault::CorruptBody);
+            t.bucket
                 .upload_file("o", &path, PART, [content_md5(wanted)])
                 .unwrap();
-            house.assert_stored("o", &path);
-            assert_eq!(house.server.faults_fired(), 1);
+            t.assert_stored("o", &path);
+            assert_eq!(t.server.faults_fired(), 1);
         }
     }
 }
 
 #[test]
-fn the_bandwidth_limit_holds_for_all_threads_together() {
+fn bandwidth_limit_is_shared_by_all_workers() {
     for (size, routines_) in [(4 * PART, 4), (PART, 1)] {
-        let house = House::new();
-        let path = house.file("f", size);
+        let t = Harness::new();
+        let path = t.file("f", size);
         let started = Instant::now();
         let limits = [bandwidth_limit(size * 2), routines(routines_)];
-        house.bucket.upload_file("o", &path, PART, limits).unwrap();
+        t.bucket.upload_file("o", &path, PART, limits).unwrap();
         assert!(
             started.elapsed() >= Duration::from_millis(250),
             "{:?}",
             started.elapsed()
         );
-        house.assert_stored("o", &path);
+        t.assert_stored("o", &path);
     }
 }
 
 #[test]
-fn options_come_in_anything_that_can_be_iterated_and_later_ones_win() {
-    let house = House::new();
-    let path = house.file("f", 1);
+fn options_accept_any_iterator() {
+    let t = Harness::new();
+    let path = t.file("f", 1);
     let upload = |options: &mut dyn Iterator<Item = UploadOption<'static>>| {
-        house.bucket.upload_file("o", &path, PART, options).unwrap();
-        stored_type(&house, "o")
+        t.bucket.upload_file("o", &path, PART, options).unwrap();
+        stored_type(&t, "o")
     };
     let (first, second) = (|| content_type("a/1"), || content_type("a/2"));
     assert_eq!(upload(&mut None.into_iter()), "application/octet-stream");
@@ -913,22 +895,20 @@ fn options_come_in_anything_that_can_be_iterated_and_later_ones_win() {
         upload(&mut [first()].into_iter().chain(Some(second()))),
         "a/2"
     );
-    house.bucket.upload_file("o", &path, PART, []).unwrap();
-    house.bucket.upload_file("o", &path, PART, None).unwrap();
-    house
-        .bucket
+    t.bucket.upload_file("o", &path, PART, []).unwrap();
+    t.bucket.upload_file("o", &path, PART, None).unwrap();
+    t.bucket
         .upload_file("o", &path, PART, Some(first()))
         .unwrap();
-    house
-        .bucket
+    t.bucket
         .upload_file("o", &path, PART, vec![first()])
         .unwrap();
 }
 
 #[test]
-fn of_every_option_the_later_one_counts() {
-    let house = House::new();
-    let path = house.file("f", 2 * PART);
+fn options_last_value_wins() {
+    let t = Harness::new();
+    let path = t.file("f", 2 * PART);
     let options = [
         checkpoint(true, &path),
         checkpoint_dir(true, ""),
@@ -948,10 +928,10 @@ fn of_every_option_the_later_one_counts() {
         expires(SystemTime::UNIX_EPOCH),
         expires(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
     ];
-    house.bucket.upload_file("o", &path, PART, options).unwrap();
+    t.bucket.upload_file("o", &path, PART, options).unwrap();
     let (initiate, part) = (
-        house.requests(Operation::InitiateMultipartUpload),
-        house.requests(Operation::UploadPart),
+        t.requests(Operation::InitiateMultipartUpload),
+        t.requests(Operation::UploadPart),
     );
     assert!(!initiate[0].query.contains("sequential"));
     let wanted = [
@@ -960,11 +940,11 @@ fn of_every_option_the_later_one_counts() {
     ];
     assert_eq!(headers(&initiate[0]), wanted);
     assert_eq!(headers(&part[0]), [("x-oss-traffic-limit", "245761")]);
-    house.assert_nothing_left(&["f"]);
+    t.assert_nothing_left(&["f"]);
 }
 
 #[test]
-fn debug_shows_an_option_as_it_was_written() {
+fn options_debug_shows_the_call() {
     let token = CancelToken::new();
     for (option, shown) in [
         (routines(3), "routines(3)"),

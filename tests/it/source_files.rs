@@ -12,12 +12,12 @@ use std::time::{Duration, SystemTime};
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{Error, Progress, UploadOption, Uploaded, checkpoint, checkpoint_dir, progress};
 
-use crate::house::{House, PART, alone, content};
+use crate::harness::{Harness, PART, content, run_in_subprocess};
 
 const SIZE: u64 = 5 * PART + 7;
 
 fn upload<'a>(
-    t: &House,
+    t: &Harness,
     path: &Path,
     options: impl IntoIterator<Item = UploadOption<'a>>,
 ) -> Result<Uploaded, Error> {
@@ -26,7 +26,7 @@ fn upload<'a>(
 
 /// Uploads, and calls `meddle` once as soon as so many parts are acknowledged.
 fn upload_meddled_with(
-    t: &House,
+    t: &Harness,
     path: &Path,
     parts: usize,
     meddle: impl Fn(),
@@ -56,7 +56,7 @@ fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
 #[cfg(target_os = "linux")]
 #[test]
 fn source_whose_size_is_not_that_of_its_content_is_refused() {
-    let t = House::new();
+    let t = Harness::new();
     let paths = [
         "/proc/version",
         "/proc/self/status",
@@ -92,7 +92,7 @@ fn source_whose_size_is_not_that_of_its_content_is_refused() {
 struct CoarseDisk(PathBuf);
 
 impl CoarseDisk {
-    fn mount(t: &House) -> Option<CoarseDisk> {
+    fn mount(t: &Harness) -> Option<CoarseDisk> {
         let (image, dir) = (t.path("image"), t.path("coarse"));
         File::create(&image).unwrap().set_len(64 << 20).unwrap();
         fs::create_dir(&dir).unwrap();
@@ -170,7 +170,7 @@ fn until_unseen(what: &str, attempt: impl Fn() -> Option<bool>) {
 fn source_edit_within_one_second_between_calls_is_found() {
     for lost_complete in [false, true] {
         until_unseen("between calls", || {
-            let t = House::new();
+            let t = Harness::new();
             let disk = CoarseDisk::mount(&t)?;
             let path = disk.fresh_file(SIZE);
             let options = || [checkpoint_dir(true, t.path("d"))];
@@ -203,7 +203,7 @@ fn source_edit_within_one_second_during_the_upload_is_found() {
     // In one PutObject the last bytes are still to be read when the first ones have been sent.
     for (size, part_size) in [(SIZE, PART), (200 * PART, 300 * PART)] {
         until_unseen("during the upload", || {
-            let t = House::new();
+            let t = Harness::new();
             let disk = CoarseDisk::mount(&t)?;
             let (path, unseen) = (disk.fresh_file(size), Cell::new(false));
             let slow = Fault::Slow {
@@ -243,7 +243,7 @@ fn rewrite(checkpoint: &Path, change: impl Fn(&str) -> Option<String>) {
 #[test]
 fn source_is_read_again_after_a_restart_of_the_system() {
     use std::os::unix::fs::MetadataExt;
-    let t = House::new();
+    let t = Harness::new();
     let path = t.file("f", SIZE);
     t.refuse_part(4);
     upload(&t, &path, [checkpoint(true, "")]).unwrap_err();
@@ -284,7 +284,7 @@ fn source_written_through_a_memory_map_is_noticed() {
         for line in sys.stdin:\n\
         \x20   memory[int(line)] ^= 1\n\
         \x20   print('done', flush=True)\n";
-    let t = House::new();
+    let t = Harness::new();
     let path = t.file("f", SIZE);
     let kind = Command::new("stat")
         .args(["-f", "-c", "%T"])
@@ -329,7 +329,7 @@ fn source_written_through_a_memory_map_is_noticed() {
 #[test]
 fn source_at_another_inode_with_the_same_bytes_is_the_same() {
     for same_bytes in [true, false] {
-        let t = House::new();
+        let t = Harness::new();
         let path = t.file("f", SIZE);
         let copy = || {
             let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -363,7 +363,7 @@ fn source_at_another_inode_with_the_same_bytes_is_the_same() {
 #[cfg(unix)]
 #[test]
 fn source_reached_by_another_path_resumes() {
-    let t = House::new();
+    let t = Harness::new();
     let path = t.file("f", SIZE);
     t.refuse_part(4);
     upload(&t, &path, [checkpoint(true, t.path("c"))]).unwrap_err();
@@ -377,7 +377,7 @@ fn source_reached_by_another_path_resumes() {
 
 #[test]
 fn source_deleted_in_mid_upload_is_called_so() {
-    let t = House::new();
+    let t = Harness::new();
     let path = t.file("f", SIZE);
     let error = upload_meddled_with(&t, &path, 2, || fs::remove_file(&path).unwrap()).unwrap_err();
     assert!(
@@ -395,7 +395,7 @@ fn source_deleted_in_mid_upload_is_called_so() {
 #[test]
 fn source_that_cannot_be_looked_at_is_not_called_changed() {
     use std::os::unix::fs::symlink;
-    let t = House::new();
+    let t = Harness::new();
     fs::create_dir(t.path("dir")).unwrap();
     t.file("dir/f", SIZE);
     symlink(t.path("dir"), t.path("link")).unwrap();
@@ -412,11 +412,12 @@ fn source_that_cannot_be_looked_at_is_not_called_changed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first() {
-    if !alone("source_files::source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first")
-    {
+    if !run_in_subprocess(
+        "source_files::source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first",
+    ) {
         return;
     }
-    let t = House::new();
+    let t = Harness::new();
     std::env::set_current_dir(t.path("")).unwrap();
     let name = "d".repeat(200);
     for _ in 0..21 {
@@ -434,7 +435,7 @@ fn source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first() {
 #[test]
 fn source_that_grows_stops_the_upload_at_the_next_part() {
     for size in [50 * PART + 1, 50 * PART - 1] {
-        let t = House::new();
+        let t = Harness::new();
         let path = t.file("f", 50 * PART);
         let resize = || {
             File::options()
@@ -467,7 +468,7 @@ fn source_that_grows_stops_the_upload_at_the_next_part() {
 #[cfg(unix)]
 #[test]
 fn source_swapped_for_a_pipe_does_not_hang() {
-    let t = House::new();
+    let t = Harness::new();
     let (path, pipe) = (t.path("f"), t.path("pipe"));
     if !Command::new("mkfifo")
         .arg(&pipe)
@@ -527,7 +528,7 @@ fn source_of_any_age_is_uploaded() {
         Some(epoch),
         epoch.checked_add(Duration::from_secs(10_413_792_000)),
     ] {
-        let t = House::new();
+        let t = Harness::new();
         let path = t.file("f", 3 * PART);
         let Some(stamp) = stamp else { continue };
         if File::options()

@@ -1,6 +1,7 @@
-//! HTTPS, with a certificate of our own: for `localhost`, signed by itself, good until 2126, and made by
-//! `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
-//! -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out certificate.pem`.
+//! HTTPS, with a self-signed certificate for `localhost` that is valid until 2126 and was created
+//! by `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj
+//! /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE
+//! -keyout key.pem -out certificate.pem`.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,12 +14,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::house::{House, PART};
+use crate::harness::{Harness, PART};
 
 pub const CERTIFICATE: &str = include_str!("tls/certificate.pem");
 const KEY: &str = include_str!("tls/key.pem");
 
-/// Speaks TLS in front of the server; gives its address.
+/// Starts a TLS proxy in front of the server. Returns its address.
 pub fn tls_in_front_of(server: SocketAddr) -> SocketAddr {
     tls_with(CERTIFICATE, KEY, server)
 }
@@ -45,7 +46,7 @@ pub fn tls_with(certificate: &str, key: &str, server: SocketAddr) -> SocketAddr 
     address
 }
 
-/// One thread for both ways: whichever has something.
+/// Forwards in both directions with one thread, by turns.
 fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> io::Result<()> {
     let tick = Some(Duration::from_millis(1));
     let mut plain = TcpStream::connect(server)?;
@@ -65,7 +66,7 @@ fn splice(client: TcpStream, server: SocketAddr, config: Arc<ServerConfig>) -> i
     }
 }
 
-/// False at the end.
+/// Returns false at the end of the stream.
 fn forward(from: &mut impl Read, to: &mut impl Write, buffer: &mut [u8]) -> io::Result<bool> {
     match from.read(buffer) {
         Ok(0) => Ok(false),
@@ -99,10 +100,10 @@ fn bucket(endpoint: &str, roots: Option<&str>) -> Bucket {
 }
 
 #[test]
-fn an_upload_over_https() {
-    let house = House::new();
-    let address = tls_in_front_of(house.server.address());
-    let path = house.file("f", 5 * PART + 1);
+fn tls_upload_succeeds() {
+    let t = Harness::new();
+    let address = tls_in_front_of(t.server.address());
+    let path = t.file("f", 5 * PART + 1);
     let bucket = bucket(
         &format!("https://localhost:{}", address.port()),
         Some(CERTIFICATE),
@@ -111,21 +112,21 @@ fn an_upload_over_https() {
         .upload_file("o", &path, PART, [routines(2), checkpoint(true, "")])
         .unwrap();
     assert_eq!(uploaded.parts, 6);
-    house.assert_stored("o", &path);
-    house.assert_nothing_left(&["f"]);
+    t.assert_stored("o", &path);
+    t.assert_nothing_left(&["f"]);
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_told_at_once() {
-    let house = House::new();
-    let address = tls_in_front_of(house.server.address());
-    let path = house.file("f", 1);
-    let strangers = bucket(&format!("https://localhost:{}", address.port()), None);
-    let misnamed = bucket(
+fn tls_untrusted_certificate_fails_without_retry() {
+    let t = Harness::new();
+    let address = tls_in_front_of(t.server.address());
+    let path = t.file("f", 1);
+    let untrusted = bucket(&format!("https://localhost:{}", address.port()), None);
+    let wrong_host = bucket(
         &format!("https://127.0.0.1:{}", address.port()),
         Some(CERTIFICATE),
     );
-    for bucket in [strangers, misnamed] {
+    for bucket in [untrusted, wrong_host] {
         let error = bucket.upload_file("o", &path, PART, []).unwrap_err();
         assert!(
             matches!(error, Error::Transport { attempts: 1, .. }),
@@ -133,5 +134,5 @@ fn a_certificate_that_is_not_trusted_is_told_at_once() {
         );
         assert!(error.to_string().contains("certificate"), "{error}");
     }
-    assert_eq!(house.server.requests().len(), 0);
+    assert_eq!(t.server.requests().len(), 0);
 }

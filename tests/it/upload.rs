@@ -1,17 +1,17 @@
-//! The plain case, in all its sizes.
+//! Uploads without faults, of all sizes.
 
 use std::cell::RefCell;
 
 use local_oss::Operation;
 use oss_upload::{ProgressEvent, checkpoint, progress, routines};
 
-use crate::house::{House, PART};
+use crate::harness::{Harness, PART};
 
 #[test]
-fn a_file_goes_up_in_parts_and_nothing_stays() {
-    let house = House::new();
-    let path = house.file("f", 5 * PART + 7);
-    let uploaded = house
+fn upload_in_parts_leaves_nothing_behind() {
+    let t = Harness::new();
+    let path = t.file("f", 5 * PART + 7);
+    let uploaded = t
         .bucket
         .upload_file(
             "dir/o.bin",
@@ -20,9 +20,9 @@ fn a_file_goes_up_in_parts_and_nothing_stays() {
             [routines(3), checkpoint(true, "")],
         )
         .unwrap();
-    house.assert_stored("dir/o.bin", &path);
-    house.assert_nothing_left(&["f"]);
-    let object = house.server.object("examplebucket", "dir/o.bin").unwrap();
+    t.assert_stored("dir/o.bin", &path);
+    t.assert_nothing_left(&["f"]);
+    let object = t.server.object("examplebucket", "dir/o.bin").unwrap();
     assert_eq!(
         (uploaded.key.as_str(), uploaded.size),
         ("dir/o.bin", 5 * PART + 7)
@@ -36,22 +36,22 @@ fn a_file_goes_up_in_parts_and_nothing_stays() {
             && uploaded.request_id.is_some()
             && uploaded.location.is_some()
     );
-    assert_eq!(house.parts_sent(), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(house.requests(Operation::ListParts).len(), 0);
+    assert_eq!(t.parts_sent(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(t.requests(Operation::ListParts).len(), 0);
 }
 
 #[test]
-fn an_empty_file_and_a_file_of_one_part_are_one_request() {
+fn put_object_is_used_for_up_to_one_part() {
     for size in [0, 1, PART - 1, PART] {
-        let house = House::new();
-        let path = house.file("f", size);
-        let uploaded = house
+        let t = Harness::new();
+        let path = t.file("f", size);
+        let uploaded = t
             .bucket
             .upload_file("o", &path, PART, [checkpoint(true, "")])
             .unwrap();
-        house.assert_stored("o", &path);
-        house.assert_nothing_left(&["f"]);
-        assert_eq!(house.server.requests().len(), 1, "{size}");
+        t.assert_stored("o", &path);
+        t.assert_nothing_left(&["f"]);
+        assert_eq!(t.server.requests().len(), 1, "{size}");
         assert_eq!(
             (uploaded.parts, uploaded.size, uploaded.upload_id),
             (1, size, None)
@@ -61,13 +61,12 @@ fn an_empty_file_and_a_file_of_one_part_are_one_request() {
 }
 
 #[test]
-fn progress_begins_grows_and_ends() {
+fn progress_starts_grows_and_completes() {
     for (size, parts) in [(0, 1), (PART, 1), (4 * PART, 4)] {
-        let house = House::new();
-        let path = house.file("f", size);
+        let t = Harness::new();
+        let path = t.file("f", size);
         let seen = RefCell::new(Vec::new());
-        house
-            .bucket
+        t.bucket
             .upload_file(
                 "o",
                 &path,

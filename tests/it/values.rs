@@ -13,7 +13,7 @@ use oss_upload::{
     cancel, checkpoint, delete_upload_on_cancelling, progress,
 };
 
-use crate::house::{House, PART, client};
+use crate::harness::{Harness, PART, client};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,23 +27,22 @@ fn status(status: u16, code: &str) -> Fault {
 
 #[test]
 fn key_with_control_characters_is_uploaded_and_one_with_nul_is_refused() {
-    let house = House::new();
-    let path = house.file("f", 2 * PART);
+    let t = Harness::new();
+    let path = t.file("f", 2 * PART);
     let key = "dir/\u{1}\u{1f} \u{7f}%\u{85}+中";
-    house
-        .bucket
+    t.bucket
         .upload_file(key, &path, PART, [checkpoint(true, "")])
         .unwrap();
-    house.assert_stored(key, &path);
-    let requests = house.server.requests().len();
+    t.assert_stored(key, &path);
+    let requests = t.server.requests().len();
     for key in ["a\0b", "\u{fffe}", "a\u{ffff}"] {
-        let error = house.bucket.upload_file(key, &path, PART, []).unwrap_err();
+        let error = t.bucket.upload_file(key, &path, PART, []).unwrap_err();
         assert!(
             matches!(error, Error::InvalidOption { option: "key", .. }),
             "{error:?}"
         );
     }
-    assert_eq!(house.server.requests().len(), requests);
+    assert_eq!(t.server.requests().len(), requests);
 }
 
 #[test]
@@ -54,16 +53,16 @@ fn retry_of_request_timeout_with_status_400() {
         (status(400, "BadRequest"), 2 * PART),
         (status(401, "Unauthorized"), 2 * PART),
     ] {
-        let house = House::new();
-        let path = house.file("f", size);
+        let t = Harness::new();
+        let path = t.file("f", size);
         let operation = if size == 1 {
             Operation::PutObject
         } else {
             Operation::UploadPart
         };
-        house.server.inject(Rule::new(fault).on(operation));
-        house.bucket.upload_file("o", &path, PART, []).unwrap();
-        house.assert_stored("o", &path);
+        t.server.inject(Rule::new(fault).on(operation));
+        t.bucket.upload_file("o", &path, PART, []).unwrap();
+        t.assert_stored("o", &path);
     }
 }
 
@@ -89,8 +88,8 @@ fn response_that_is_not_from_oss_is_not_a_success() {
                 let _ = stream.write_all(response.as_bytes());
             }
         });
-        let house = House::new();
-        let path = house.path("f");
+        let t = Harness::new();
+        let path = t.path("f");
         std::fs::write(&path, "x").unwrap();
         let bucket = Client::builder(&format!("http://{address}"))
             .credentials(Credentials::new("ak", "sk"))
@@ -139,13 +138,12 @@ fn credentials_provider_is_told_which_ones_were_refused() {
         "AccessKeyIdAndSecurityTokenNotMatch",
         "SecurityTokenExpired",
     ] {
-        let house = House::new();
-        let path = house.file("f", 1);
-        house
-            .server
+        let t = Harness::new();
+        let path = t.file("f", 1);
+        t.server
             .inject(Rule::new(status(403, code)).on(Operation::PutObject));
         let provider = Arc::new(CachingProvider::default());
-        let bucket = client(&house.server)
+        let bucket = client(&t.server)
             .credentials(provider.clone())
             .build()
             .unwrap();
@@ -155,15 +153,15 @@ fn credentials_provider_is_told_which_ones_were_refused() {
         let refused = provider.refused.lock().unwrap();
         let old = Credentials::new("ak", "sk").with_security_token("old");
         assert_eq!(refused.first(), Some(&old), "{code}");
-        assert_eq!(house.requests(Operation::PutObject).len(), 2, "{code}");
+        assert_eq!(t.requests(Operation::PutObject).len(), 2, "{code}");
     }
 }
 
 #[test]
 fn pause_keeps_the_upload_and_the_same_call_resumes() {
     for pauses in [true, false] {
-        let house = House::new();
-        let path = house.file("f", 4 * PART);
+        let t = Harness::new();
+        let path = t.file("f", 4 * PART);
         let token = CancelToken::new();
         let stop = |event: &ProgressEvent, parts_done: usize| {
             if *event == ProgressEvent::Transferred && parts_done == 2 {
@@ -180,19 +178,16 @@ fn pause_keeps_the_upload_and_the_same_call_resumes() {
             cancel(&token),
             progress(|p| stop(&p.event, p.parts_done)),
         ];
-        house.server.inject(
+        t.server.inject(
             Rule::new(Fault::Delay(Duration::from_millis(300)))
                 .on(Operation::UploadPart)
                 .times(100),
         );
-        let error = house
-            .bucket
-            .upload_file("o", &path, PART, options)
-            .unwrap_err();
+        let error = t.bucket.upload_file("o", &path, PART, options).unwrap_err();
         assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
-        assert_eq!(house.server.uploads().len(), usize::from(pauses));
-        assert_eq!(house.path("f.cp").exists(), pauses);
-        let uploaded = house
+        assert_eq!(t.server.uploads().len(), usize::from(pauses));
+        assert_eq!(t.path("f.cp").exists(), pauses);
+        let uploaded = t
             .bucket
             .upload_file("o", &path, PART, [checkpoint(true, "")])
             .unwrap();

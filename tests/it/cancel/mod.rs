@@ -1,6 +1,7 @@
-//! Stopping: from anywhere, at any time, at once, and with nothing left that was not asked for.
+//! Cancelling: from any thread and at any time it ends the call soon, and leaves only what the
+//! caller asked for.
 
-mod events;
+mod callback;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -8,85 +9,95 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_oss::{Fault, LocalOss, Operation, RecordedRequest, Rule};
+use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
     CancelToken, Error, Progress, ProgressEvent, UploadOption, Uploaded, adopt_unfinished,
     bandwidth_limit, cancel, checkpoint, delete_upload_on_cancelling, multipart_threshold,
     progress, routines,
 };
 
-use crate::faults::each;
-use crate::house::{House, PART, content};
+use crate::harness::{
+    Harness, PART, RecordedRequest, access_denied, content, for_each_case_parallel,
+    run_in_subprocess,
+};
 
 use Operation::*;
 
 const SIZE: u64 = 3 * PART + 7;
-/// What a call may take that is cancelled while the server is silent, even to the abort.
-const SOON: Duration = Duration::from_secs(2);
-/// The same while the server answers.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long a cancelled call may take if the server does not respond at all, not even to the abort.
+/// Without the cancelling it would take minutes: the limit is generous, for machines under load.
+const SILENT_SERVER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a cancelled call may take if the server responds to the abort. Without the cancelling,
+/// a request that is not answered takes the stall timeout, 60 seconds, and a retry waits for up to
+/// 20.
+const RESPONSIVE_LIMIT: Duration = Duration::from_secs(8);
 
-/// What the caller wants to be left.
+/// What the caller wants to keep when it cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leave {
-    /// A record is kept, and goes when the call is cancelled.
-    Nothing,
-    /// A record is kept, and stays.
-    Record,
-    /// There is no record.
-    NoRecord,
+enum KeepPolicy {
+    /// There is a checkpoint, and cancelling removes it and the upload.
+    Deleted,
+    /// There is a checkpoint, and cancelling keeps it and the upload.
+    Kept,
+    /// There is no checkpoint.
+    NoCheckpoint,
 }
 
-const LEAVE: [Leave; 3] = [Leave::Nothing, Leave::Record, Leave::NoRecord];
+const KEEP_POLICIES: [KeepPolicy; 3] = [
+    KeepPolicy::Deleted,
+    KeepPolicy::Kept,
+    KeepPolicy::NoCheckpoint,
+];
 
-impl Leave {
+impl KeepPolicy {
     fn options(self, token: &CancelToken) -> [UploadOption<'static>; 3] {
         [
-            checkpoint(self != Leave::NoRecord, ""),
-            delete_upload_on_cancelling(self != Leave::Record),
+            checkpoint(self != KeepPolicy::NoCheckpoint, ""),
+            delete_upload_on_cancelling(self != KeepPolicy::Kept),
             cancel(token),
         ]
     }
 
-    /// A call that knew an upload id was cancelled: is there what was asked for, and does the next call finish?
+    /// Checks, after a call with an upload id was cancelled, what it left, and that the next call
+    /// completes.
     #[track_caller]
-    fn check(self, house: &House) {
+    fn check(self, t: &Harness) {
         match self {
-            Leave::Record => {
-                house.assert_files(&["f", "f.cp"]);
-                assert_eq!(house.server.uploads().len(), 1);
+            KeepPolicy::Kept => {
+                t.assert_files(&["f", "f.cp"]);
+                assert_eq!(t.server.uploads().len(), 1);
             }
-            _ => house.assert_nothing_left(&["f"]),
+            _ => t.assert_nothing_left(&["f"]),
         }
-        self.finish(house);
+        self.finish(t);
     }
 
     #[track_caller]
-    fn finish(self, house: &House) {
-        house.server.clear_faults();
-        let before = house.requests(UploadPart);
+    fn finish(self, t: &Harness) {
+        t.server.clear_faults();
+        let before = t.requests(UploadPart);
         let options = self.options(&CancelToken::new());
-        house
-            .bucket
-            .upload_file("o", house.path("f"), PART, options)
+        t.bucket
+            .upload_file("o", t.path("f"), PART, options)
             .unwrap();
-        house.assert_stored("o", &house.path("f"));
-        house.assert_nothing_left(&["f"]);
-        if self == Leave::Record {
-            assert_nothing_sent_again(house, &before);
+        t.assert_stored("o", &t.path("f"));
+        t.assert_nothing_left(&["f"]);
+        if self == KeepPolicy::Kept {
+            assert_nothing_sent_again(t, &before);
         }
     }
 }
 
-/// Of what had been acknowledged by then. The server may still take what was in flight.
+/// Asserts that no part acknowledged in `before` was sent again. The server may still receive what
+/// was in flight.
 #[track_caller]
-fn assert_nothing_sent_again(house: &House, before: &[RecordedRequest]) {
+fn assert_nothing_sent_again(t: &Harness, before: &[RecordedRequest]) {
     let acknowledged: HashSet<_> = before
         .iter()
         .filter(|part| part.status == Some(200))
         .map(|part| part.part_number)
         .collect();
-    for part in &house.requests(UploadPart)[before.len()..] {
+    for part in &t.requests(UploadPart)[before.len()..] {
         assert!(
             !acknowledged.contains(&part.part_number),
             "{:?} was sent again",
@@ -95,24 +106,13 @@ fn assert_nothing_sent_again(house: &House, before: &[RecordedRequest]) {
     }
 }
 
-fn house() -> House {
-    let house = House::new();
-    house.file("f", SIZE);
-    house
+fn harness() -> Harness {
+    Harness::with_file(SIZE)
 }
 
-fn upload<'a>(
-    house: &House,
-    options: impl IntoIterator<Item = UploadOption<'a>>,
-) -> Result<Uploaded, Error> {
-    house
-        .bucket
-        .upload_file("o", house.path("f"), PART, options)
-}
-
-/// Whether the object may exist.
+/// Asserts that the call was cancelled. Returns whether the object may exist.
 #[track_caller]
-fn cancelled(result: Result<Uploaded, Error>) -> bool {
+fn assert_cancelled(result: Result<Uploaded, Error>) -> bool {
     match result {
         Err(Error::Cancelled {
             object_may_exist, ..
@@ -121,7 +121,8 @@ fn cancelled(result: Result<Uploaded, Error>) -> bool {
     }
 }
 
-/// Runs the call, cancels it from another thread when it is time, and tells how long it took from then on.
+/// Runs the call, cancels it from another thread once `time` returns true, and returns how long it
+/// took from then on.
 fn cancel_when<T>(
     token: &CancelToken,
     time: impl Fn() -> bool + Sync,
@@ -146,23 +147,17 @@ fn cancel_when<T>(
     })
 }
 
-fn cancel_when_struck<T>(
-    house: &House,
+fn cancel_when_fault_fires<T>(
+    t: &Harness,
     token: &CancelToken,
     call: impl FnOnce() -> T,
 ) -> (T, Duration) {
-    let fired = house.server.faults_fired();
-    cancel_when(token, || house.server.faults_fired() > fired, call)
+    let fired = t.server.faults_fired();
+    cancel_when(token, || t.server.faults_fired() > fired, call)
 }
 
-/// Three parts of four are on the server, and the record knows.
-fn begun(house: &House) {
-    house.refuse_part(3);
-    upload(house, [checkpoint(true, "")]).unwrap_err();
-    house.server.clear_faults();
-}
-
-fn busy() -> Fault {
+/// A failure after which the client waits for long.
+fn unavailable() -> Fault {
     Fault::Status {
         status: 503,
         code: "ServiceUnavailable".into(),
@@ -170,198 +165,188 @@ fn busy() -> Fault {
     }
 }
 
-/// In the silence after a request, and in the sleep before it is tried again.
+/// While the server does not respond, and while the client waits before a retry.
 #[test]
-fn silence_and_sleep_are_left_at_once() {
+fn cancel_interrupts_stall_and_backoff() {
     let operations = [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload];
     let mut cases = Vec::new();
     for fault in [
         Fault::Stall,
         Fault::StallMidBody,
         Fault::StallBeforeResponse,
-        busy(),
+        unavailable(),
     ] {
-        for leave in LEAVE {
-            cases.extend(operations.map(|operation| (fault.clone(), operation, leave)));
+        for policy in KEEP_POLICIES {
+            cases.extend(operations.map(|operation| (fault.clone(), operation, policy)));
         }
     }
-    each(cases, |(fault, operation, leave)| {
-        let house = house();
+    for_each_case_parallel(cases, |(fault, operation, policy)| {
+        let t = harness();
         let rule = Rule::new(fault).on(operation).forever();
-        house.server.inject(if operation == UploadPart {
+        t.server.inject(if operation == UploadPart {
             rule.part(2)
         } else {
             rule
         });
         let token = CancelToken::new();
         let (result, took) =
-            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-        assert_eq!(cancelled(result), operation == CompleteMultipartUpload);
-        assert!(took < AT_ONCE, "{took:?}");
-        assert!(house.server.object("examplebucket", "o").is_none());
+            cancel_when_fault_fires(&t, &token, || t.upload(policy.options(&token)));
+        assert_eq!(
+            assert_cancelled(result),
+            operation == CompleteMultipartUpload
+        );
+        assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+        assert!(t.server.object("examplebucket", "o").is_none());
         match operation {
             // No id is known yet.
             InitiateMultipartUpload => {
-                house.assert_nothing_left(&["f"]);
-                leave.finish(&house);
+                t.assert_nothing_left(&["f"]);
+                policy.finish(&t);
             }
-            _ => leave.check(&house),
+            _ => policy.check(&t),
         }
     });
 }
 
 #[test]
-fn a_put_object_is_left_at_once() {
-    each(
+fn cancel_interrupts_put_object() {
+    for_each_case_parallel(
         [
             Fault::Stall,
             Fault::StallMidBody,
             Fault::StallBeforeResponse,
-            busy(),
+            unavailable(),
         ],
         |fault| {
-            for leave in LEAVE {
-                let house = House::new();
-                house.file("f", PART);
-                house
-                    .server
-                    .inject(Rule::new(fault.clone()).on(PutObject).forever());
+            for policy in KEEP_POLICIES {
+                let t = Harness::with_file(PART);
+                t.inject_always(PutObject, fault.clone());
                 let token = CancelToken::new();
                 let (result, took) =
-                    cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-                assert!(cancelled(result), "it may have arrived");
-                assert!(took < AT_ONCE, "{took:?}");
-                house.assert_nothing_left(&["f"]);
-                leave.finish(&house);
+                    cancel_when_fault_fires(&t, &token, || t.upload(policy.options(&token)));
+                assert!(assert_cancelled(result), "it may have arrived");
+                assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+                t.assert_nothing_left(&["f"]);
+                policy.finish(&t);
             }
         },
     );
 }
 
-/// Asking what is there already, and clearing away what is of no use any more.
+/// While a call that resumes lists parts, or aborts an upload that it replaces.
 #[test]
-fn a_call_that_resumes_is_left_at_once() {
+fn cancel_interrupts_resume() {
     let mut cases = Vec::new();
-    for leave in [Leave::Nothing, Leave::Record] {
-        for fault in [Fault::Stall, busy()] {
+    for policy in [KeepPolicy::Deleted, KeepPolicy::Kept] {
+        for fault in [Fault::Stall, unavailable()] {
             for operation in [
                 ListParts,
                 AbortMultipartUpload,
                 InitiateMultipartUpload,
                 PutObject,
             ] {
-                cases.push((fault.clone(), operation, leave));
+                cases.push((fault.clone(), operation, policy));
             }
         }
     }
-    each(cases, |(fault, operation, leave)| {
-        let house = house();
-        begun(&house);
+    for_each_case_parallel(cases, |(fault, operation, policy)| {
+        let t = harness();
+        t.interrupt_after(2);
         if operation != ListParts {
             let size = if operation == PutObject { PART } else { SIZE };
-            fs::write(house.path("f"), content("another", size)).unwrap();
-            house.server.clear_requests();
+            fs::write(t.path("f"), content("another", size)).unwrap();
+            t.server.clear_requests();
         }
-        // The abort that follows the cancelling is heard.
+        // The abort that follows the cancelling is answered.
         let rule = Rule::new(fault).on(operation);
-        house.server.inject(if operation == AbortMultipartUpload {
+        t.server.inject(if operation == AbortMultipartUpload {
             rule
         } else {
             rule.forever()
         });
         let token = CancelToken::new();
         let (result, took) =
-            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-        assert_eq!(cancelled(result), operation == PutObject);
-        assert!(took < AT_ONCE, "{took:?}");
-        if leave == Leave::Nothing {
-            house.assert_nothing_left(&["f"]);
+            cancel_when_fault_fires(&t, &token, || t.upload(policy.options(&token)));
+        assert_eq!(assert_cancelled(result), operation == PutObject);
+        assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+        if policy == KeepPolicy::Deleted {
+            t.assert_nothing_left(&["f"]);
         }
-        leave.finish(&house);
+        policy.finish(&t);
     });
 }
 
-/// The second Initiate of a call whose first upload was lost.
+/// During the second InitiateMultipartUpload of a call whose first upload has vanished.
 #[test]
-fn a_call_that_starts_over_is_left_at_once() {
-    each(LEAVE, |leave| {
-        let house = house();
-        house
-            .server
-            .inject(Rule::new(Fault::ExpireUpload).on(UploadPart).part(2));
+fn cancel_interrupts_restart() {
+    for_each_case_parallel(KEEP_POLICIES, |policy| {
+        let t = harness();
+        t.inject_part(2, Fault::ExpireUpload);
         let token = CancelToken::new();
         let stalled = Cell::new(false);
         let stall = |progress: &Progress| {
             if progress.parts_done == 1 && !stalled.replace(true) {
-                house.server.inject(
-                    Rule::new(Fault::Stall)
-                        .on(InitiateMultipartUpload)
-                        .forever(),
-                );
+                t.inject_always(InitiateMultipartUpload, Fault::Stall);
             }
         };
-        let options = leave.options(&token).into_iter().chain([progress(stall)]);
-        let again = || house.requests(InitiateMultipartUpload).len() == 2;
-        let (result, took) = cancel_when(&token, again, || upload(&house, options));
-        assert!(!cancelled(result));
-        assert!(took < AT_ONCE, "{took:?}");
-        if leave != Leave::Record {
-            house.assert_nothing_left(&["f"]);
+        let options = policy.options(&token).into_iter().chain([progress(stall)]);
+        let restarted = || t.requests(InitiateMultipartUpload).len() == 2;
+        let (result, took) = cancel_when(&token, restarted, || t.upload(options));
+        assert!(!assert_cancelled(result));
+        assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+        if policy != KeepPolicy::Kept {
+            t.assert_nothing_left(&["f"]);
         }
-        house.server.clear_requests();
-        leave.finish(&house);
+        t.server.clear_requests();
+        policy.finish(&t);
     });
 }
 
-/// Not even the abort is answered: one second for it, no more.
+/// The abort gets one second and is not retried.
 #[test]
-fn a_server_that_is_silent_for_good_is_left_soon() {
-    each(LEAVE, |leave| {
-        let house = house();
-        house
-            .server
-            .inject(Rule::new(Fault::Stall).nth(3).forever());
+fn cancel_returns_even_if_abort_gets_no_response() {
+    for_each_case_parallel(KEEP_POLICIES, |policy| {
+        let t = harness();
+        t.server.inject(Rule::new(Fault::Stall).nth(3).forever());
         let token = CancelToken::new();
         let (result, took) =
-            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-        assert!(!cancelled(result));
-        assert!(took < SOON, "{took:?}");
-        if leave == Leave::Record {
-            leave.check(&house);
+            cancel_when_fault_fires(&t, &token, || t.upload(policy.options(&token)));
+        assert!(!assert_cancelled(result));
+        assert!(took < SILENT_SERVER_LIMIT, "{took:?}");
+        if policy == KeepPolicy::Kept {
+            policy.check(&t);
         }
     });
 }
 
-/// The call has failed already and only tidies up.
+/// The call has failed already and is cleaning up.
 #[test]
-fn tidying_up_after_a_failure_is_left_soon() {
-    each([Fault::Stall, busy()], |fault| {
-        let house = house();
-        house.refuse_part(2);
-        house
-            .server
-            .inject(Rule::new(fault).on(AbortMultipartUpload).forever());
+fn cancel_interrupts_cleanup_after_failure() {
+    for_each_case_parallel([Fault::Stall, unavailable()], |fault| {
+        let t = harness();
+        t.refuse_part(2);
+        t.inject_always(AbortMultipartUpload, fault);
         let token = CancelToken::new();
-        let aborting = || !house.requests(AbortMultipartUpload).is_empty();
-        let (result, took) = cancel_when(&token, aborting, || upload(&house, [cancel(&token)]));
+        let aborting = || !t.requests(AbortMultipartUpload).is_empty();
+        let (result, took) = cancel_when(&token, aborting, || t.upload([cancel(&token)]));
         result.unwrap_err();
-        assert!(took < SOON, "{took:?}");
+        assert!(took < SILENT_SERVER_LIMIT, "{took:?}");
     });
 }
 
-/// A large part on a slow line, and a line that this side makes slow.
+/// A large part over a slow connection, and one under a bandwidth limit.
 #[test]
-fn moving_bytes_are_stopped_at_once() {
+fn cancel_interrupts_slow_transfer() {
     let size = 4 * 1024 * 1024;
     let mut cases = Vec::new();
     for threshold in [0, 2 * size] {
         for limit in [None, Some(256 * 1024)] {
-            cases.extend(LEAVE.map(|leave| (threshold, limit, leave)));
+            cases.extend(KEEP_POLICIES.map(|policy| (threshold, limit, policy)));
         }
     }
-    each(cases, |(threshold, limit, leave)| {
-        let house = House::new();
-        let path = house.file("f", size);
+    for_each_case_parallel(cases, |(threshold, limit, policy)| {
+        let t = Harness::new();
+        let path = t.file("f", size);
         let slow = Fault::Slow {
             bytes_per_second: 256 * 1024,
         };
@@ -375,70 +360,68 @@ fn moving_bytes_are_stopped_at_once() {
         } else {
             PutObject
         };
-        house.server.inject(Rule::new(fault).on(operation));
+        t.inject(operation, fault);
         let token = CancelToken::new();
-        let options = leave
+        let options = policy
             .options(&token)
             .into_iter()
             .chain([multipart_threshold(threshold)]);
         let options = options.chain(limit.map(bandwidth_limit));
-        let (result, took) = cancel_when_struck(&house, &token, || {
-            house.bucket.upload_file("o", &path, size, options)
+        let (result, took) = cancel_when_fault_fires(&t, &token, || {
+            t.bucket.upload_file("o", &path, size, options)
         });
-        cancelled(result);
-        assert!(took < AT_ONCE, "{took:?}");
-        assert!(house.server.object("examplebucket", "o").is_none());
-        if threshold > 0 || leave != Leave::Record {
-            house.assert_nothing_left(&["f"]);
+        assert_cancelled(result);
+        assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+        assert!(t.server.object("examplebucket", "o").is_none());
+        if threshold > 0 || policy != KeepPolicy::Kept {
+            t.assert_nothing_left(&["f"]);
         } else {
-            house.assert_files(&["f", "f.cp"]);
+            t.assert_files(&["f", "f.cp"]);
         }
     });
 }
 
-/// Complete was sent and is being carried out: the object may exist, and does.
+/// CompleteMultipartUpload is being processed: the object may exist, and does.
 #[test]
-fn a_complete_that_was_sent_may_have_worked() {
-    each(LEAVE, |leave| {
-        let house = house();
+fn cancel_during_complete_reports_that_object_may_exist() {
+    for_each_case_parallel(KEEP_POLICIES, |policy| {
+        let t = harness();
         let late = Fault::Delay(Duration::from_secs(3));
-        house
-            .server
-            .inject(Rule::new(late).on(CompleteMultipartUpload));
+        t.inject(CompleteMultipartUpload, late);
         let token = CancelToken::new();
-        let (result, took) =
-            cancel_when_struck(&house, &token, || upload(&house, leave.options(&token)));
-        assert!(cancelled(result));
-        assert!(took < AT_ONCE, "{took:?}");
-        house.assert_stored("o", &house.path("f"));
-        assert_eq!(house.server.uploads().len(), 0);
-        leave.finish(&house);
+        // Once the object exists, and not when the fault fires: the server still has to complete
+        // the upload.
+        let completed = || t.server.object("examplebucket", "o").is_some();
+        let (result, took) = cancel_when(&token, completed, || t.upload(policy.options(&token)));
+        assert!(assert_cancelled(result));
+        assert!(took < RESPONSIVE_LIMIT, "{took:?}");
+        t.assert_stored("o", &t.path("f"));
+        assert_eq!(t.server.uploads().len(), 0);
+        policy.finish(&t);
     });
 }
 
-/// One part was refused, another one is waited for.
+/// One part has failed, and the call waits for another one.
 #[test]
-fn waiting_for_the_last_parts_is_left_at_once() {
-    let house = house();
-    house
-        .server
-        .inject(Rule::new(Fault::Stall).on(UploadPart).part(1));
-    house.refuse_part(2);
+fn cancel_interrupts_wait_for_parts_in_flight() {
+    let t = harness();
+    t.inject_part(1, Fault::Stall);
+    t.refuse_part(2);
     let token = CancelToken::new();
-    let both = || house.requests(UploadPart).len() == 2;
+    let both = || t.requests(UploadPart).len() == 2;
     let options = || [routines(2), checkpoint(true, ""), cancel(&token)];
-    let (result, took) = cancel_when(&token, both, || upload(&house, options()));
+    let (result, took) = cancel_when(&token, both, || t.upload(options()));
     result.unwrap_err();
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < RESPONSIVE_LIMIT, "{took:?}");
 }
 
-/// What another machine began is not this call's to delete.
+/// An upload that another machine initiated is not deleted.
 #[test]
-fn an_upload_that_was_adopted_outlives_the_cancelling() {
-    for leave in LEAVE {
-        let house = house();
-        house.refuse_part(3);
-        upload(&house, [adopt_unfinished(true)]).unwrap_err();
+fn cancel_keeps_adopted_upload() {
+    for policy in KEEP_POLICIES {
+        let t = harness();
+        t.refuse_part(3);
+        t.upload([adopt_unfinished(true)]).unwrap_err();
         let token = CancelToken::new();
         let stop = |progress: &Progress| {
             if progress.parts_done == 3 {
@@ -446,72 +429,70 @@ fn an_upload_that_was_adopted_outlives_the_cancelling() {
             }
         };
         let options = || {
-            leave
+            policy
                 .options(&token)
                 .into_iter()
                 .chain([adopt_unfinished(true)])
         };
-        assert!(!cancelled(upload(
-            &house,
-            options().chain([progress(stop)])
-        )));
-        assert_eq!(house.server.uploads().len(), 1);
-        house.assert_files(if leave == Leave::Record {
+        assert!(!assert_cancelled(
+            t.upload(options().chain([progress(stop)]))
+        ));
+        assert_eq!(t.server.uploads().len(), 1);
+        t.assert_files(if policy == KeepPolicy::Kept {
             &["f", "f.cp"]
         } else {
             &["f"]
         });
-        let before = house.requests(UploadPart);
-        let options = leave
+        let before = t.requests(UploadPart);
+        let options = policy
             .options(&CancelToken::new())
             .into_iter()
             .chain([adopt_unfinished(true)]);
-        upload(&house, options).unwrap();
-        house.assert_stored("o", &house.path("f"));
-        house.assert_nothing_left(&["f"]);
-        assert_nothing_sent_again(&house, &before);
+        t.upload(options).unwrap();
+        t.assert_stored("o", &t.path("f"));
+        t.assert_nothing_left(&["f"]);
+        assert_nothing_sent_again(&t, &before);
     }
 }
 
 #[test]
-fn a_token_that_is_cancelled_already_sends_nothing() {
-    for (leave, size) in LEAVE
+fn cancel_before_start_sends_nothing() {
+    for (policy, size) in KEEP_POLICIES
         .into_iter()
-        .flat_map(|leave| [(leave, SIZE), (leave, PART), (leave, 0)])
+        .flat_map(|policy| [(policy, SIZE), (policy, PART), (policy, 0)])
     {
-        let house = House::new();
-        house.file("f", size);
+        let t = Harness::with_file(size);
         let token = CancelToken::new();
         token.cancel();
-        assert!(!cancelled(upload(&house, leave.options(&token))));
-        assert_eq!(house.server.requests().len(), 0);
-        house.assert_files(&["f"]);
+        assert!(!assert_cancelled(t.upload(policy.options(&token))));
+        assert_eq!(t.server.requests().len(), 0);
+        t.assert_files(&["f"]);
     }
 }
 
-/// With a record the call has something to delete, or to keep.
+/// With a checkpoint, there is something to delete or to keep.
 #[test]
-fn a_token_that_is_cancelled_already_still_decides_about_the_record() {
-    for leave in [Leave::Nothing, Leave::Record] {
-        let house = house();
-        begun(&house);
+fn cancel_before_start_applies_checkpoint_policy() {
+    for policy in [KeepPolicy::Deleted, KeepPolicy::Kept] {
+        let t = harness();
+        t.interrupt_after(2);
         let token = CancelToken::new();
         token.cancel();
-        assert!(!cancelled(upload(&house, leave.options(&token))));
-        leave.check(&house);
+        assert!(!assert_cancelled(t.upload(policy.options(&token))));
+        policy.check(&t);
     }
 }
 
 #[test]
-fn another_upload_of_the_same_client_goes_on() {
-    let house = House::with(
+fn cancel_leaves_other_uploads_of_client_running() {
+    let t = Harness::with_server(
         LocalOss::builder()
             .latency(Duration::from_millis(5))
             .start()
             .unwrap(),
     );
     let size = 12 * PART;
-    let (path, other) = (house.file("f", size), house.file("g", size));
+    let (path, other) = (t.file("f", size), t.file("g", size));
     let retried = RefCell::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -523,58 +504,57 @@ fn another_upload_of_the_same_client_goes_on() {
                     }
                 };
                 let options = [routines(4), cancel(&token), progress(after)];
-                cancelled(house.bucket.upload_file("cancelled", &other, PART, options));
+                assert_cancelled(t.bucket.upload_file("cancelled", &other, PART, options));
             }
         });
         let count = |progress: &Progress| {
             *retried.borrow_mut() += usize::from(progress.event == ProgressEvent::Retrying);
         };
         for _ in 0..4 {
-            house
-                .bucket
+            t.bucket
                 .upload_file("o", &path, PART, [routines(2), progress(count)])
                 .unwrap();
         }
     });
     assert_eq!(retried.into_inner(), 0);
-    let parts = house
+    let parts = t
         .requests(UploadPart)
         .into_iter()
         .filter(|part| part.key == "o");
     assert_eq!(parts.count(), 4 * 12);
-    house.assert_stored("o", &path);
-    assert_eq!(house.server.uploads().len(), 0);
+    t.assert_stored("o", &path);
+    assert_eq!(t.server.uploads().len(), 0);
 }
 
 #[test]
-fn one_token_stops_all_uploads_that_have_it() {
-    let house = house();
-    house
-        .server
-        .inject(Rule::new(Fault::Stall).on(UploadPart).forever());
+fn cancel_token_stops_all_its_uploads() {
+    let t = harness();
+    t.inject_always(UploadPart, Fault::Stall);
     let token = CancelToken::new();
     thread::scope(|scope| {
         for key in ["a", "b", "c"] {
-            let (bucket, path, token) = (house.bucket.clone(), house.path("f"), token.clone());
-            scope.spawn(move || cancelled(bucket.upload_file(key, path, PART, [cancel(&token)])));
+            let (bucket, path, token) = (t.bucket.clone(), t.path("f"), token.clone());
+            scope.spawn(move || {
+                assert_cancelled(bucket.upload_file(key, path, PART, [cancel(&token)]))
+            });
         }
-        while house.requests(UploadPart).len() < 3 {
+        while t.requests(UploadPart).len() < 3 {
             thread::sleep(Duration::from_millis(2));
         }
         token.cancel();
     });
-    house.assert_nothing_left(&["f"]);
-    // The client is as good as new.
-    house.server.clear_faults();
-    upload(&house, []).unwrap();
+    t.assert_nothing_left(&["f"]);
+    // The client can still be used.
+    t.server.clear_faults();
+    t.upload([]).unwrap();
 }
 
-/// However a call ends, its threads have ended before.
+/// However a call ends, its threads end before.
 #[test]
 #[cfg(target_os = "linux")]
-fn no_thread_outlives_a_call() {
+fn worker_threads_end_before_call_returns() {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    if !crate::house::alone("cancel::no_thread_outlives_a_call") {
+    if !run_in_subprocess("cancel::worker_threads_end_before_call_returns") {
         return;
     }
     let threads = || {
@@ -586,45 +566,40 @@ fn no_thread_outlives_a_call() {
             .filter(|name| name.trim_end().starts_with("oss-upload"))
             .count()
     };
-    let house = House::new();
-    let path = house.file("f", 12 * PART);
+    let t = Harness::new();
+    let path = t.file("f", 12 * PART);
     let seen = Cell::new(0);
     let look = |_: &Progress| seen.set(seen.get().max(threads()));
     let run = |fault: Option<Fault>, stop: &dyn Fn(&CancelToken)| {
-        house.server.inject(
+        t.server.inject(
             Rule::new(Fault::Delay(Duration::from_millis(20)))
                 .on(UploadPart)
                 .times(8),
         );
-        house.server.inject(
+        t.server.inject(
             Rule::new(fault.unwrap_or(Fault::NoCrc))
                 .on(UploadPart)
                 .nth(9)
                 .forever(),
         );
         let token = CancelToken::new();
-        let tell = |progress: &Progress| {
+        let observe = |progress: &Progress| {
             look(progress);
             if progress.parts_done == 4 {
                 stop(&token);
             }
         };
-        let options = [routines(8), cancel(&token), progress(tell)];
+        let options = [routines(8), cancel(&token), progress(observe)];
         let result = catch_unwind(AssertUnwindSafe(|| {
-            house.bucket.upload_file("o", &path, PART, options)
+            t.bucket.upload_file("o", &path, PART, options)
         }));
         assert_eq!(threads(), 0, "after {result:?}");
-        house.server.clear_faults();
+        t.server.clear_faults();
         result
     };
     run(None, &|_| {}).unwrap().unwrap();
-    let refused = Fault::Status {
-        status: 403,
-        code: "AccessDenied".into(),
-        retry_after: None,
-    };
-    run(Some(refused), &|_| {}).unwrap().unwrap_err();
-    cancelled(run(Some(Fault::Stall), &CancelToken::cancel).unwrap());
-    run(Some(Fault::Stall), &|_| panic!("tired")).unwrap_err();
-    assert!(seen.get() >= 8, "no thread was ever seen");
+    run(Some(access_denied()), &|_| {}).unwrap().unwrap_err();
+    assert_cancelled(run(Some(Fault::Stall), &CancelToken::cancel).unwrap());
+    run(Some(Fault::Stall), &|_| panic!("callback panicked")).unwrap_err();
+    assert!(seen.get() >= 8, "no worker thread was seen");
 }

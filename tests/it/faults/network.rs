@@ -1,110 +1,163 @@
-//! Faults by the number: one upload again and again, the first request failing, then the second, until there is
-//! none left to fail. Each time three things are asserted: the result, the bytes on the server, and what was *not*
-//! sent again.
+//! Fault sweeps: the same upload again and again, with a fault in its first request, then in its
+//! second one, and so on. After each run three things are asserted: the result, the bytes on the
+//! server, and what was *not* sent again.
+//!
+//! The quick sweeps inject each fault once, in the common scenarios. The whole ones, which are
+//! slow, inject it in all scenarios, once, and into a request and all later ones.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use local_oss::{Fault, LocalOss, RecordedRequest, Rule};
+use local_oss::{Fault, LocalOss, Rule};
 use oss_upload::{Error, checkpoint, content_md5, routines};
 
-use super::bench::{Bench, Story, status};
-use super::each;
-use crate::house::{House, PART};
+use super::scenario::{FaultRun, Scenario};
+use crate::harness::{
+    Harness, PART, RecordedRequest, access_denied, for_each_case_parallel, service_unavailable,
+    status,
+};
 
 use local_oss::Fault::*;
 use local_oss::Operation::*;
 
-const STORIES: [(Story, bool); 9] = [
-    (Story::Put, false),
-    (Story::Put, true),
-    (Story::Parts, false),
-    (Story::Parts, true),
-    (Story::Resumed, true),
-    (Story::Completing, true),
-    (Story::Superseded, true),
-    (Story::Shrunk, true),
-    (Story::Adopted, false),
+/// Each scenario, without and with a checkpoint where both are possible.
+const ALL_SCENARIOS: &[(Scenario, bool)] = &[
+    (Scenario::Put, false),
+    (Scenario::Put, true),
+    (Scenario::Parts, false),
+    (Scenario::Parts, true),
+    (Scenario::Resumed, true),
+    (Scenario::Completing, true),
+    (Scenario::Superseded, true),
+    (Scenario::Shrunk, true),
+    (Scenario::Adopted, false),
 ];
 
-/// Strikes every request of every story, once and for ever.
-fn sweep(faults: impl IntoIterator<Item = Fault>) {
-    each(faults, |fault| {
-        for ((story, recorded), forever) in STORIES
-            .into_iter()
-            .flat_map(|story| [(story, false), (story, true)])
-        {
-            let mut n = 0;
-            let mut fires = true;
-            while fires {
-                n += 1;
-                let rule = Rule::new(fault.clone()).nth(n);
-                let rule = if forever { rule.forever() } else { rule };
-                let times = if forever { "from" } else { "at" };
-                let record = if recorded { "with" } else { "without" };
-                let name = format!("{fault:?} {times} request {n} of {story:?} {record} a record");
-                let fired = AtomicUsize::new(0);
-                each([name], |_| {
-                    let bench = Bench::new(fault.clone(), story, recorded);
-                    fired.store(
-                        bench.strike(rule.clone(), forever).into(),
-                        Ordering::Relaxed,
-                    );
-                });
-                fires = fired.into_inner() == 1;
+/// The scenarios of the quick tests.
+const COMMON_SCENARIOS: &[(Scenario, bool)] = &[
+    (Scenario::Put, true),
+    (Scenario::Parts, true),
+    (Scenario::Resumed, true),
+];
+
+/// How often a fault is injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    Once,
+    Forever,
+}
+
+/// Injects each fault once into every request of the common scenarios in turn.
+fn sweep(faults: Vec<Fault>) {
+    sweep_scenarios(COMMON_SCENARIOS, &[Times::Once], faults);
+}
+
+/// Injects each fault into every request of all scenarios in turn, once, and then into that request
+/// and all later ones.
+fn sweep_all(faults: Vec<Fault>) {
+    sweep_scenarios(ALL_SCENARIOS, &[Times::Once, Times::Forever], faults);
+}
+
+fn sweep_scenarios(scenarios: &[(Scenario, bool)], times: &[Times], faults: Vec<Fault>) {
+    let requests = |(scenario, with)| FaultRun::requests_without_fault(scenario, with);
+    let requests: Vec<usize> = scenarios.iter().copied().map(requests).collect();
+    for_each_case_parallel(faults, |fault| {
+        for (&(scenario, with_checkpoint), &requests) in scenarios.iter().zip(&requests) {
+            for &times in times {
+                let fires =
+                    |n: &usize| run_in_named_thread(&fault, times, *n, scenario, with_checkpoint);
+                let fired = (1..).take_while(fires).count();
+                assert!(
+                    fired >= requests,
+                    "{scenario:?} has {requests} requests, {fault:?} fired {fired} times"
+                );
             }
-            println!(
-                "{fault:?}: {story:?}, record {recorded}, for ever {forever}: fired at 1..={}",
-                n - 1
-            );
-            assert!(
-                n > story.requests(),
-                "{story:?} has {} requests, {n} were struck",
-                story.requests()
-            );
         }
     });
 }
 
-#[test]
-fn connections_that_break() {
-    sweep([
+/// Runs a scenario with a fault in its n-th request, in a thread whose name says so in a panic.
+/// Returns whether the fault fired.
+fn run_in_named_thread(
+    fault: &Fault,
+    times: Times,
+    n: usize,
+    scenario: Scenario,
+    with_checkpoint: bool,
+) -> bool {
+    let with = if with_checkpoint { "with" } else { "without" };
+    let name = format!("{fault:?} {times:?} at request {n} of {scenario:?} {with} a checkpoint");
+    let fired = AtomicBool::new(false);
+    for_each_case_parallel([name], |_| {
+        let rule = Rule::new(fault.clone()).nth(n);
+        let forever = times == Times::Forever;
+        let rule = if forever { rule.forever() } else { rule };
+        let run = FaultRun::new(fault.clone(), scenario, with_checkpoint);
+        fired.store(run.run_with_fault(rule, forever), Ordering::Relaxed);
+    });
+    fired.into_inner()
+}
+
+fn broken_connections() -> Vec<Fault> {
+    vec![
         Reset,
         ResetMidBody,
         ResetAfterApply,
         CloseAfterApply,
         CloseBeforeResponse,
         InvalidHttp,
-    ]);
+    ]
 }
 
 #[test]
-fn servers_in_trouble() {
-    let busy = |status, code: &str, retry_after| Status {
-        status,
+fn sweep_broken_connections() {
+    sweep(broken_connections());
+}
+
+#[test]
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_broken_connections_in_all_scenarios() {
+    sweep_all(broken_connections());
+}
+
+fn transient_statuses() -> Vec<Fault> {
+    let busy = |code: &str, seconds| Status {
+        status: 503,
         code: code.into(),
-        retry_after,
+        retry_after: Some(seconds),
     };
-    sweep([
+    vec![
         status(408, "RequestTimeout"),
         status(429, ""),
         status(500, "InternalError"),
         status(500, ""),
-        busy(503, "ServiceUnavailable", Some(0)),
-        busy(503, "", Some(1)),
-    ]);
+        busy("ServiceUnavailable", 0),
+        busy("", 1),
+    ]
 }
 
 #[test]
-fn refusals() {
-    let code = "AccessDenied".to_owned();
+fn sweep_transient_statuses() {
+    sweep(transient_statuses());
+}
+
+#[test]
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_transient_statuses_in_all_scenarios() {
+    sweep_all(transient_statuses());
+}
+
+fn sweep_permanent(sweep: fn(Vec<Fault>)) {
     let elsewhere = LocalOss::start();
     let location = format!("{}/examplebucket/o", elsewhere.endpoint());
-    sweep([
-        status(403, "AccessDenied"),
+    sweep(vec![
+        access_denied(),
         status(403, ""),
-        EarlyStatus { status: 403, code },
+        EarlyStatus {
+            status: 403,
+            code: "AccessDenied".into(),
+        },
         Redirect {
             status: 301,
             location: location.clone(),
@@ -118,76 +171,112 @@ fn refusals() {
 }
 
 #[test]
-fn answers_that_cannot_be_read() {
+fn sweep_permanent_statuses() {
+    sweep_permanent(sweep);
+}
+
+#[test]
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_permanent_statuses_in_all_scenarios() {
+    sweep_permanent(sweep_all);
+}
+
+fn unreadable_responses() -> Vec<Fault> {
     let code = "InternalError".to_owned();
-    sweep([
+    vec![
         TruncateResponse,
         TruncateXml,
         Html,
         HugeResponse(1 << 30),
         ErrorInside200 { code },
-    ]);
+    ]
 }
 
 #[test]
-fn answers_that_are_not_true() {
-    sweep([NoEtag, WrongEtag, NoCrc, WrongCrc, CorruptBody]);
+fn sweep_unreadable_responses() {
+    sweep(unreadable_responses());
 }
 
 #[test]
-fn what_expires_and_what_is_slow() {
-    sweep([
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_unreadable_responses_in_all_scenarios() {
+    sweep_all(unreadable_responses());
+}
+
+fn wrong_checksums() -> Vec<Fault> {
+    vec![NoEtag, WrongEtag, NoCrc, WrongCrc, CorruptBody]
+}
+
+#[test]
+fn sweep_wrong_checksums() {
+    sweep(wrong_checksums());
+}
+
+#[test]
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_wrong_checksums_in_all_scenarios() {
+    sweep_all(wrong_checksums());
+}
+
+fn expiry_skew_slow() -> Vec<Fault> {
+    let slow = Slow {
+        bytes_per_second: 4 << 20,
+    };
+    vec![
         ExpireUpload,
         ExpireToken,
         SkewClock(3600),
         SkewClock(-3600),
-        Slow {
-            bytes_per_second: 4 << 20,
-        },
-    ]);
+        slow,
+    ]
 }
 
-/// OSS compares before it stores. A bit that flipped on the way is no reason to give up.
 #[test]
-fn with_content_md5_no_corrupted_body_is_ever_stored() {
+fn sweep_expiry_skew_slow() {
+    sweep(expiry_skew_slow());
+}
+
+#[test]
+#[ignore = "slow: hundreds of uploads"]
+fn sweep_expiry_skew_slow_in_all_scenarios() {
+    sweep_all(expiry_skew_slow());
+}
+
+/// OSS compares the checksum before it stores a body. A corrupted body is sent again.
+#[test]
+fn content_md5_prevents_storing_a_corrupted_body() {
     for (size, operation) in [(2 * PART + 7, UploadPart), (PART, PutObject)] {
-        let house = House::new();
-        let path = house.file("f", size);
+        let t = Harness::new();
+        let path = t.file("f", size);
         let options = || [content_md5(true), checkpoint(true, "")];
-        house
-            .server
-            .inject(Rule::new(CorruptBody).on(operation).forever());
-        house
-            .bucket
+        t.inject_always(operation, CorruptBody);
+        t.bucket
             .upload_file("o", &path, PART, options())
             .unwrap_err();
         assert!(
-            house.server.object("examplebucket", "o").is_none(),
+            t.server.object("examplebucket", "o").is_none(),
             "{operation:?}"
         );
-        house.server.clear_faults();
-        house.server.inject(Rule::new(CorruptBody).on(operation));
-        house
-            .bucket
-            .upload_file("o", &path, PART, options())
-            .unwrap();
-        house.assert_stored("o", &path);
-        house.assert_nothing_left(&["f"]);
+        t.server.clear_faults();
+        t.inject(operation, CorruptBody);
+        t.bucket.upload_file("o", &path, PART, options()).unwrap();
+        t.assert_stored("o", &path);
+        t.assert_nothing_left(&["f"]);
     }
 }
 
-/// Of many parts at the same time, one fails for good.
+/// Several parts are in flight when one fails permanently.
 #[test]
-fn after_a_failure_no_part_begins_and_none_is_lost() {
+fn part_failure_starts_no_further_part_and_loses_none() {
     let server = LocalOss::builder()
         .latency(Duration::from_millis(20))
         .start()
         .unwrap();
-    let house = House::with(server);
-    let path = house.file("f", 12 * PART);
+    let t = Harness::with_server(server);
+    let path = t.file("f", 12 * PART);
     let options = || [routines(3), checkpoint(true, "")];
-    house.refuse_part(2);
-    let error = house
+    t.refuse_part(2);
+    let error = t
         .bucket
         .upload_file("o", &path, PART, options())
         .unwrap_err();
@@ -195,30 +284,23 @@ fn after_a_failure_no_part_begins_and_none_is_lost() {
         matches!(&error, Error::Service(service) if service.part == Some(2)),
         "{error}"
     );
-    let first = house.parts_sent();
+    let first = t.parts_sent();
     assert!(
         first.len() <= 6,
-        "parts were begun after the failure: {first:?}"
+        "parts were started after the failure: {first:?}"
     );
-    let uploaded = house
-        .bucket
-        .upload_file("o", &path, PART, options())
-        .unwrap();
-    assert_eq!(uploaded.parts_resumed, first.len() - 1, "but part 2");
-    assert_eq!(
-        house.parts_sent().len(),
-        13,
-        "every part once, part 2 twice"
-    );
-    house.assert_stored("o", &path);
-    house.assert_nothing_left(&["f"]);
+    let uploaded = t.bucket.upload_file("o", &path, PART, options()).unwrap();
+    assert_eq!(uploaded.parts_resumed, first.len() - 1, "all but part 2");
+    assert_eq!(t.parts_sent().len(), 13, "every part once, part 2 twice");
+    t.assert_stored("o", &path);
+    t.assert_nothing_left(&["f"]);
 }
 
-/// Every other request goes wrong, in any way, and the call is repeated until it succeeds.
+/// Every other request fails, in any way, and the call is repeated until it succeeds.
 #[test]
-fn whatever_goes_wrong_in_whatever_order() {
-    each(0..60, |seed: u64| {
-        let bench = Bench::new(Reset, Story::Parts, true);
+fn resume_after_random_fault_sequence() {
+    for_each_case_parallel(0..60, |seed: u64| {
+        let run = FaultRun::new(Reset, Scenario::Parts, true);
         let mut random = fastrand::Rng::with_seed(seed);
         let faults = [
             Reset,
@@ -226,8 +308,8 @@ fn whatever_goes_wrong_in_whatever_order() {
             ResetAfterApply,
             CloseAfterApply,
             CloseBeforeResponse,
-            status(503, "ServiceUnavailable"),
-            status(403, "AccessDenied"),
+            service_unavailable(),
+            access_denied(),
             EarlyStatus {
                 status: 403,
                 code: "AccessDenied".into(),
@@ -243,48 +325,48 @@ fn whatever_goes_wrong_in_whatever_order() {
             ExpireToken,
             SkewClock(7200),
         ];
-        let server = &bench.house.server;
+        let server = &run.t.server;
         for n in 1..200 {
             let fault = random.choice(&faults).unwrap().clone();
             if random.bool() {
                 server.inject(Rule::new(fault).nth(n));
             }
         }
-        let calls = (1..60)
-            .find(|_| bench.upload().is_ok())
-            .expect("no end of it");
-        bench.house.assert_stored("o", &bench.path);
-        bench.house.assert_files(&["f"]);
+        (1..60)
+            .find(|_| run.upload().is_ok())
+            .expect("one of 60 calls succeeds");
+        run.t.assert_stored("o", &run.path);
+        run.t.assert_files(&["f"]);
         let requests = server.requests();
-        let struck = requests.iter().filter(|logged| logged.fault.is_some());
-        let excused = struck
-            .filter(|logged| {
+        let faulted = requests.iter().filter(|request| request.fault.is_some());
+        let excused = faulted
+            .filter(|request| {
                 matches!(
-                    logged.operation,
+                    request.operation,
                     InitiateMultipartUpload | AbortMultipartUpload
                 )
             })
             .count();
         assert!(server.uploads().len() <= excused, "{:?}", server.uploads());
-        // Of an upload that was lost the record may be old: nothing was written when starting over failed.
-        let expires = |logged: &&RecordedRequest| logged.fault.as_deref() == Some("ExpireUpload");
+        // The checkpoint of an upload that has vanished may be old: it is not written when the
+        // restart fails.
+        let expires = |request: &&RecordedRequest| request.fault.as_deref() == Some("ExpireUpload");
         let expired: HashSet<_> = requests
             .iter()
             .filter(expires)
-            .map(|logged| &logged.upload_id)
+            .map(|request| &request.upload_id)
             .collect();
         let mut acknowledged = HashSet::new();
-        for logged in requests
+        for request in requests
             .iter()
-            .filter(|logged| logged.operation == UploadPart)
+            .filter(|request| request.operation == UploadPart)
         {
-            let part = (&logged.upload_id, logged.part_number);
+            let part = (&request.upload_id, request.part_number);
             let again = acknowledged.contains(&part) && !expired.contains(part.0);
             assert!(!again, "{part:?} was sent again");
-            if logged.status == Some(200) && logged.fault.is_none() {
+            if request.status == Some(200) && request.fault.is_none() {
                 acknowledged.insert(part);
             }
         }
-        println!("seed {seed}: {calls} calls, {} requests", requests.len());
     });
 }

@@ -1,4 +1,4 @@
-//! A file that does not keep still.
+//! A file that changes, between two calls or during one.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
@@ -7,21 +7,19 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use local_oss::{Fault, Operation, Rule};
-use oss_upload::{
-    Error, Progress, ProgressEvent, RestartReason, UploadOption, Uploaded, checkpoint, progress,
-};
+use local_oss::{Fault, Operation};
+use oss_upload::{Error, Progress, ProgressEvent, RestartReason, Uploaded, checkpoint, progress};
 
-use crate::house::{House, PART, content};
+use crate::harness::{Harness, PART, content, service_unavailable};
 
 const SIZE: u64 = 5 * PART + 7;
 
-/// A house whose file is an hour old, so that every change of it shows in its times.
-fn house(size: u64) -> House {
-    let house = House::new();
-    house.file("f", size);
-    set_mtime(&house.path("f"), an_hour_ago());
-    house
+/// A harness whose file has an old modification time, so that every change of the file shows in its
+/// times.
+fn harness(size: u64) -> Harness {
+    let t = Harness::with_file(size);
+    set_mtime(&t.path("f"), an_hour_ago());
+    t
 }
 
 fn an_hour_ago() -> SystemTime {
@@ -43,241 +41,217 @@ fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
-/// Other bytes, the old mtime. Only the ctime, which ticks every few milliseconds, tells.
-fn edit_in_secret(path: &Path, offset: u64) {
+/// Changes bytes and keeps the mtime. Only the ctime, which advances every few milliseconds,
+/// reveals it.
+fn edit_with_same_mtime(path: &Path, offset: u64) {
     thread::sleep(Duration::from_millis(20));
     write_at(path, offset, b"edited");
     set_mtime(path, an_hour_ago());
 }
 
-fn upload<'a>(
-    house: &House,
-    options: impl IntoIterator<Item = UploadOption<'a>>,
-) -> Result<Uploaded, Error> {
-    house
-        .bucket
-        .upload_file("o", house.path("f"), PART, options)
-}
-
-/// Meddles with the file once, as soon as so many parts are there.
+/// Calls `meddle` once, as soon as this many parts are stored.
 fn upload_meddled_with(
-    house: &House,
-    recorded: bool,
+    t: &Harness,
+    with_checkpoint: bool,
     parts: usize,
-    meddle: &dyn Fn(&House),
+    meddle: &dyn Fn(&Harness),
 ) -> Result<Uploaded, Error> {
     let done = Cell::new(false);
     let meddle = |progress: &Progress| {
         if progress.parts_done >= parts && !done.replace(true) {
-            meddle(house);
+            meddle(t);
         }
     };
-    upload(house, [checkpoint(recorded, ""), progress(meddle)])
+    t.upload([checkpoint(with_checkpoint, ""), progress(meddle)])
 }
 
-/// What the call begins with.
-fn first_event(house: &House) -> (Result<Uploaded, Error>, ProgressEvent) {
+/// Uploads, and returns the first event as well.
+fn first_event(t: &Harness) -> (Result<Uploaded, Error>, ProgressEvent) {
     let first = RefCell::new(None);
-    let tell = |progress: &Progress| {
+    let remember = |progress: &Progress| {
         first.borrow_mut().get_or_insert(progress.event);
     };
-    let result = upload(house, [checkpoint(true, ""), progress(tell)]);
+    let result = t.upload([checkpoint(true, ""), progress(remember)]);
     (result, first.into_inner().unwrap())
 }
 
-/// Three of six parts are there and on record.
-fn begun(house: &House) {
-    house.refuse_part(4);
-    upload(house, [checkpoint(true, "")]).unwrap_err();
-    house.server.clear_requests();
+/// Leaves a checkpoint with three of six parts.
+fn interrupt(t: &Harness) {
+    t.interrupt_after(3);
+    t.server.clear_requests();
 }
 
 #[track_caller]
-fn assert_changed(house: &House, result: Result<Uploaded, Error>) {
+fn assert_changed(t: &Harness, result: Result<Uploaded, Error>) {
     let error = result.unwrap_err();
     assert!(
-        matches!(&error, Error::SourceChanged { path, .. } if *path == house.path("f")),
+        matches!(&error, Error::SourceChanged { path, .. } if *path == t.path("f")),
         "{error:?}"
     );
     assert!(error.is_resumable());
-    assert_eq!(house.requests(Operation::CompleteMultipartUpload).len(), 0);
-    assert!(house.server.object("examplebucket", "o").is_none());
+    assert_eq!(t.requests(Operation::CompleteMultipartUpload).len(), 0);
+    assert!(t.server.object("examplebucket", "o").is_none());
 }
 
 #[track_caller]
-fn assert_done(house: &House, result: Result<Uploaded, Error>) {
+fn assert_done(t: &Harness, result: Result<Uploaded, Error>) {
     let uploaded = result.unwrap();
-    house.assert_stored("o", &house.path("f"));
-    house.assert_nothing_left(&["f"]);
-    assert_eq!(
-        uploaded.size,
-        std::fs::metadata(house.path("f")).unwrap().len()
-    );
+    t.assert_stored("o", &t.path("f"));
+    t.assert_nothing_left(&["f"]);
+    assert_eq!(uploaded.size, std::fs::metadata(t.path("f")).unwrap().len());
 }
 
-type Meddle<'a> = (&'a str, &'a dyn Fn(&House));
+type Meddle<'a> = (&'a str, &'a dyn Fn(&Harness));
 
-/// What changes size or mtime.
+/// Changes of the size or the mtime.
 const OPEN_CHANGES: [Meddle<'_>; 6] = [
-    ("cut short", &|house| truncate(house, SIZE / 2)),
-    ("shorter by a byte", &|house| truncate(house, SIZE - 1)),
-    ("longer by a byte", &|house| {
-        write_at(&house.path("f"), SIZE, b"x")
+    ("cut short", &|t| truncate(t, SIZE / 2)),
+    ("shorter by a byte", &|t| truncate(t, SIZE - 1)),
+    ("longer by a byte", &|t| write_at(&t.path("f"), SIZE, b"x")),
+    ("touched", &|t| set_mtime(&t.path("f"), SystemTime::now())),
+    ("rewritten", &|t| {
+        std::fs::write(t.path("f"), content("other", SIZE)).unwrap()
     }),
-    ("touched", &|house| {
-        set_mtime(&house.path("f"), SystemTime::now())
-    }),
-    ("rewritten", &|house| {
-        std::fs::write(house.path("f"), content("other", SIZE)).unwrap()
-    }),
-    ("replaced", &|house| replace(house, SystemTime::now())),
+    ("replaced", &|t| replace(t, SystemTime::now())),
 ];
 
-/// Windows lets nobody rename a file over one that is open, in most of its file systems.
+/// Most file systems of Windows do not let a file be renamed over one that is open.
 fn possible((what, _): &Meddle<'_>) -> bool {
     cfg!(unix) || *what != "replaced"
 }
 
-fn truncate(house: &House, size: u64) {
+fn truncate(t: &Harness, size: u64) {
     File::options()
         .write(true)
-        .open(house.path("f"))
+        .open(t.path("f"))
         .unwrap()
         .set_len(size)
         .unwrap();
 }
 
-/// By another file of the same size.
-fn replace(house: &House, mtime: SystemTime) {
-    let other = house.path("g");
+/// Replaces the file by another one of the same size.
+fn replace(t: &Harness, mtime: SystemTime) {
+    let other = t.path("g");
     std::fs::write(
         &other,
-        content("other", std::fs::metadata(house.path("f")).unwrap().len()),
+        content("other", std::fs::metadata(t.path("f")).unwrap().len()),
     )
     .unwrap();
     set_mtime(&other, mtime);
-    std::fs::rename(other, house.path("f")).unwrap();
+    std::fs::rename(other, t.path("f")).unwrap();
 }
 
 #[test]
-fn no_object_is_made_of_a_file_that_changes_on_the_way() {
+fn source_change_during_upload_makes_no_object() {
     for (what, meddle) in OPEN_CHANGES.into_iter().filter(possible) {
         for parts in [0, 2, 6] {
-            for recorded in [true, false] {
-                let house = house(SIZE);
-                assert_changed(&house, upload_meddled_with(&house, recorded, parts, meddle));
-                if !recorded {
-                    house.assert_nothing_left(&["f"]);
+            for with_checkpoint in [true, false] {
+                let t = harness(SIZE);
+                assert_changed(&t, upload_meddled_with(&t, with_checkpoint, parts, meddle));
+                if !with_checkpoint {
+                    t.assert_nothing_left(&["f"]);
                     continue;
                 }
-                house.assert_files(&["f", "f.cp"]);
-                let (result, event) = first_event(&house);
+                t.assert_files(&["f", "f.cp"]);
+                let (result, event) = first_event(&t);
                 assert_eq!(
                     event,
                     ProgressEvent::Restarted(RestartReason::SourceChanged),
                     "{what}"
                 );
                 assert_eq!(
-                    house.requests(Operation::AbortMultipartUpload).len(),
+                    t.requests(Operation::AbortMultipartUpload).len(),
                     1,
                     "{what}"
                 );
-                assert_done(&house, result);
+                assert_done(&t, result);
             }
         }
     }
 }
 
 #[test]
-fn a_put_object_of_a_file_that_changes_is_not_finished() {
+fn source_change_during_put_object_makes_no_object() {
     let size = PART / 2;
     let table: [Meddle<'_>; 5] = [
-        ("cut short", &|house| truncate(house, 10)),
-        ("longer", &|house| {
-            write_at(&house.path("f"), PART / 2, b"x")
+        ("cut short", &|t| truncate(t, 10)),
+        ("longer", &|t| write_at(&t.path("f"), PART / 2, b"x")),
+        ("touched", &|t| set_mtime(&t.path("f"), SystemTime::now())),
+        ("rewritten", &|t| {
+            std::fs::write(t.path("f"), content("other", PART / 2)).unwrap()
         }),
-        ("touched", &|house| {
-            set_mtime(&house.path("f"), SystemTime::now())
-        }),
-        ("rewritten", &|house| {
-            std::fs::write(house.path("f"), content("other", PART / 2)).unwrap()
-        }),
-        ("replaced", &|house| replace(house, an_hour_ago())),
+        ("replaced", &|t| replace(t, an_hour_ago())),
     ];
     for (what, meddle) in table.into_iter().filter(possible) {
-        for recorded in [true, false] {
-            let house = house(size);
-            assert_changed(&house, upload_meddled_with(&house, recorded, 0, meddle));
-            house.assert_nothing_left(&["f"]);
-            assert_done(&house, upload(&house, [checkpoint(recorded, "")]));
-            assert!(house.requests(Operation::PutObject).len() <= 2, "{what}");
+        for with_checkpoint in [true, false] {
+            let t = harness(size);
+            assert_changed(&t, upload_meddled_with(&t, with_checkpoint, 0, meddle));
+            t.assert_nothing_left(&["f"]);
+            assert_done(&t, t.upload([checkpoint(with_checkpoint, "")]));
+            assert!(t.requests(Operation::PutObject).len() <= 2, "{what}");
         }
     }
 }
 
-/// Size and mtime stay; the bytes do not. Where files have no ctime, nothing tells of it.
+/// The bytes change, size and mtime do not. Where files have no ctime, this is not detected.
 #[cfg(unix)]
 #[test]
-fn a_secret_edit_on_the_way_is_found_out() {
+fn source_edit_with_same_mtime_fails_upload() {
     let table: [Meddle<'_>; 2] = [
-        ("edited", &|house| edit_in_secret(&house.path("f"), PART)),
-        ("replaced", &|house| replace(house, an_hour_ago())),
+        ("edited", &|t| edit_with_same_mtime(&t.path("f"), PART)),
+        ("replaced", &|t| replace(t, an_hour_ago())),
     ];
     for (what, meddle) in table {
-        for recorded in [true, false] {
-            let house = house(SIZE);
-            assert_changed(&house, upload_meddled_with(&house, recorded, 6, meddle));
-            if !recorded {
-                house.assert_nothing_left(&["f"]);
+        for with_checkpoint in [true, false] {
+            let t = harness(SIZE);
+            assert_changed(&t, upload_meddled_with(&t, with_checkpoint, 6, meddle));
+            if !with_checkpoint {
+                t.assert_nothing_left(&["f"]);
                 continue;
             }
-            house.server.clear_requests();
-            let (result, event) = first_event(&house);
+            t.server.clear_requests();
+            let (result, event) = first_event(&t);
             assert_eq!(event, ProgressEvent::Resumed, "{what}");
-            assert_done(&house, result);
+            assert_done(&t, result);
             let sent = if what == "edited" {
                 vec![2]
             } else {
                 vec![1, 2, 3, 4, 5, 6]
             };
-            assert_eq!(house.parts_sent(), sent, "{what}");
+            assert_eq!(t.parts_sent(), sent, "{what}");
         }
     }
 }
 
-/// Where the content stays, the upload goes on.
+/// If the content stays the same, the upload continues.
 #[test]
 #[cfg(unix)]
-fn what_leaves_the_bytes_alone_does_no_harm() {
+fn source_metadata_change_is_tolerated() {
     use std::os::unix::fs::PermissionsExt;
     let table: [Meddle<'_>; 3] = [
-        ("chmod", &|house| {
-            std::fs::set_permissions(house.path("f"), std::fs::Permissions::from_mode(0o640))
-                .unwrap();
+        ("chmod", &|t| {
+            std::fs::set_permissions(t.path("f"), std::fs::Permissions::from_mode(0o640)).unwrap();
         }),
-        ("hard link", &|house| {
-            std::fs::hard_link(house.path("f"), house.path("g")).unwrap();
-            std::fs::remove_file(house.path("g")).unwrap();
+        ("hard link", &|t| {
+            std::fs::hard_link(t.path("f"), t.path("g")).unwrap();
+            std::fs::remove_file(t.path("g")).unwrap();
         }),
-        ("same bytes, same mtime", &|house| {
-            write_at(&house.path("f"), 0, &content("f", SIZE)[..100]);
-            set_mtime(&house.path("f"), an_hour_ago());
+        ("same bytes, same mtime", &|t| {
+            write_at(&t.path("f"), 0, &content("f", SIZE)[..100]);
+            set_mtime(&t.path("f"), an_hour_ago());
         }),
     ];
     for (what, meddle) in table {
-        let meddle = |house: &House| {
+        let meddle = |t: &Harness| {
             thread::sleep(Duration::from_millis(20));
-            meddle(house);
+            meddle(t);
         };
-        let on_the_way = house(SIZE);
-        assert_done(
-            &on_the_way,
-            upload_meddled_with(&on_the_way, true, 3, &meddle),
-        );
-        assert_eq!(on_the_way.parts_sent(), [1, 2, 3, 4, 5, 6], "{what}");
+        let during = harness(SIZE);
+        assert_done(&during, upload_meddled_with(&during, true, 3, &meddle));
+        assert_eq!(during.parts_sent(), [1, 2, 3, 4, 5, 6], "{what}");
 
-        let between = house(SIZE);
-        begun(&between);
+        let between = harness(SIZE);
+        interrupt(&between);
         meddle(&between);
         let (result, event) = first_event(&between);
         assert_eq!(event, ProgressEvent::Resumed, "{what}");
@@ -288,49 +262,42 @@ fn what_leaves_the_bytes_alone_does_no_harm() {
 }
 
 #[test]
-fn an_edit_between_two_calls_is_in_the_object() {
+fn source_change_between_calls_restarts() {
     for (what, meddle) in OPEN_CHANGES {
-        let house = house(SIZE);
-        begun(&house);
-        meddle(&house);
-        let (result, event) = first_event(&house);
+        let t = harness(SIZE);
+        interrupt(&t);
+        meddle(&t);
+        let (result, event) = first_event(&t);
         assert_eq!(
             event,
             ProgressEvent::Restarted(RestartReason::SourceChanged),
             "{what}"
         );
         assert_eq!(
-            house.requests(Operation::AbortMultipartUpload).len(),
+            t.requests(Operation::AbortMultipartUpload).len(),
             1,
             "{what}"
         );
-        assert_done(&house, result);
+        assert_done(&t, result);
     }
 }
 
 #[test]
-fn after_a_secret_edit_only_the_parts_that_differ_are_sent_again() {
-    // Where the file is edited, and what is sent then.
+fn source_edit_with_same_mtime_resends_only_changed_parts() {
+    // The part that is edited, and the parts that are sent then.
     for (part, sent) in [(1, &[1, 4, 5, 6][..]), (3, &[3, 4, 5, 6]), (5, &[4, 5, 6])] {
         for denied in [false, true] {
-            let house = house(SIZE);
-            begun(&house);
-            edit_in_secret(&house.path("f"), (part - 1) * PART + 10);
+            let t = harness(SIZE);
+            interrupt(&t);
+            edit_with_same_mtime(&t.path("f"), (part - 1) * PART + 10);
             if denied {
-                let fault = Fault::Status {
-                    status: 403,
-                    code: "AccessDenied".into(),
-                    retry_after: None,
-                };
-                house
-                    .server
-                    .inject(Rule::new(fault).on(Operation::ListParts));
+                t.deny(Operation::ListParts);
             }
-            let (result, event) = first_event(&house);
+            let (result, event) = first_event(&t);
             assert_eq!(event, ProgressEvent::Resumed);
-            assert_done(&house, result);
+            assert_done(&t, result);
             assert_eq!(
-                house.parts_sent(),
+                t.parts_sent(),
                 sent,
                 "part {part}, ListParts denied: {denied}"
             );
@@ -338,67 +305,58 @@ fn after_a_secret_edit_only_the_parts_that_differ_are_sent_again() {
     }
 }
 
-/// All parts were there, and only Complete was missing, or its answer.
+/// All parts were stored, and only CompleteMultipartUpload was missing, or its response.
 #[test]
-fn a_secret_edit_is_noticed_even_at_the_end() {
-    let busy = Fault::Status {
-        status: 503,
-        code: "ServiceUnavailable".into(),
-        retry_after: None,
-    };
+fn source_edit_with_same_mtime_is_found_before_complete() {
     for (fault, sent) in [
-        (busy, &[3][..]),
+        (service_unavailable(), &[3][..]),
         (Fault::CloseAfterApply, &[1, 2, 3, 4, 5, 6]),
     ] {
-        let house = house(SIZE);
-        house.server.inject(
-            Rule::new(fault.clone())
-                .on(Operation::CompleteMultipartUpload)
-                .forever(),
-        );
-        upload(&house, [checkpoint(true, "")]).unwrap_err();
-        house.server.clear_faults();
-        house.server.clear_requests();
-        edit_in_secret(&house.path("f"), 2 * PART);
-        assert_done(&house, upload(&house, [checkpoint(true, "")]));
-        assert_eq!(house.parts_sent(), sent, "{fault:?}");
+        let t = harness(SIZE);
+        t.inject_always(Operation::CompleteMultipartUpload, fault.clone());
+        t.upload([checkpoint(true, "")]).unwrap_err();
+        t.server.clear_faults();
+        t.server.clear_requests();
+        edit_with_same_mtime(&t.path("f"), 2 * PART);
+        assert_done(&t, t.upload([checkpoint(true, "")]));
+        assert_eq!(t.parts_sent(), sent, "{fault:?}");
     }
 }
 
 #[test]
-fn a_file_that_is_gone_is_an_error_before_any_request() {
-    let house = house(SIZE);
-    let removed = upload_meddled_with(&house, true, 2, &|house| {
-        std::fs::rename(house.path("f"), house.path("g")).unwrap();
+fn source_removed_fails_before_any_request() {
+    let t = harness(SIZE);
+    let removed = upload_meddled_with(&t, true, 2, &|t| {
+        std::fs::rename(t.path("f"), t.path("g")).unwrap();
     });
-    assert_changed(&house, removed);
-    house.server.clear_requests();
-    let error = upload(&house, [checkpoint(true, "")]).unwrap_err();
+    assert_changed(&t, removed);
+    t.server.clear_requests();
+    let error = t.upload([checkpoint(true, "")]).unwrap_err();
     assert!(
-        matches!(&error, Error::Source { path, .. } if *path == house.path("f")),
+        matches!(&error, Error::Source { path, .. } if *path == t.path("f")),
         "{error:?}"
     );
-    assert_eq!(house.server.requests().len(), 0);
-    std::fs::rename(house.path("g"), house.path("f")).unwrap();
-    assert_done(&house, upload(&house, [checkpoint(true, "")]));
+    assert_eq!(t.server.requests().len(), 0);
+    std::fs::rename(t.path("g"), t.path("f")).unwrap();
+    assert_done(&t, t.upload([checkpoint(true, "")]));
     assert!(
-        house.parts_sent().len() <= 4,
-        "what is the same was sent again: {:?}",
-        house.parts_sent()
+        t.parts_sent().len() <= 4,
+        "an unchanged part was sent again: {:?}",
+        t.parts_sent()
     );
 }
 
 #[test]
-fn an_open_file_that_changes_is_noticed_by_its_handle() {
+fn source_handle_change_during_upload_makes_no_object() {
     for (what, meddle) in OPEN_CHANGES.iter().filter(|(what, _)| *what != "replaced") {
-        let house = house(SIZE);
-        let file = File::open(house.path("f")).unwrap();
+        let t = harness(SIZE);
+        let file = File::open(t.path("f")).unwrap();
         let edit = |progress: &Progress| {
             if progress.parts_done == 2 {
-                meddle(&house);
+                meddle(&t);
             }
         };
-        let error = house
+        let error = t
             .bucket
             .upload_open_file("o", file, PART, [progress(edit)])
             .unwrap_err();
@@ -406,7 +364,7 @@ fn an_open_file_that_changes_is_noticed_by_its_handle() {
             matches!(&error, Error::SourceChanged { .. }),
             "{what}: {error:?}"
         );
-        assert!(house.server.object("examplebucket", "o").is_none());
-        house.assert_nothing_left(&["f"]);
+        assert!(t.server.object("examplebucket", "o").is_none());
+        t.assert_nothing_left(&["f"]);
     }
 }

@@ -10,72 +10,66 @@ use oss_upload::{
     tag, traffic_limit,
 };
 
-use super::{Book, house};
-use crate::house::{House, PART};
+use super::{MessageSnapshot, harness};
+use crate::harness::{Harness, PART};
 
-pub fn all(book: &mut Book) {
-    let house = house();
-    book.hide(&house);
-    let path = house.file("f", 1);
-    keys(book, &house);
-    part_sizes(book, &house);
+pub fn all(snapshot: &mut MessageSnapshot) {
+    let t = harness();
+    snapshot.hide(&t);
+    let path = t.file("f", 1);
+    keys(snapshot, &t);
+    part_sizes(snapshot, &t);
     let mut refused = |mistake: &str, options: Vec<UploadOption<'static>>| {
-        book.add(
+        snapshot.add(
             mistake,
-            house
-                .bucket
-                .upload_file("o", &path, PART, options)
-                .unwrap_err(),
+            t.bucket.upload_file("o", &path, PART, options).unwrap_err(),
         );
     };
     numbers(&mut refused);
     headers(&mut refused);
     meta_and_tags(&mut refused);
     callbacks(&mut refused);
-    checkpoints(book, &house);
-    assert_eq!(house.server.requests().len(), 0);
+    checkpoints(snapshot, &t);
+    assert_eq!(t.server.requests().len(), 0);
 }
 
-fn keys(book: &mut Book, house: &House) {
-    let path = house.path("f");
+fn keys(snapshot: &mut MessageSnapshot, t: &Harness) {
+    let path = t.path("f");
     for (mistake, key) in [
         ("the key is empty", ""),
         ("the key begins with a slash", "/dir/object.bin"),
         ("the key begins with a backslash", "\\dir\\object.bin"),
         ("the key is too long", &"中".repeat(342)),
     ] {
-        book.add(
+        snapshot.add(
             mistake,
-            house.bucket.upload_file(key, &path, PART, []).unwrap_err(),
+            t.bucket.upload_file(key, &path, PART, []).unwrap_err(),
         );
     }
-    book.add(
+    snapshot.add(
         "the upload id is empty",
-        house.bucket.abort_multipart_upload("o", "").unwrap_err(),
+        t.bucket.abort_multipart_upload("o", "").unwrap_err(),
     );
 }
 
-fn part_sizes(book: &mut Book, house: &House) {
-    let path = house.path("f");
+fn part_sizes(snapshot: &mut MessageSnapshot, t: &Harness) {
+    let path = t.path("f");
     for (mistake, part_size) in [
         ("the part size is 0", 0),
         ("the part size is too small", 64 * 1024),
         ("the part size is too large", 5 * 1024 * 1024 * 1024 + 1),
     ] {
-        book.add(
+        snapshot.add(
             mistake,
-            house
-                .bucket
-                .upload_file("o", &path, part_size, [])
-                .unwrap_err(),
+            t.bucket.upload_file("o", &path, part_size, []).unwrap_err(),
         );
     }
-    let large = house.path("large");
+    let large = t.path("large");
     let file = File::create(&large).unwrap();
     file.set_len(10_000 * PART + 1).unwrap();
-    book.add(
+    snapshot.add(
         "too many parts",
-        house.bucket.upload_file("o", &large, PART, []).unwrap_err(),
+        t.bucket.upload_file("o", &large, PART, []).unwrap_err(),
     );
     std::fs::remove_file(large).unwrap();
 }
@@ -142,7 +136,7 @@ fn meta_and_tags(refused: &mut dyn FnMut(&str, Vec<UploadOption<'static>>)) {
         "the value of a meta has a line end",
         vec![meta("author", "Li\nEve")],
     );
-    refused("too much meta", vec![meta("author", "x".repeat(9_000))]);
+    refused("too much metadata", vec![meta("author", "x".repeat(9_000))]);
     refused("the key of a tag is empty", vec![tag("", "v")]);
     refused(
         "a tag has a character that is not allowed",
@@ -167,7 +161,7 @@ fn callbacks(refused: &mut dyn FnMut(&str, Vec<UploadOption<'static>>)) {
     for (mistake, wrong) in [
         ("callback: no URL", Callback::new("", "body")),
         (
-            "callback: a scheme that is none",
+            "callback: an unsupported scheme",
             Callback::new("ftp://app.example.com", "body"),
         ),
         (
@@ -204,26 +198,25 @@ fn callbacks(refused: &mut dyn FnMut(&str, Vec<UploadOption<'static>>)) {
     }
 }
 
-fn checkpoints(book: &mut Book, house: &House) {
-    let path = house.path("f");
+fn checkpoints(snapshot: &mut MessageSnapshot, t: &Harness) {
+    let path = t.path("f");
     let refused = |option| {
-        house
-            .bucket
+        t.bucket
             .upload_file("o", &path, PART, [option])
             .unwrap_err()
     };
-    book.add(
+    snapshot.add(
         "the checkpoint is the file to upload",
         refused(checkpoint(true, &path)),
     );
-    book.add(
+    snapshot.add(
         "the checkpoint's directory has no name",
         refused(checkpoint_dir(true, "")),
     );
     let file = File::open(&path).unwrap();
-    let error = house
+    let error = t
         .bucket
         .upload_open_file("o", file, PART, [checkpoint(true, "")])
         .unwrap_err();
-    book.add("a checkpoint beside an open file", error);
+    snapshot.add("a checkpoint beside an open file", error);
 }

@@ -1,33 +1,25 @@
-//! No answer comes. Everything is on the loopback interface.
+//! There is no response. All connections are local.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use local_oss::{Fault, Operation, Rule};
-use oss_upload::{ClientBuilder, Error};
+use local_oss::{Fault, Operation};
+use oss_upload::Error;
 
-use super::{Book, client, house};
-use crate::house::{House, PART};
+use super::{MessageSnapshot, client, harness, upload_error_of};
+use crate::harness::RawServer;
 
-pub fn all(book: &mut Book) {
-    connections(book);
-    proxies(book);
-    silence(book);
-    broken(book);
+pub fn all(snapshot: &mut MessageSnapshot) {
+    connections(snapshot);
+    proxies(snapshot);
+    silence(snapshot);
+    broken(snapshot);
     #[cfg(feature = "rustls")]
-    tls(book);
+    tls(snapshot);
 }
 
-fn upload_by(house: &House, builder: ClientBuilder) -> Error {
-    let bucket = builder.build().unwrap().bucket("examplebucket").unwrap();
-    bucket
-        .upload_file("dir/object.bin", house.file("f", 3 * PART), PART, [])
-        .unwrap_err()
-}
-
-/// Where nobody listens.
-fn nobody() -> String {
+/// An address that nothing listens on.
+fn closed_port() -> String {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -35,120 +27,127 @@ fn nobody() -> String {
         .to_string()
 }
 
-/// Says the same to everybody, whatever they ask, and hangs up.
-fn saying(words: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let lines = BufReader::new(stream.try_clone().unwrap())
-                .lines()
-                .map_while(Result::ok);
-            // TLS has no lines: it is not heard to the end.
-            let _ = lines.take_while(|line| !line.is_empty()).count();
-            let _ = stream.write_all(words);
-        }
-    });
-    address.to_string()
-}
-
-fn connections(book: &mut Book) {
-    let house = house();
-    book.add(
-        "nobody listens",
-        upload_by(&house, client(&format!("http://{}", nobody()))),
+fn connections(snapshot: &mut MessageSnapshot) {
+    let t = harness();
+    snapshot.add(
+        "nothing is listening",
+        upload_error_of(&t, client(&format!("http://{}", closed_port()))),
     );
-    // A label this long is in no zone: the resolver says so without asking anybody.
+    // No zone has a label this long: the resolver fails without a query.
     let unknown = format!("http://{}.invalid", "no-such-host-".repeat(6));
-    book.add("the host is not known", upload_by(&house, client(&unknown)));
+    snapshot.add(
+        "the host is not known",
+        upload_error_of(&t, client(&unknown)),
+    );
 }
 
-fn proxies(book: &mut Book) {
-    let house = house();
+fn proxies(snapshot: &mut MessageSnapshot) {
+    let t = harness();
     let through =
-        |proxy: String| client(&house.server.endpoint()).proxy(format!("http://me:hush@{proxy}"));
-    book.add(
-        "the proxy is not there",
-        upload_by(&house, through(nobody())),
+        |proxy: String| client(&t.server.endpoint()).proxy(format!("http://me:hush@{proxy}"));
+    snapshot.add(
+        "nothing is listening at the proxy",
+        upload_error_of(&t, through(closed_port())),
     );
-    let password = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
-    book.add(
-        "the proxy wants another password",
-        upload_by(&house, through(saying(password))),
+    let password = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    snapshot.add(
+        "the proxy rejects the password",
+        upload_error_of(
+            &t,
+            through(RawServer::answering(password).address.to_string()),
+        ),
     );
-    let forbidden = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
-    book.add(
-        "the proxy does not let it through",
-        upload_by(&house, through(saying(forbidden))),
+    let forbidden = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    snapshot.add(
+        "the proxy denies the connection",
+        upload_error_of(
+            &t,
+            through(RawServer::answering(forbidden).address.to_string()),
+        ),
     );
-    book.add(
-        "the proxy is none",
-        upload_by(&house, through(saying(b"220 mail ready\r\n"))),
+    snapshot.add(
+        "the proxy is not a proxy",
+        upload_error_of(
+            &t,
+            through(
+                RawServer::answering("220 mail ready\r\n")
+                    .address
+                    .to_string(),
+            ),
+        ),
     );
 }
 
-fn struck(fault: Fault, operation: Operation) -> Error {
-    let house = house();
-    house
-        .server
-        .inject(Rule::new(fault).on(operation).forever());
-    let patience = Duration::from_millis(300);
-    upload_by(
-        &house,
-        client(&house.server.endpoint()).stall_timeout(patience),
+fn with_fault(fault: Fault, operation: Operation) -> Error {
+    let t = harness();
+    t.inject_always(operation, fault);
+    let stall_timeout = Duration::from_millis(300);
+    upload_error_of(
+        &t,
+        client(&t.server.endpoint()).stall_timeout(stall_timeout),
     )
 }
 
-fn silence(book: &mut Book) {
-    book.add(
-        "no answer comes",
-        struck(Fault::Stall, Operation::InitiateMultipartUpload),
+fn silence(snapshot: &mut MessageSnapshot) {
+    snapshot.add(
+        "there is no response",
+        with_fault(Fault::Stall, Operation::InitiateMultipartUpload),
     );
 }
 
-fn broken(book: &mut Book) {
-    book.add(
+fn broken(snapshot: &mut MessageSnapshot) {
+    snapshot.add(
         "the connection is reset",
-        struck(Fault::Reset, Operation::InitiateMultipartUpload),
+        with_fault(Fault::Reset, Operation::InitiateMultipartUpload),
     );
-    book.add(
+    snapshot.add(
         "the connection is closed",
-        struck(Fault::CloseBeforeResponse, Operation::UploadPart),
+        with_fault(Fault::CloseBeforeResponse, Operation::UploadPart),
     );
-    book.add(
-        "the answer breaks off",
-        struck(Fault::TruncateResponse, Operation::InitiateMultipartUpload),
+    snapshot.add(
+        "the response ends early",
+        with_fault(Fault::TruncateResponse, Operation::InitiateMultipartUpload),
     );
-    book.add(
-        "the answer is not HTTP",
-        struck(Fault::InvalidHttp, Operation::UploadPart),
+    snapshot.add(
+        "the response is not HTTP",
+        with_fault(Fault::InvalidHttp, Operation::UploadPart),
     );
-    let house = house();
-    let mail = client(&format!("http://{}", saying(b"220 mail ready\r\n")));
-    book.add("the endpoint is no web server", upload_by(&house, mail));
+    let t = harness();
+    let mail = client(&RawServer::answering("220 mail ready\r\n").url(""));
+    snapshot.add(
+        "the endpoint is not a web server",
+        upload_error_of(&t, mail),
+    );
 }
 
 #[cfg(feature = "rustls")]
-fn tls(book: &mut Book) {
+fn tls(snapshot: &mut MessageSnapshot) {
     use crate::tls::{CERTIFICATE, tls_in_front_of};
-    let house = house();
-    let port = tls_in_front_of(house.server.address()).port();
-    let strangers = client(&format!("https://localhost:{port}"));
-    book.add(
+    let t = harness();
+    let port = tls_in_front_of(t.server.address()).port();
+    let untrusted = client(&format!("https://localhost:{port}"));
+    snapshot.add(
         "the certificate is not trusted",
-        upload_by(&house, strangers),
+        upload_error_of(&t, untrusted),
     );
-    let misnamed = client(&format!("https://127.0.0.1:{port}")).root_certificates_pem(CERTIFICATE);
-    book.add(
+    let wrong_host =
+        client(&format!("https://127.0.0.1:{port}")).root_certificates_pem(CERTIFICATE);
+    snapshot.add(
         "the certificate is another host's",
-        upload_by(&house, misnamed),
+        upload_error_of(&t, wrong_host),
     );
-    let plain = client(&format!("https://{}", house.server.address()));
-    book.add("https to a port that speaks http", upload_by(&house, plain));
-    book.add(
+    let plain = client(&format!("https://{}", t.server.address()));
+    snapshot.add(
+        "https to a port that speaks http",
+        upload_error_of(&t, plain),
+    );
+    snapshot.add(
         "http to a port that speaks https",
-        upload_by(&house, client(&format!("http://localhost:{port}"))),
+        upload_error_of(&t, client(&format!("http://localhost:{port}"))),
     );
-    let hangs_up = client(&format!("https://{}", saying(b"")));
-    book.add("https to a port that hangs up", upload_by(&house, hangs_up));
+    let hangs_up = client(&format!("https://{}", RawServer::answering("").address));
+    snapshot.add(
+        "https to a port that hangs up",
+        upload_error_of(&t, hangs_up),
+    );
 }

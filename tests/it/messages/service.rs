@@ -1,91 +1,69 @@
-//! OSS says no, or something that is not OSS answers.
+//! OSS responds with an error, or the response is not from OSS.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-
-use local_oss::{Fault, LocalOss, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation};
 use oss_upload::{
     Callback, ClientBuilder, Credentials, Error, SignatureVersion, UploadOption, callback,
     checkpoint, forbid_overwrite,
 };
 
-use super::{Book, ID, SECRET, TOKEN, client, house, house_of};
-use crate::callback::App;
-use crate::house::{House, PART};
+use super::{
+    ID, MessageSnapshot, SECRET, TOKEN, client, harness, harness_with, upload_error,
+    upload_error_of,
+};
+use crate::harness::{
+    CallbackServer, Harness, PART, RawServer, bucket, http_response, list_uploads,
+    service_unavailable, status,
+};
 
-pub fn all(book: &mut Book) {
-    credentials(book);
-    clocks(book);
-    places(book);
-    rights(book);
-    others(book);
-    trouble(book);
-    not_oss(book);
-    untrue(book);
+pub fn all(snapshot: &mut MessageSnapshot) {
+    credentials(snapshot);
+    clocks(snapshot);
+    regions_and_buckets(snapshot);
+    permissions(snapshot);
+    others(snapshot);
+    transient_errors(snapshot);
+    foreign_responses(snapshot);
+    wrong_responses(snapshot);
 }
 
-fn upload<'a>(house: &House, options: impl IntoIterator<Item = UploadOption<'a>>) -> Error {
-    house
-        .bucket
-        .upload_file("dir/object.bin", house.file("f", 3 * PART), PART, options)
-        .unwrap_err()
+/// The error of an upload of a file of three parts.
+fn upload<'a>(t: &Harness, options: impl IntoIterator<Item = UploadOption<'a>>) -> Error {
+    t.file("f", 3 * PART);
+    upload_error(t, options)
 }
 
-fn upload_by(house: &House, builder: ClientBuilder) -> Error {
-    let bucket = builder.build().unwrap().bucket("examplebucket").unwrap();
-    bucket
-        .upload_file("dir/object.bin", house.file("f", 3 * PART), PART, [])
-        .unwrap_err()
+fn with_fault(fault: Fault, operation: Operation) -> Error {
+    let t = harness();
+    t.inject_always(operation, fault);
+    upload(&t, [checkpoint(true, "")])
 }
 
-fn struck(fault: Fault, operation: Operation) -> Error {
-    let house = house();
-    house
-        .server
-        .inject(Rule::new(fault).on(operation).forever());
-    upload(&house, [checkpoint(true, "")])
-}
-
-fn status(status: u16, code: &str) -> Fault {
-    Fault::Status {
-        status,
-        code: code.into(),
-        retry_after: None,
-    }
-}
-
-fn credentials(book: &mut Book) {
-    let house = house();
-    let by = |credentials| {
-        upload_by(
-            &house,
-            client(&house.server.endpoint()).credentials(credentials),
-        )
-    };
-    book.add(
+fn credentials(snapshot: &mut MessageSnapshot) {
+    let t = harness();
+    let by =
+        |credentials| upload_error_of(&t, client(&t.server.endpoint()).credentials(credentials));
+    snapshot.add(
         "the AccessKey id is unknown",
         by(Credentials::new("AKIDunknown", SECRET)),
     );
-    book.add(
-        "the AccessKey secret is another's",
+    snapshot.add(
+        "the AccessKey secret is wrong",
         by(Credentials::new(ID, "hush-other")),
     );
     let token_too_many = Credentials::new(ID, SECRET).with_security_token(TOKEN);
-    book.add(
+    snapshot.add(
         "a security token that does not belong to the key",
         by(token_too_many),
     );
-    house
-        .server
-        .add_credentials("STS.example", SECRET, Some(TOKEN));
-    book.add(
+    t.server.add_credentials("STS.example", SECRET, Some(TOKEN));
+    snapshot.add(
         "the security token is missing",
         by(Credentials::new("STS.example", SECRET)),
     );
-    house.server.expire_credentials("STS.example");
+    t.server.expire_credentials("STS.example");
     let expired = Credentials::new("STS.example", SECRET).with_security_token(TOKEN);
-    book.add("the security token has expired", by(expired));
-    let v1_closed = house_of(
+    snapshot.add("the security token has expired", by(expired));
+    let v1_closed = harness_with(
         LocalOss::builder()
             .credentials(ID, SECRET)
             .allow_v1(false)
@@ -93,45 +71,48 @@ fn credentials(book: &mut Book) {
             .unwrap(),
     );
     let v1 = client(&v1_closed.server.endpoint()).signature(SignatureVersion::V1);
-    book.add("V1 signatures are refused", upload_by(&v1_closed, v1));
+    snapshot.add(
+        "V1 signatures are rejected",
+        upload_error_of(&v1_closed, v1),
+    );
     let disabled = "<Code>UserDisable</Code><Message>UserDisable</Message><EC>0003-00000801</EC>";
-    book.add(
+    snapshot.add(
         "the account is in arrears",
-        upload_by(&house, client(&answering(403, "", &xml(disabled)))),
+        upload_error_of(&t, client_of_server(403, "", &xml(disabled))),
     );
 }
 
-fn clocks(book: &mut Book) {
+fn clocks(snapshot: &mut MessageSnapshot) {
     let skewed = status(403, "RequestTimeTooSkewed");
-    book.add(
-        "the clock is wrong, and OSS's does not help",
-        struck(skewed, Operation::UploadPart),
+    snapshot.add(
+        "the clock is wrong and cannot be synchronized",
+        with_fault(skewed, Operation::UploadPart),
     );
 }
 
-fn places(book: &mut Book) {
-    let house = house();
-    let elsewhere = client(&house.server.endpoint()).region("cn-beijing");
-    book.add(
+fn regions_and_buckets(snapshot: &mut MessageSnapshot) {
+    let t = harness();
+    let elsewhere = client(&t.server.endpoint()).region("cn-beijing");
+    snapshot.add(
         "the region is not the bucket's",
-        upload_by(&house, elsewhere),
+        upload_error_of(&t, elsewhere),
     );
     let redirect = "<Code>AccessDenied</Code><Message>The bucket you are attempting to access must be addressed using the \
         specified endpoint. Please send all future requests to this endpoint.</Message>\
         <Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint><EC>0003-00001403</EC>";
-    book.add(
+    snapshot.add(
         "the bucket is in another region",
-        upload_by(&house, client(&answering(403, "", &xml(redirect)))),
+        upload_error_of(&t, client_of_server(403, "", &xml(redirect))),
     );
-    let other = client(&house.server.endpoint())
+    let other = client(&t.server.endpoint())
         .build()
         .unwrap()
         .bucket("otherbucket")
         .unwrap();
-    book.add(
-        "the bucket is not there",
+    snapshot.add(
+        "the bucket does not exist",
         other
-            .upload_file("o", house.file("f", 1), PART, [])
+            .upload_file("o", t.file("f", 1), PART, [])
             .unwrap_err(),
     );
     for code in [301, 307] {
@@ -140,14 +121,14 @@ fn places(book: &mut Book) {
             status: code,
             location,
         };
-        book.add(
+        snapshot.add(
             &format!("a redirect ({code})"),
-            struck(redirect, Operation::InitiateMultipartUpload),
+            with_fault(redirect, Operation::InitiateMultipartUpload),
         );
     }
 }
 
-fn rights(book: &mut Book) {
+fn permissions(snapshot: &mut MessageSnapshot) {
     for operation in [
         Operation::InitiateMultipartUpload,
         Operation::UploadPart,
@@ -155,138 +136,130 @@ fn rights(book: &mut Book) {
         Operation::ListMultipartUploads,
         Operation::AbortMultipartUpload,
     ] {
-        let house = house();
-        house.server.inject(
-            Rule::new(status(403, "AccessDenied"))
-                .on(operation)
-                .forever(),
-        );
+        let t = harness();
+        t.deny_always(operation);
         let error = match operation {
-            Operation::ListMultipartUploads => house
-                .bucket
-                .multipart_uploads("dir/")
-                .next()
-                .unwrap()
-                .unwrap_err(),
+            Operation::ListMultipartUploads => list_uploads(&t.bucket, "dir/").unwrap_err(),
             Operation::AbortMultipartUpload => {
-                house.bucket.abort_multipart_upload("o", "ID").unwrap_err()
+                t.bucket.abort_multipart_upload("o", "ID").unwrap_err()
             }
-            _ => upload(&house, [checkpoint(true, "")]),
+            _ => upload(&t, [checkpoint(true, "")]),
         };
-        book.add(&format!("no right to {operation:?}"), error);
+        snapshot.add(&format!("no right to {operation:?}"), error);
     }
-    book.add(
-        "a refusal without a word",
-        struck(status(403, ""), Operation::UploadPart),
+    snapshot.add(
+        "an error response without a body",
+        with_fault(status(403, ""), Operation::UploadPart),
     );
 }
 
-fn others(book: &mut Book) {
-    let house = house();
-    house
-        .server
+fn others(snapshot: &mut MessageSnapshot) {
+    let t = harness();
+    t.server
         .put_object("examplebucket", "dir/object.bin", b"there");
-    book.add(
-        "the object is there, and is not to be overwritten",
-        upload(&house, [forbid_overwrite(true)]),
+    snapshot.add(
+        "the object exists, and must not be overwritten",
+        upload(&t, [forbid_overwrite(true)]),
     );
-    let failing = App::start(500, "{}");
-    let error = upload(
-        &house,
-        [callback(Callback::new(failing.url("/done"), "body"))],
+    let failing = CallbackServer::start(500, "{}");
+    let error = upload(&t, [callback(Callback::new(failing.url("/done"), "body"))]);
+    snapshot.add("the callback fails", error);
+    let expired = with_fault(Fault::ExpireUpload, Operation::UploadPart);
+    snapshot.add(
+        "the upload is aborted by another process, repeatedly",
+        expired,
     );
-    book.add("the callback fails", error);
-    let expired = struck(Fault::ExpireUpload, Operation::UploadPart);
-    book.add("somebody aborts the upload again and again", expired);
     for (mistake, code, http) in [
-        ("an argument that OSS does not take", "InvalidArgument", 400),
-        ("a part that OSS does not find", "InvalidPart", 400),
-        ("the bucket is archived away", "InvalidObjectState", 403),
+        ("an argument that OSS rejects", "InvalidArgument", 400),
+        ("a part that OSS does not have", "InvalidPart", 400),
+        ("the object is archived", "InvalidObjectState", 403),
     ] {
-        book.add(
+        snapshot.add(
             mistake,
-            struck(status(http, code), Operation::CompleteMultipartUpload),
+            with_fault(status(http, code), Operation::CompleteMultipartUpload),
         );
     }
 }
 
-fn trouble(book: &mut Book) {
+fn transient_errors(snapshot: &mut MessageSnapshot) {
     for (mistake, fault) in [
-        ("OSS is in trouble (500)", status(500, "InternalError")),
-        ("OSS is busy (503)", status(503, "ServiceUnavailable")),
+        ("OSS fails (500)", status(500, "InternalError")),
+        ("OSS is busy (503)", service_unavailable()),
         ("too many requests (429)", status(429, "")),
         (
-            "an error hides in a 200",
+            "a 200 response has an error document",
             Fault::ErrorInside200 {
                 code: "InternalError".into(),
             },
         ),
     ] {
-        book.add(mistake, struck(fault, Operation::UploadPart));
+        snapshot.add(mistake, with_fault(fault, Operation::UploadPart));
     }
 }
 
-fn not_oss(book: &mut Book) {
-    book.add(
-        "a page instead of an answer",
-        struck(Fault::Html, Operation::InitiateMultipartUpload),
+fn foreign_responses(snapshot: &mut MessageSnapshot) {
+    snapshot.add(
+        "an HTML page instead of a response",
+        with_fault(Fault::Html, Operation::InitiateMultipartUpload),
     );
-    book.add(
-        "a page instead of a part's answer",
-        struck(Fault::Html, Operation::UploadPart),
+    snapshot.add(
+        "an HTML page instead of a part's response",
+        with_fault(Fault::Html, Operation::UploadPart),
     );
-    let house = house();
+    let t = harness();
     let portal =
         "<html>\r\n<head><title>Please log in</title></head><body>Hotel\u{7} Wi-Fi</body></html>";
     for (mistake, code) in [
-        ("a portal refuses", 403),
-        ("a gateway is in trouble", 502),
+        ("a captive portal responds with 403", 403),
+        ("a gateway responds with 502", 502),
         ("a web server has no such page", 404),
     ] {
-        book.add(
+        snapshot.add(
             mistake,
-            upload_by(
-                &house,
-                client(&answering(code, "Content-Type: text/html\r\n", portal)),
+            upload_error_of(
+                &t,
+                client_of_server(code, "Content-Type: text/html\r\n", portal),
             ),
         );
     }
-    book.add(
-        "an endless answer",
-        struck(
+    snapshot.add(
+        "a response without end",
+        with_fault(
             Fault::HugeResponse(1 << 30),
             Operation::InitiateMultipartUpload,
         ),
     );
 }
 
-fn untrue(book: &mut Book) {
+fn wrong_responses(snapshot: &mut MessageSnapshot) {
     use Operation::{CompleteMultipartUpload, InitiateMultipartUpload, UploadPart};
-    book.add(
-        "the answer is cut",
-        struck(Fault::TruncateXml, InitiateMultipartUpload),
+    snapshot.add(
+        "the response is truncated",
+        with_fault(Fault::TruncateXml, InitiateMultipartUpload),
     );
-    book.add("the answer has no ETag", struck(Fault::NoEtag, UploadPart));
-    book.add(
-        "a part's CRC-64 is another",
-        struck(Fault::WrongCrc, UploadPart),
+    snapshot.add(
+        "the response has no ETag",
+        with_fault(Fault::NoEtag, UploadPart),
     );
-    book.add(
-        "the object's CRC-64 is another",
-        struck(Fault::WrongCrc, CompleteMultipartUpload),
+    snapshot.add(
+        "a part's CRC-64 differs",
+        with_fault(Fault::WrongCrc, UploadPart),
     );
-    book.add("damaged on the way", struck(Fault::CorruptBody, UploadPart));
-    let house = house();
+    snapshot.add(
+        "the object's CRC-64 differs",
+        with_fault(Fault::WrongCrc, CompleteMultipartUpload),
+    );
+    snapshot.add(
+        "the body is corrupted in transit",
+        with_fault(Fault::CorruptBody, UploadPart),
+    );
+    let t = harness();
     let headers = "ETag: \"E\"\r\nx-oss-hash-crc64ecma: none\r\n";
-    let bucket = client(&answering(200, headers, ""))
-        .build()
-        .unwrap()
-        .bucket("examplebucket")
-        .unwrap();
+    let bucket = bucket(client_of_server(200, headers, ""));
     let error = bucket
-        .upload_file("o", house.file("f", 1), PART, [])
+        .upload_file("o", t.file("f", 1), PART, [])
         .unwrap_err();
-    book.add("the CRC-64 is no number", error);
+    snapshot.add("the CRC-64 is not a number", error);
 }
 
 fn xml(fields: &str) -> String {
@@ -295,33 +268,7 @@ fn xml(fields: &str) -> String {
     )
 }
 
-/// A server that answers everything with the same words; gives its endpoint.
-fn answering(status: u16, headers: &str, body: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddr = listener.local_addr().unwrap();
-    let answer = format!(
-        "HTTP/1.1 {status} -\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
-        body.len()
-    );
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let _ = answer_one(stream, &answer);
-        }
-    });
-    format!("http://{address}")
-}
-
-fn answer_one(mut stream: TcpStream, answer: &str) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length) = (String::new(), 0);
-    while {
-        line.clear();
-        reader.read_line(&mut line)? > 2
-    } {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-    }
-    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
-    stream.write_all(answer.as_bytes())
+/// A client of a server that answers every request with this response.
+fn client_of_server(status: u16, headers: &str, body: &str) -> ClientBuilder {
+    client(&RawServer::answering(http_response(status, headers, body)).url(""))
 }

@@ -1,4 +1,5 @@
-//! What is wrong is refused by its name, before any request, and nothing on disk is touched.
+//! Validation: invalid arguments are rejected by name, before any request, and nothing on disk is
+//! modified.
 
 use std::fs;
 
@@ -7,14 +8,14 @@ use oss_upload::{
     checkpoint_dir, routines,
 };
 
-use crate::house::{House, PART};
+use crate::harness::{Harness, PART};
 
-/// The error's text, once it is sure that no request was made.
+/// Asserts that no request was sent. Returns the text of the error.
 #[track_caller]
-fn refusal(house: &House, result: Result<oss_upload::Uploaded, Error>) -> String {
+fn rejection(t: &Harness, result: Result<oss_upload::Uploaded, Error>) -> String {
     let error = result.unwrap_err();
     assert_eq!(
-        house.server.requests().len(),
+        t.server.requests().len(),
         0,
         "a request was made before {error}"
     );
@@ -24,21 +25,21 @@ fn refusal(house: &House, result: Result<oss_upload::Uploaded, Error>) -> String
 }
 
 #[track_caller]
-fn refused_option(house: &House, option: UploadOption<'static>) -> String {
-    let path = house.file("f", 1);
-    let result = house.bucket.upload_file("o", &path, PART, [option]);
+fn rejected_option(t: &Harness, option: UploadOption<'static>) -> String {
+    let path = t.file("f", 1);
+    let result = t.bucket.upload_file("o", &path, PART, [option]);
     assert!(
         matches!(result, Err(Error::InvalidOption { .. })),
         "{result:?}"
     );
-    refusal(house, result)
+    rejection(t, result)
 }
 
 #[test]
-fn routines_outside_1_to_100() {
-    let house = House::new();
+fn validation_rejects_routines_outside_1_to_100() {
+    let t = Harness::new();
     for n in [0, 101, usize::MAX] {
-        let text = refused_option(&house, routines(n));
+        let text = rejected_option(&t, routines(n));
         assert!(
             text.contains("routines") && text.contains(&n.to_string()),
             "{text}"
@@ -47,11 +48,11 @@ fn routines_outside_1_to_100() {
 }
 
 #[test]
-fn part_sizes_outside_100_kib_to_5_gib() {
-    let house = House::new();
-    let path = house.file("f", 1);
+fn validation_rejects_part_sizes_outside_100_kib_to_5_gib() {
+    let t = Harness::new();
+    let path = t.file("f", 1);
     for part_size in [0, 1, PART - 1, 5 * 1024 * 1024 * 1024 + 1, u64::MAX] {
-        let text = refusal(&house, house.bucket.upload_file("o", &path, part_size, []));
+        let text = rejection(&t, t.bucket.upload_file("o", &path, part_size, []));
         assert!(
             text.contains("part_size") && text.contains(&part_size.to_string()),
             "{text}"
@@ -60,34 +61,29 @@ fn part_sizes_outside_100_kib_to_5_gib() {
 }
 
 #[test]
-fn more_than_ten_thousand_parts() {
-    let house = House::new();
-    let path = house.path("sparse");
-    fs::File::create(&path)
-        .unwrap()
-        .set_len(10_000 * PART + 1)
-        .unwrap();
-    let text = refusal(&house, house.bucket.upload_file("o", &path, PART, []));
+fn validation_rejects_more_than_ten_thousand_parts() {
+    let t = Harness::new();
+    let path = t.sparse_file(10_000 * PART + 1).unwrap();
+    let text = rejection(&t, t.bucket.upload_file("o", &path, PART, []));
     assert!(text.contains("10001") && text.contains("102401"), "{text}");
 }
 
 #[test]
-fn keys_that_oss_does_not_take() {
-    let house = House::new();
-    let path = house.file("f", 1);
+fn validation_rejects_invalid_keys() {
+    let t = Harness::new();
+    let path = t.file("f", 1);
     let long = "é".repeat(512);
     for key in ["", "/k", "\\k", &long] {
-        let text = refusal(&house, house.bucket.upload_file(key, &path, PART, []));
+        let text = rejection(&t, t.bucket.upload_file(key, &path, PART, []));
         assert!(text.starts_with("invalid key: "), "{text}");
     }
-    house
-        .bucket
+    t.bucket
         .upload_file(&"k".repeat(1023), &path, PART, [])
         .unwrap();
 }
 
 #[test]
-fn bucket_names_against_the_rules() {
+fn validation_rejects_invalid_bucket_names() {
     let client = Client::new("http://oss-cn-hangzhou.aliyuncs.com", "ak", "sk").unwrap();
     for name in [
         "",
@@ -120,7 +116,7 @@ fn bucket_names_against_the_rules() {
 }
 
 #[test]
-fn a_bucket_domain_where_the_endpoint_belongs() {
+fn validation_rejects_bucket_domain_as_endpoint() {
     let client = Client::new(
         "http://examplebucket.oss-cn-hangzhou.aliyuncs.com",
         "ak",
@@ -137,38 +133,34 @@ fn a_bucket_domain_where_the_endpoint_belongs() {
 }
 
 #[test]
-fn sources_that_are_no_files() {
-    let house = House::new();
+fn validation_rejects_sources_that_are_not_files() {
+    let t = Harness::new();
     let missing = if cfg!(windows) {
         "os error 2"
     } else {
         "No such file"
     };
     let device = cfg!(unix).then(|| ("/dev/null".into(), "not a regular file"));
-    let paths = [
-        (house.path(""), "directory"),
-        (house.path("missing"), missing),
-    ];
+    let paths = [(t.path(""), "directory"), (t.path("missing"), missing)];
     for (path, reason) in paths.into_iter().chain(device) {
-        let text = refusal(
-            &house,
-            house
-                .bucket
-                .upload_file("o", &path, PART, [checkpoint(true, house.path("c"))]),
+        let text = rejection(
+            &t,
+            t.bucket
+                .upload_file("o", &path, PART, [checkpoint(true, t.path("c"))]),
         );
         assert!(
             text.contains(&*path.to_string_lossy()) && text.contains(reason),
             "{text}"
         );
     }
-    house.assert_files(&[]);
+    t.assert_files(&[]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_refused_without_waiting_for_a_writer() {
-    let house = House::new();
-    let pipe = house.path("pipe");
+fn validation_rejects_pipe_without_waiting_for_a_writer() {
+    let t = Harness::new();
+    let pipe = t.path("pipe");
     assert!(
         std::process::Command::new("mkfifo")
             .arg(&pipe)
@@ -176,7 +168,7 @@ fn a_pipe_is_refused_without_waiting_for_a_writer() {
             .unwrap()
             .success()
     );
-    let text = refusal(&house, house.bucket.upload_file("o", &pipe, PART, []));
+    let text = rejection(&t, t.bucket.upload_file("o", &pipe, PART, []));
     assert!(
         text.contains("pipe") && text.contains("not a regular file"),
         "{text}"
@@ -184,18 +176,17 @@ fn a_pipe_is_refused_without_waiting_for_a_writer() {
 }
 
 #[test]
-fn a_checkpoint_that_is_the_source() {
-    let house = House::new();
-    let path = house.file("f", 0);
-    let link = house.path("link");
+fn validation_rejects_source_as_checkpoint() {
+    let t = Harness::new();
+    let path = t.file("f", 0);
+    let link = t.path("link");
     #[cfg(unix)]
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let link = link.exists().then_some(link);
-    for checkpoint_path in [path.clone(), house.path("./f")].into_iter().chain(link) {
-        let result =
-            house
-                .bucket
-                .upload_file("o", &path, PART, [checkpoint(true, &checkpoint_path)]);
+    for checkpoint_path in [path.clone(), t.path("./f")].into_iter().chain(link) {
+        let result = t
+            .bucket
+            .upload_file("o", &path, PART, [checkpoint(true, &checkpoint_path)]);
         assert!(
             matches!(
                 result,
@@ -206,90 +197,89 @@ fn a_checkpoint_that_is_the_source() {
             ),
             "{result:?}"
         );
-        refusal(&house, result);
+        rejection(&t, result);
     }
     assert!(path.exists());
 }
 
 #[test]
-fn a_checkpoint_that_is_a_directory() {
-    let house = House::new();
-    let (path, dir) = (house.file("f", 3 * PART), house.path(""));
-    let result = house
+fn validation_rejects_directory_as_checkpoint() {
+    let t = Harness::new();
+    let (path, dir) = (t.file("f", 3 * PART), t.path(""));
+    let result = t
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, &dir)]);
     assert!(
         matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == dir),
         "{result:?}"
     );
-    refusal(&house, result);
-    house.assert_files(&["f"]);
+    rejection(&t, result);
+    t.assert_files(&["f"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn checkpoint_paths_that_are_no_files() {
-    let house = House::new();
-    let path = house.file("f", 3 * PART);
-    let target = house.file("somebody's", 10);
-    let link = house.path("link");
+fn validation_rejects_links_and_devices_as_checkpoint() {
+    let t = Harness::new();
+    let path = t.file("f", 3 * PART);
+    let target = t.file("somebody's", 10);
+    let link = t.path("link");
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    let dangling = house.path("dangling");
-    std::os::unix::fs::symlink(house.path("nowhere"), &dangling).unwrap();
+    let dangling = t.path("dangling");
+    std::os::unix::fs::symlink(t.path("nowhere"), &dangling).unwrap();
     for odd in [link, dangling, "/dev/full".into()] {
-        let result = house
+        let result = t
             .bucket
             .upload_file("o", &path, PART, [checkpoint(true, &odd)]);
         assert!(
             matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == odd),
             "{result:?}"
         );
-        refusal(&house, result);
+        rejection(&t, result);
     }
-    house.assert_files(&["dangling", "f", "link", "somebody's"]);
+    t.assert_files(&["dangling", "f", "link", "somebody's"]);
     assert_eq!(fs::read(&target).unwrap().len(), 10);
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_made() {
-    let house = House::new();
-    let path = house.file("f", 3 * PART);
-    let missing = house.path("no/such/dir/c");
-    let result = house
+fn validation_rejects_checkpoint_that_cannot_be_created() {
+    let t = Harness::new();
+    let path = t.file("f", 3 * PART);
+    let missing = t.path("no/such/dir/c");
+    let result = t
         .bucket
         .upload_file("o", &path, PART, [checkpoint(true, &missing)]);
     assert!(
         matches!(&result, Err(Error::Checkpoint { path: Some(path), .. }) if *path == missing),
         "{result:?}"
     );
-    refusal(&house, result);
-    let result = house
+    rejection(&t, result);
+    let result = t
         .bucket
         .upload_file("o", &path, PART, [checkpoint_dir(true, &path)]);
     assert!(
         matches!(result, Err(Error::Checkpoint { .. })),
         "{result:?}"
     );
-    refusal(&house, result);
-    let text = refused_option(&house, checkpoint_dir(true, ""));
+    rejection(&t, result);
+    let text = rejected_option(&t, checkpoint_dir(true, ""));
     assert!(text.contains("checkpoint_dir"), "{text}");
 }
 
 #[test]
-fn an_open_file_has_no_place_beside_it() {
-    let house = House::new();
-    let file = fs::File::open(house.file("f", PART)).unwrap();
-    let text = refusal(
-        &house,
-        house
-            .bucket
+fn validation_rejects_default_checkpoint_for_open_file() {
+    let t = Harness::new();
+    let file = fs::File::open(t.file("f", PART)).unwrap();
+    let text = rejection(
+        &t,
+        t.bucket
             .upload_open_file("o", file, PART, [checkpoint(true, "")]),
     );
     assert!(text.contains("checkpoint_dir"), "{text}");
 }
 
 #[test]
-fn client_settings_that_make_no_sense() {
+fn validation_rejects_invalid_client_settings() {
     let builder =
         |endpoint: &str| Client::builder(endpoint).credentials(Credentials::new("ak", "sk"));
     let text = builder("http://files.example.com")
@@ -372,7 +362,7 @@ fn client_settings_that_make_no_sense() {
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn root_certificates_that_are_none() {
+fn validation_rejects_invalid_root_certificates() {
     for pem in [
         "",
         "no pem",
@@ -398,7 +388,7 @@ fn root_certificates_that_are_none() {
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
 #[test]
-fn https_without_tls() {
+fn validation_rejects_https_without_tls() {
     let text = Client::new("oss-cn-hangzhou.aliyuncs.com", "ak", "sk")
         .unwrap_err()
         .to_string();
@@ -406,12 +396,12 @@ fn https_without_tls() {
 }
 
 #[test]
-fn a_token_that_is_cancelled_already() {
-    let house = House::new();
-    let path = house.file("f", 3 * PART);
+fn cancel_before_start_creates_no_checkpoint() {
+    let t = Harness::new();
+    let path = t.file("f", 3 * PART);
     let token = CancelToken::new();
     token.cancel();
-    let result = house
+    let result = t
         .bucket
         .upload_file("o", &path, PART, [cancel(&token), checkpoint(true, "")]);
     assert!(
@@ -424,12 +414,12 @@ fn a_token_that_is_cancelled_already() {
         ),
         "{result:?}"
     );
-    refusal(&house, result);
-    house.assert_files(&["f"]);
+    rejection(&t, result);
+    t.assert_files(&["f"]);
 }
 
 #[test]
-fn public_handles_are_shared_among_threads() {
+fn public_handles_are_send_sync_and_clone() {
     fn shared<T: Send + Sync + Clone>() {}
     shared::<Client>();
     shared::<Bucket>();
