@@ -130,17 +130,11 @@ fn callback_failure_reports_the_uploaded_object() {
             let path = t.file("f", size);
             let mut events = Vec::new();
             let error = t
-                .bucket
-                .upload_file(
-                    "o",
-                    &path,
-                    PART,
-                    [
-                        callback(Callback::new(app.url("/"), "body")),
-                        checkpoint(true, ""),
-                        progress(|progress| events.push(progress.event)),
-                    ],
-                )
+                .upload([
+                    callback(Callback::new(app.url("/"), "body")),
+                    checkpoint(true, ""),
+                    progress(|progress| events.push(progress.event)),
+                ])
                 .unwrap_err();
             t.assert_stored("o", &path);
             t.assert_nothing_left(&["f"]);
@@ -196,10 +190,7 @@ fn callback_response_is_absent_after_lost_complete_response() {
     let path = t.file("f", 2 * PART);
     t.inject(Operation::CompleteMultipartUpload, Fault::ResetAfterApply);
     let call = callback(Callback::new(app.url("/"), "body"));
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [call, checkpoint(true, "")])
-        .unwrap();
+    let uploaded = t.upload([call, checkpoint(true, "")]).unwrap();
     t.assert_stored("o", &path);
     t.assert_nothing_left(&["f"]);
     assert_eq!(uploaded.callback_body, None);

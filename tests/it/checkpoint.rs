@@ -134,13 +134,10 @@ fn checkpoint_path_with_foreign_file_is_not_modified() {
         "O",
     ] {
         let t = Harness::new();
-        let path = t.file("f", SIZE);
+        t.file("f", SIZE);
         let checkpoint_path = t.path("f.cp");
         fs::write(&checkpoint_path, foreign).unwrap();
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap_err();
+        let error = t.upload([checkpoint(true, "")]).unwrap_err();
         assert!(
             matches!(&error, Error::NotACheckpoint { path, .. } if *path == checkpoint_path),
             "{error}"
@@ -151,10 +148,7 @@ fn checkpoint_path_with_foreign_file_is_not_modified() {
         // The same holds for a file at the path of the temporary file.
         fs::remove_file(&checkpoint_path).unwrap();
         fs::write(t.path("f.cp.oss-upload-tmp"), foreign).unwrap();
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap_err();
+        let error = t.upload([checkpoint(true, "")]).unwrap_err();
         assert!(
             matches!(&error, Error::NotACheckpoint { path, .. } if path.ends_with("f.cp.oss-upload-tmp")),
             "{error}"
@@ -219,15 +213,13 @@ fn while_it_runs(
     options: impl Fn() -> Vec<oss_upload::UploadOption<'static>> + Sync,
     look: impl FnOnce(&Bucket),
 ) {
-    let path = t.file("f", SIZE);
+    t.file("f", SIZE);
     let token = CancelToken::new();
     t.inject_always(Operation::UploadPart, Fault::Stall);
     thread::scope(|scope| {
         let running = scope.spawn(|| {
             let stop = [cancel(&token), delete_upload_on_cancelling(false)];
-            t.bucket
-                .upload_file("o", &path, PART, options().into_iter().chain(stop))
-                .unwrap_err()
+            t.upload(options().into_iter().chain(stop)).unwrap_err()
         });
         while t.parts_sent().is_empty() {
             thread::yield_now();
@@ -281,8 +273,7 @@ fn checkpoint_lock_under_contention() {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        t.bucket
-                            .upload_file("o", &path, PART, [checkpoint(true, ""), routines(2)])
+                        t.upload([checkpoint(true, ""), routines(2)])
                     })
                 })
                 .collect();
@@ -328,17 +319,12 @@ fn checkpoint_never_names_the_host_of_a_signed_request() {
 #[test]
 fn checkpoint_store_of_the_caller_resumes() {
     let t = Harness::new();
-    let path = t.file("f", SIZE);
+    t.file("f", SIZE);
     let mut memory = MemoryStore::default();
     t.refuse_part(4);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint_store(&mut memory)])
-        .unwrap_err();
+    t.upload([checkpoint_store(&mut memory)]).unwrap_err();
     assert!(memory.text.as_ref().unwrap().contains("\npart 3 "));
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint_store(&mut memory)])
-        .unwrap();
+    let uploaded = t.upload([checkpoint_store(&mut memory)]).unwrap();
     assert_eq!(uploaded.parts_resumed, 3);
     assert_eq!(memory.text, None);
     t.assert_nothing_left(&["f"]);

@@ -291,13 +291,7 @@ fn crash_around_every_checkpoint_save_resumes() {
         }
         let mut store = PausingStore::new(&path, 0);
         store.steps_left = u32::MAX;
-        t.bucket
-            .upload_file(
-                "o",
-                &path,
-                PART,
-                [checkpoint_store(store), routines(ROUTINES)],
-            )
+        t.upload([checkpoint_store(store), routines(ROUTINES)])
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         // Once the checkpoint has been removed, the next call is a new upload.
         if uploads.len() == 1 {
@@ -350,10 +344,7 @@ fn crash_leaves_no_checkpoint_lock() {
     t.inject_always(Operation::UploadPart, Fault::Stall);
     let mut child = start(&t.server, &path, "plain");
     assert!(wait_until(&mut child, || !t.parts_sent().is_empty()));
-    let error = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    let error = t.upload([checkpoint(true, "")]).unwrap_err();
     assert!(
         matches!(&error, Error::CheckpointInUse { path, .. } if path.ends_with("f.cp")),
         "{error}"

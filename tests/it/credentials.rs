@@ -260,10 +260,7 @@ fn credentials_provider_failing_during_upload_loses_no_part() {
         .unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
     assert_eq!(t.parts_sent(), [1, 2]);
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap();
+    let uploaded = t.upload([checkpoint(true, "")]).unwrap();
     assert_eq!(
         (uploaded.parts_resumed, t.parts_sent()),
         (2, vec![1, 2, 3, 4])

@@ -272,6 +272,18 @@ pub fn report_skipped(what: &str) {
     let _ = writeln!(io::stderr(), "skipped: {what}");
 }
 
+/// The number after `name` in a file of `/proc/self`; `None` where the system has none.
+pub fn proc_number(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(Path::new("/proc/self").join(file)).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// The peak memory of this process in KiB; `None` where the system does not report it.
+pub fn peak_memory() -> Option<u64> {
+    proc_number("status", "VmHWM:")
+}
+
 /// Runs the test of this name again in a process of its own. Returns true in that process, which
 /// then does the test.
 pub fn run_in_subprocess(test: &str) -> bool {

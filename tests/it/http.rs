@@ -95,7 +95,7 @@ fn endpoint_with_ipv6_address_keeps_brackets() {
     };
     let t = Harness::with_server(server);
     let path = t.file("f", 2 * PART);
-    t.bucket.upload_file("o", &path, PART, []).unwrap();
+    t.upload([]).unwrap();
     t.assert_stored("o", &path);
     let host = format!("[::1]:{}", t.server.address().port());
     assert!(
@@ -342,7 +342,7 @@ fn clock_jump_during_upload_costs_one_request() {
     let t = Harness::new();
     let path = t.file("f", 4 * PART);
     t.inject_part(3, Fault::SkewClock(7200));
-    let uploaded = t.bucket.upload_file("o", &path, PART, []).unwrap();
+    let uploaded = t.upload([]).unwrap();
     t.assert_stored("o", &path);
     assert_eq!(t.parts_sent(), [1, 2, 3, 3, 4]);
     assert_eq!(t.server.requests().len(), 7);
@@ -384,7 +384,7 @@ fn redirect_is_not_followed() {
                     location,
                 },
             );
-            let path = t.file(
+            t.file(
                 "f",
                 if operation == Operation::PutObject {
                     1
@@ -392,7 +392,7 @@ fn redirect_is_not_followed() {
                     2 * PART
                 },
             );
-            let error = t.bucket.upload_file("o", &path, PART, []).unwrap_err();
+            let error = t.upload([]).unwrap_err();
             assert!(!error.is_resumable());
             assert_eq!(service(error).status, code);
             assert_eq!(t.requests(operation).len(), 1);
@@ -446,7 +446,7 @@ fn response_that_is_not_from_oss_is_reported_as_such() {
     ] {
         let t = Harness::new();
         t.inject_always(operation, Fault::Html);
-        let path = t.file(
+        t.file(
             "f",
             if operation == Operation::PutObject {
                 1
@@ -456,7 +456,7 @@ fn response_that_is_not_from_oss_is_reported_as_such() {
         );
         let error = match operation {
             Operation::ListMultipartUploads => list_uploads(&t.bucket, "").unwrap_err(),
-            _ => t.bucket.upload_file("o", &path, PART, []).unwrap_err(),
+            _ => t.upload([]).unwrap_err(),
         };
         let text = error.to_string();
         assert!(
@@ -476,7 +476,7 @@ fn response_that_is_not_from_oss_is_reported_as_such() {
 fn user_agent_is_ours_or_the_callers() {
     let t = Harness::new();
     let path = t.file("f", 2 * PART);
-    t.bucket.upload_file("o", &path, PART, []).unwrap();
+    t.upload([]).unwrap();
     let ours = concat!("oss-upload/", env!("CARGO_PKG_VERSION"));
     let agents = || -> Vec<_> {
         t.server
@@ -501,15 +501,11 @@ fn request_has_content_length_and_is_never_chunked() {
             .upload_file("small", t.file("g", size), PART, [request_payer(true)])
             .unwrap();
     }
-    let path = t.file("f", 2 * PART + 7);
+    t.file("f", 2 * PART + 7);
     t.refuse_part(2);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    t.upload([checkpoint(true, "")]).unwrap_err();
     t.inject_part(3, service_unavailable());
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap();
+    t.upload([checkpoint(true, "")]).unwrap();
     t.unfinished_uploads("");
     t.bucket.abort_multipart_upload("o", "gone").unwrap();
     for request in t.server.requests() {
@@ -585,10 +581,8 @@ fn early_error_response_is_reported_despite_reset() {
 fn connections_never_exceed_routines() {
     for threads in [1, 3, 16] {
         let t = Harness::new();
-        let path = t.file("f", 64 * PART);
-        t.bucket
-            .upload_file("o", &path, PART, [routines(threads)])
-            .unwrap();
+        t.file("f", 64 * PART);
+        t.upload([routines(threads)]).unwrap();
         assert!(
             (1..=threads).contains(&t.server.connections()),
             "{}",

@@ -125,7 +125,7 @@ fn source_that_was_empty_and_grows_has_changed() {
             std::fs::write(&path, "no longer empty").unwrap();
         }
     });
-    let error = t.bucket.upload_file("o", &path, PART, [grow]).unwrap_err();
+    let error = t.upload([grow]).unwrap_err();
     assert!(matches!(error, Error::SourceChanged { .. }), "{error}");
     assert!(t.server.object("examplebucket", "o").is_none());
 }
@@ -191,9 +191,7 @@ fn credentials_provider_panic_stops_the_upload() {
     });
     catch_unwind(call).unwrap_err();
     assert!(t.parts_sent().len() < 8, "{:?}", t.parts_sent());
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap();
+    t.upload([checkpoint(true, "")]).unwrap();
     t.assert_stored("o", &path);
     t.assert_nothing_left(&["f"]);
 }
@@ -223,9 +221,7 @@ fn credentials_provider_panic_does_not_wait_for_a_stalled_part() {
         started.elapsed()
     );
     t.server.clear_faults();
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap();
+    t.upload([checkpoint(true, "")]).unwrap();
     t.assert_stored("o", &path);
 }
 
@@ -235,7 +231,7 @@ fn clock_at_1970_costs_one_request() {
     let t = Harness::new();
     let path = t.file("f", 3 * PART);
     t.server.set_clock_skew(56 * 365 * 24 * 3600);
-    t.bucket.upload_file("o", &path, PART, []).unwrap();
+    t.upload([]).unwrap();
     t.assert_stored("o", &path);
     assert_eq!(t.requests(Operation::InitiateMultipartUpload).len(), 2);
     assert_eq!(t.parts_sent().len(), 3);

@@ -280,7 +280,7 @@ fn assert_objects_have<const N: usize>(
     for size in SIZES {
         let t = Harness::new();
         let path = t.file("f", size);
-        t.bucket.upload_file("o", &path, PART, options()).unwrap();
+        t.upload(options()).unwrap();
         t.assert_stored("o", &path);
         let object = t.server.object("examplebucket", "o").unwrap();
         let own = object
@@ -486,31 +486,16 @@ fn options_reject_invalid_values_before_any_request() {
     let path = t.file("f", 2 * PART);
     for (name, option) in wrong {
         let shown = format!("{option:?}");
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, ""), option])
-            .unwrap_err();
+        let error = t.upload([checkpoint(true, ""), option]).unwrap_err();
         assert_option(&error, name, &shown);
         assert!(!error.is_resumable());
     }
     let eleven = (0..11).map(|n| tag(n.to_string(), ""));
-    assert_option(
-        &t.bucket.upload_file("o", &path, PART, eleven).unwrap_err(),
-        "tag",
-        "11 tags",
-    );
+    assert_option(&t.upload(eleven).unwrap_err(), "tag", "11 tags");
     let both = [sequential(true), routines(2)];
-    assert_option(
-        &t.bucket.upload_file("o", &path, PART, both).unwrap_err(),
-        "sequential",
-        "both",
-    );
+    assert_option(&t.upload(both).unwrap_err(), "sequential", "both");
     let itself = [checkpoint(true, &path)];
-    assert_option(
-        &t.bucket.upload_file("o", &path, PART, itself).unwrap_err(),
-        "checkpoint",
-        "itself",
-    );
+    assert_option(&t.upload(itself).unwrap_err(), "checkpoint", "itself");
     assert_eq!(t.server.requests().len(), 0);
     t.assert_files(&["f"]);
     assert!(std::fs::read(&path).unwrap() == content("f", 2 * PART));
@@ -564,11 +549,10 @@ fn forbid_overwrite_keeps_existing_object() {
 #[test]
 fn forbid_overwrite_keeps_object_that_appears_during_upload() {
     let t = Harness::new();
-    let path = t.file("f", 2 * PART);
+    t.file("f", 2 * PART);
     let rival = |_: &oss_upload::Progress| t.server.put_object("examplebucket", "o", b"rival");
     let error = t
-        .bucket
-        .upload_file("o", &path, PART, [forbid_overwrite(true), progress(rival)])
+        .upload([forbid_overwrite(true), progress(rival)])
         .unwrap_err();
     assert_eq!(error.service_code(), Some("FileAlreadyExists"));
     assert_eq!(
@@ -588,13 +572,7 @@ fn interrupted<'a>(
 ) -> (String, ProgressEvent, Uploaded) {
     let path = t.file("f", 3 * PART);
     t.refuse_part(2);
-    t.bucket
-        .upload_file(
-            "o",
-            &path,
-            PART,
-            first.into_iter().chain([checkpoint(true, "")]),
-        )
+    t.upload(first.into_iter().chain([checkpoint(true, "")]))
         .unwrap_err();
     let old = t.server.uploads()[0].upload_id.clone();
     let events = RefCell::new(Vec::new());
@@ -602,10 +580,7 @@ fn interrupted<'a>(
         checkpoint(true, ""),
         progress(|progress| events.borrow_mut().push(progress.event)),
     ];
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, second.into_iter().chain(more))
-        .unwrap();
+    let uploaded = t.upload(second.into_iter().chain(more)).unwrap();
     t.assert_stored("o", &path);
     t.assert_nothing_left(&["f"]);
     let first = events.borrow()[0];
@@ -685,10 +660,7 @@ fn multipart_threshold_decides_on_put_object() {
     ] {
         let path = t.file("f", size);
         t.server.clear_requests();
-        let uploaded = t
-            .bucket
-            .upload_file("o", &path, PART, [multipart_threshold(threshold)])
-            .unwrap();
+        let uploaded = t.upload([multipart_threshold(threshold)]).unwrap();
         t.assert_stored("o", &path);
         assert_eq!(
             uploaded.parts,
@@ -707,10 +679,7 @@ fn multipart_threshold_decides_on_put_object() {
 fn sequential_sends_parts_in_order_and_yields_md5() {
     let t = Harness::new();
     let path = t.file("f", 5 * PART + 7);
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [sequential(true)])
-        .unwrap();
+    let uploaded = t.upload([sequential(true)]).unwrap();
     t.assert_stored("o", &path);
     assert_eq!(
         uploaded.etag,
@@ -829,9 +798,7 @@ fn content_md5_is_sent_with_every_body() {
     for size in SIZES {
         let t = Harness::new();
         let path = t.file("f", size);
-        t.bucket
-            .upload_file("o", &path, PART, [content_md5(true)])
-            .unwrap();
+        t.upload([content_md5(true)]).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let md5 = |bytes| STANDARD.encode(md5::compute(bytes).0);
         for request in t.requests(Operation::UploadPart) {
@@ -852,9 +819,7 @@ fn retry_resends_corrupted_body_with_and_without_content_md5() {
             let t = Harness::new();
             let path = t.file("f", size);
             t.inject(operation, Fault::CorruptBody);
-            t.bucket
-                .upload_file("o", &path, PART, [content_md5(wanted)])
-                .unwrap();
+            t.upload([content_md5(wanted)]).unwrap();
             t.assert_stored("o", &path);
             assert_eq!(t.server.faults_fired(), 1);
         }
@@ -868,7 +833,7 @@ fn bandwidth_limit_is_shared_by_all_workers() {
         let path = t.file("f", size);
         let started = Instant::now();
         let limits = [bandwidth_limit(size * 2), routines(routines_)];
-        t.bucket.upload_file("o", &path, PART, limits).unwrap();
+        t.upload(limits).unwrap();
         assert!(
             started.elapsed() >= Duration::from_millis(250),
             "{:?}",
@@ -881,9 +846,9 @@ fn bandwidth_limit_is_shared_by_all_workers() {
 #[test]
 fn options_accept_any_iterator() {
     let t = Harness::new();
-    let path = t.file("f", 1);
+    t.file("f", 1);
     let upload = |options: &mut dyn Iterator<Item = UploadOption<'static>>| {
-        t.bucket.upload_file("o", &path, PART, options).unwrap();
+        t.upload(options).unwrap();
         stored_type(&t, "o")
     };
     let (first, second) = (|| content_type("a/1"), || content_type("a/2"));
@@ -895,14 +860,10 @@ fn options_accept_any_iterator() {
         upload(&mut [first()].into_iter().chain(Some(second()))),
         "a/2"
     );
-    t.bucket.upload_file("o", &path, PART, []).unwrap();
-    t.bucket.upload_file("o", &path, PART, None).unwrap();
-    t.bucket
-        .upload_file("o", &path, PART, Some(first()))
-        .unwrap();
-    t.bucket
-        .upload_file("o", &path, PART, vec![first()])
-        .unwrap();
+    t.upload([]).unwrap();
+    t.upload(None).unwrap();
+    t.upload(Some(first())).unwrap();
+    t.upload(vec![first()]).unwrap();
 }
 
 #[test]
@@ -928,7 +889,7 @@ fn options_last_value_wins() {
         expires(SystemTime::UNIX_EPOCH),
         expires(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
     ];
-    t.bucket.upload_file("o", &path, PART, options).unwrap();
+    t.upload(options).unwrap();
     let (initiate, part) = (
         t.requests(Operation::InitiateMultipartUpload),
         t.requests(Operation::UploadPart),

@@ -11,7 +11,9 @@ use oss_upload::{
     delete_upload_on_cancelling, progress, routines,
 };
 
-use crate::harness::{Harness, MemoryStore, PART, run_in_subprocess, service_unavailable};
+use crate::harness::{
+    Harness, MemoryStore, PART, peak_memory, run_in_subprocess, service_unavailable,
+};
 
 const GIB: u64 = 1 << 30;
 const PARTS_MAX: u64 = 10_000;
@@ -184,17 +186,6 @@ fn connections_are_reused_by_retries() {
     assert_eq!((retries.get(), t.server.connections()), (5, 4));
 }
 
-/// The peak memory of this process, in bytes.
-#[cfg(target_os = "linux")]
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "slow: half a gigabyte"]
@@ -210,11 +201,11 @@ fn memory_does_not_grow_with_part_size() {
             .unwrap();
     };
     upload(8, PART);
-    let before = peak();
+    let before = peak_memory().unwrap();
     upload(8, 64 << 20);
-    let grown = peak() - before;
+    let grown = peak_memory().unwrap() - before;
     assert!(
-        grown < 8 << 20,
-        "{grown} bytes more for parts of 64 MiB than for parts of 100 KiB"
+        grown < 8 << 10,
+        "{grown} KiB more for parts of 64 MiB than for parts of 100 KiB"
     );
 }

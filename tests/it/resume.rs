@@ -66,9 +66,7 @@ fn resume_verifies_parts_that_only_the_server_knows() {
         let path = t.file("f", SIZE);
         // The responses are lost: no part is saved in the checkpoint, though all are stored.
         t.inject_always(Operation::UploadPart, Fault::ResetAfterApply);
-        t.bucket
-            .upload_file("o", &path, PART, [checkpoint(true, ""), routines(4)])
-            .unwrap_err();
+        t.upload([checkpoint(true, ""), routines(4)]).unwrap_err();
         let arrived = t.server.uploads()[0].parts.len();
         assert!(arrived >= 1);
         t.server.clear_faults();
@@ -91,10 +89,7 @@ fn resume_resends_part_that_is_corrupt_on_server() {
         );
         let path = t.file("f", SIZE);
         t.inject_part_always(3, Fault::CorruptBody);
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap_err();
+        let error = t.upload([checkpoint(true, "")]).unwrap_err();
         assert!(matches!(error, Error::Response { .. }), "{error}");
         assert!(
             error
@@ -170,10 +165,7 @@ fn resume_keeps_upload_if_listing_fails() {
     let path = interrupted(&t);
     let upload_id = t.server.uploads()[0].upload_id.clone();
     t.inject_always(Operation::ListParts, status(500, "InternalError"));
-    let error = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    let error = t.upload([checkpoint(true, "")]).unwrap_err();
     assert_eq!(error.service_code(), Some("InternalError"));
     assert_eq!(t.requests(Operation::ListParts).len(), 5);
     assert_eq!(t.server.uploads()[0].upload_id, upload_id);
@@ -267,9 +259,7 @@ fn resume_with_all_parts_uploaded_only_completes() {
     let t = Harness::new();
     let path = t.file("f", SIZE);
     t.deny_always(Operation::CompleteMultipartUpload);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    t.upload([checkpoint(true, "")]).unwrap_err();
     t.server.clear_faults();
     t.server.clear_requests();
     let (first, uploaded) = resume(&t, &path, []);
@@ -284,16 +274,11 @@ fn resume_finds_object_of_lost_complete() {
     let path = t.file("f", SIZE);
     t.inject_always(Operation::CompleteMultipartUpload, Fault::ResetAfterApply);
     t.inject_always(Operation::HeadObject, Fault::Reset);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    t.upload([checkpoint(true, "")]).unwrap_err();
     t.assert_files(&["f", "f.cp"]);
     t.server.clear_faults();
     t.server.clear_requests();
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap();
+    let uploaded = t.upload([checkpoint(true, "")]).unwrap();
     assert_eq!(
         (uploaded.parts, uploaded.parts_resumed, uploaded.bytes_sent),
         (9, 9, 0)
@@ -357,7 +342,7 @@ fn resume_reads_many_pages_of_parts() {
 #[test]
 fn checkpoint_includes_parts_in_flight_when_another_fails() {
     let t = Harness::new();
-    let path = t.file("f", SIZE);
+    t.file("f", SIZE);
     t.inject_part(
         1,
         Fault::Slow {
@@ -365,10 +350,7 @@ fn checkpoint_includes_parts_in_flight_when_another_fails() {
         },
     );
     t.inject_part_always(2, access_denied());
-    let error = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, ""), routines(2)])
-        .unwrap_err();
+    let error = t.upload([checkpoint(true, ""), routines(2)]).unwrap_err();
     assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
     assert_eq!(t.parts_sent(), [1, 2]);
     let text = std::fs::read_to_string(t.path("f.cp")).unwrap();
@@ -382,10 +364,7 @@ fn restart_aborts_part_that_does_not_end_in_time() {
     let path = t.file("f", SIZE);
     t.inject_part(1, Fault::Stall);
     t.inject_part(2, Fault::ExpireUpload);
-    let uploaded = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, ""), routines(2)])
-        .unwrap();
+    let uploaded = t.upload([checkpoint(true, ""), routines(2)]).unwrap();
     assert_eq!(uploaded.parts, 9);
     t.assert_stored("o", &path);
     t.assert_nothing_left(&["f"]);

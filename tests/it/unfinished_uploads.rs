@@ -146,9 +146,7 @@ fn after_an_interruption(
 ) -> Second {
     let path = t.file("f", 3 * PART);
     t.refuse_part(3);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    t.upload([checkpoint(true, "")]).unwrap_err();
     let old = t.server.uploads()[0].upload_id.clone();
     t.server.clear_requests();
     change();
@@ -230,9 +228,7 @@ fn checkpoint_of_another_endpoint_sends_no_request_there() {
     let (t, elsewhere) = (Harness::new(), LocalOss::start());
     let path = t.file("f", 3 * PART);
     t.refuse_part(2);
-    t.bucket
-        .upload_file("o", &path, PART, [checkpoint(true, "")])
-        .unwrap_err();
+    t.upload([checkpoint(true, "")]).unwrap_err();
     t.server.clear_requests();
     let events = RefCell::new(Vec::new());
     let bucket = bucket(client(&elsewhere));
@@ -266,7 +262,7 @@ fn checkpoint_lock_is_not_inherited_by_child_processes() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     let t = Harness::new();
-    let path = t.file("f", 2 * PART);
+    t.file("f", 2 * PART);
     let done = AtomicBool::new(false);
     let start_processes = || {
         while !done.load(Ordering::Relaxed) {
@@ -275,9 +271,7 @@ fn checkpoint_lock_is_not_inherited_by_child_processes() {
     };
     let call = |_| {
         t.refuse_part(1);
-        t.bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap_err()
+        t.upload([checkpoint(true, "")]).unwrap_err()
     };
     let errors = std::thread::scope(|scope| {
         scope.spawn(start_processes);
@@ -296,11 +290,8 @@ fn failure_without_checkpoint_aborts_upload() {
     for operation in [Operation::UploadPart, Operation::CompleteMultipartUpload] {
         let t = Harness::new();
         t.deny(operation);
-        let path = t.file("f", 6 * PART);
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [routines(3)])
-            .unwrap_err();
+        t.file("f", 6 * PART);
+        let error = t.upload([routines(3)]).unwrap_err();
         assert_eq!(error.service_code(), Some("AccessDenied"));
         t.assert_nothing_left(&["f"]);
         let requests = t.server.requests();
@@ -337,7 +328,7 @@ fn adopt_resumes_upload_of_another_machine() {
             adopt_unfinished(true),
             progress(|progress| events.borrow_mut().push(progress.clone())),
         ];
-        let uploaded = t.bucket.upload_file("o", &path, PART, options).unwrap();
+        let uploaded = t.upload(options).unwrap();
         t.assert_stored("o", &path);
         t.assert_nothing_left(&["f"]);
         assert_eq!(

@@ -45,10 +45,7 @@ fn put_object_is_used_for_up_to_one_part() {
     for size in [0, 1, PART - 1, PART] {
         let t = Harness::new();
         let path = t.file("f", size);
-        let uploaded = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap();
+        let uploaded = t.upload([checkpoint(true, "")]).unwrap();
         t.assert_stored("o", &path);
         t.assert_nothing_left(&["f"]);
         assert_eq!(t.server.requests().len(), 1, "{size}");
@@ -64,15 +61,9 @@ fn put_object_is_used_for_up_to_one_part() {
 fn progress_starts_grows_and_completes() {
     for (size, parts) in [(0, 1), (PART, 1), (4 * PART, 4)] {
         let t = Harness::new();
-        let path = t.file("f", size);
+        t.file("f", size);
         let seen = RefCell::new(Vec::new());
-        t.bucket
-            .upload_file(
-                "o",
-                &path,
-                PART,
-                [progress(|p| seen.borrow_mut().push(p.clone()))],
-            )
+        t.upload([progress(|p| seen.borrow_mut().push(p.clone()))])
             .unwrap();
         let seen = seen.into_inner();
         assert_eq!(seen[0].event, ProgressEvent::Started);

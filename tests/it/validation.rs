@@ -26,8 +26,8 @@ fn rejection(t: &Harness, result: Result<oss_upload::Uploaded, Error>) -> String
 
 #[track_caller]
 fn rejected_option(t: &Harness, option: UploadOption<'static>) -> String {
-    let path = t.file("f", 1);
-    let result = t.bucket.upload_file("o", &path, PART, [option]);
+    t.file("f", 1);
+    let result = t.upload([option]);
     assert!(
         matches!(result, Err(Error::InvalidOption { .. })),
         "{result:?}"
@@ -184,9 +184,7 @@ fn validation_rejects_source_as_checkpoint() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let link = link.exists().then_some(link);
     for checkpoint_path in [path.clone(), t.path("./f")].into_iter().chain(link) {
-        let result = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, &checkpoint_path)]);
+        let result = t.upload([checkpoint(true, &checkpoint_path)]);
         assert!(
             matches!(
                 result,
@@ -205,10 +203,9 @@ fn validation_rejects_source_as_checkpoint() {
 #[test]
 fn validation_rejects_directory_as_checkpoint() {
     let t = Harness::new();
-    let (path, dir) = (t.file("f", 3 * PART), t.path(""));
-    let result = t
-        .bucket
-        .upload_file("o", &path, PART, [checkpoint(true, &dir)]);
+    t.file("f", 3 * PART);
+    let dir = t.path("");
+    let result = t.upload([checkpoint(true, &dir)]);
     assert!(
         matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == dir),
         "{result:?}"
@@ -221,16 +218,14 @@ fn validation_rejects_directory_as_checkpoint() {
 #[test]
 fn validation_rejects_links_and_devices_as_checkpoint() {
     let t = Harness::new();
-    let path = t.file("f", 3 * PART);
+    t.file("f", 3 * PART);
     let target = t.file("somebody's", 10);
     let link = t.path("link");
     std::os::unix::fs::symlink(&target, &link).unwrap();
     let dangling = t.path("dangling");
     std::os::unix::fs::symlink(t.path("nowhere"), &dangling).unwrap();
     for odd in [link, dangling, "/dev/full".into()] {
-        let result = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, &odd)]);
+        let result = t.upload([checkpoint(true, &odd)]);
         assert!(
             matches!(&result, Err(Error::NotACheckpoint { path, .. }) if *path == odd),
             "{result:?}"
@@ -398,12 +393,10 @@ fn validation_rejects_https_without_tls() {
 #[test]
 fn cancel_before_start_creates_no_checkpoint() {
     let t = Harness::new();
-    let path = t.file("f", 3 * PART);
+    t.file("f", 3 * PART);
     let token = CancelToken::new();
     token.cancel();
-    let result = t
-        .bucket
-        .upload_file("o", &path, PART, [cancel(&token), checkpoint(true, "")]);
+    let result = t.upload([cancel(&token), checkpoint(true, "")]);
     assert!(
         matches!(
             result,

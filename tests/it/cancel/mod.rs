@@ -511,9 +511,7 @@ fn cancel_leaves_other_uploads_of_client_running() {
             *retried.borrow_mut() += usize::from(progress.event == ProgressEvent::Retrying);
         };
         for _ in 0..4 {
-            t.bucket
-                .upload_file("o", &path, PART, [routines(2), progress(count)])
-                .unwrap();
+            t.upload([routines(2), progress(count)]).unwrap();
         }
     });
     assert_eq!(retried.into_inner(), 0);
@@ -567,7 +565,7 @@ fn worker_threads_end_before_call_returns() {
             .count()
     };
     let t = Harness::new();
-    let path = t.file("f", 12 * PART);
+    t.file("f", 12 * PART);
     let seen = Cell::new(0);
     let look = |_: &Progress| seen.set(seen.get().max(threads()));
     let run = |fault: Option<Fault>, stop: &dyn Fn(&CancelToken)| {
@@ -590,9 +588,7 @@ fn worker_threads_end_before_call_returns() {
             }
         };
         let options = [routines(8), cancel(&token), progress(observe)];
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            t.bucket.upload_file("o", &path, PART, options)
-        }));
+        let result = catch_unwind(AssertUnwindSafe(|| t.upload(options)));
         assert_eq!(threads(), 0, "after {result:?}");
         t.server.clear_faults();
         result

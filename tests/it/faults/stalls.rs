@@ -6,7 +6,9 @@ use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{Error, RetryPolicy, checkpoint, multipart_threshold, routines};
 
 use super::scenario::{FaultRun, Scenario};
-use crate::harness::{Harness, PART, client, for_each_case_parallel, run_in_subprocess};
+use crate::harness::{
+    Harness, PART, client, for_each_case_parallel, peak_memory, run_in_subprocess,
+};
 
 use Fault::*;
 use Operation::*;
@@ -77,9 +79,9 @@ fn stall_in_a_large_part_is_noticed_as_soon() {
 #[test]
 fn complete_has_a_longer_timeout() {
     let t = impatient();
-    let path = t.file("f", PART + 7);
+    t.file("f", PART + 7);
     t.inject(CompleteMultipartUpload, Delay(Duration::from_millis(1200)));
-    t.bucket.upload_file("o", &path, PART, []).unwrap();
+    t.upload([]).unwrap();
     assert_eq!(t.requests(CompleteMultipartUpload).len(), 1);
 }
 
@@ -213,14 +215,11 @@ fn response_without_end_takes_no_memory() {
         return;
     }
     let t = Harness::new();
-    let path = t.file("f", 2 * PART + 7);
+    t.file("f", 2 * PART + 7);
     for operation in [InitiateMultipartUpload, UploadPart, CompleteMultipartUpload] {
         t.inject_always(operation, HugeResponse(1 << 30));
         let before = peak_memory();
-        let error = t
-            .bucket
-            .upload_file("o", &path, PART, [checkpoint(true, "")])
-            .unwrap_err();
+        let error = t.upload([checkpoint(true, "")]).unwrap_err();
         assert!(
             error.to_string().contains("response is larger than"),
             "{error}"
@@ -231,13 +230,4 @@ fn response_without_end_takes_no_memory() {
         }
         t.server.clear_faults();
     }
-}
-
-/// The peak memory of this process in KiB, where the system has it.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }

@@ -16,14 +16,11 @@ use crate::harness::{Harness, PART};
 pub fn all(snapshot: &mut MessageSnapshot) {
     let t = harness();
     snapshot.hide(&t);
-    let path = t.file("f", 1);
+    t.file("f", 1);
     keys(snapshot, &t);
     part_sizes(snapshot, &t);
     let mut refused = |mistake: &str, options: Vec<UploadOption<'static>>| {
-        snapshot.add(
-            mistake,
-            t.bucket.upload_file("o", &path, PART, options).unwrap_err(),
-        );
+        snapshot.add(mistake, t.upload(options).unwrap_err());
     };
     numbers(&mut refused);
     headers(&mut refused);

@@ -99,11 +99,9 @@ fn source_is_closed_after_a_hundred_workers() {
         [oss_upload::routines(100), checkpoint(true, ""), look]
     };
     t.refuse_part(90);
-    t.bucket
-        .upload_file("o", &path, PART, options())
-        .unwrap_err();
+    t.upload(options()).unwrap_err();
     assert_eq!(open(), 0);
-    t.bucket.upload_file("o", &path, PART, options()).unwrap();
+    t.upload(options()).unwrap();
     assert_eq!(open(), 0);
     assert!(seen.get() > 0 || !cfg!(target_os = "linux"));
     t.assert_stored("o", &path);
@@ -115,24 +113,15 @@ mod subprocess {
     use oss_upload::routines;
 
     use super::*;
-    use crate::harness::run_in_subprocess;
+    use crate::harness::{peak_memory, proc_number, run_in_subprocess};
 
     const SIZE: u64 = 20 * PART;
 
-    fn number_in(file: &str, name: &str) -> u64 {
-        let text = fs::read_to_string(file).unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
     /// How many bytes the call reads from files and sockets.
     fn bytes_read(call: impl FnOnce()) -> u64 {
-        let before = number_in("/proc/self/io", "rchar:");
+        let before = proc_number("io", "rchar:").unwrap();
         call();
-        number_in("/proc/self/io", "rchar:") - before
+        proc_number("io", "rchar:").unwrap() - before
     }
 
     /// A file that was changed just now is read twice: its time stamps can't tell of another edit.
@@ -157,12 +146,7 @@ mod subprocess {
         let t = Harness::new();
         let path = t.file("f", SIZE);
         settle();
-        let upload = || {
-            drop(
-                t.bucket
-                    .upload_file("o", &path, PART, [checkpoint(true, "")]),
-            )
-        };
+        let upload = || drop(t.upload([checkpoint(true, "")]));
         t.refuse_part(1);
         assert_about(bytes_read(upload), PART);
         assert_about(bytes_read(upload), SIZE);
@@ -181,12 +165,7 @@ mod subprocess {
             let t = Harness::new();
             let path = t.file("f", SIZE);
             settle();
-            let upload = || {
-                drop(
-                    t.bucket
-                        .upload_file("o", &path, PART, [checkpoint(true, "")]),
-                )
-            };
+            let upload = || drop(t.upload([checkpoint(true, "")]));
             t.refuse_part(11);
             upload();
             if touched {
@@ -215,12 +194,11 @@ mod subprocess {
         let t = Harness::discarding();
         let part = 64 << 20;
         let path = t.sparse_file(2 * part).unwrap();
-        let peak = || number_in("/proc/self/status", "VmHWM:");
-        let before = peak();
+        let before = peak_memory().unwrap();
         t.bucket
             .upload_file("o", &path, part, [routines(2)])
             .unwrap();
-        let grown = peak() - before;
+        let grown = peak_memory().unwrap() - before;
         assert!(grown < 16 * 1024, "{grown} KiB for two parts of 64 MiB");
     }
 }

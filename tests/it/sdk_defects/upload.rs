@@ -73,10 +73,7 @@ fn part_rejected_with_409_fails_upload() {
     for code in ["PartAlreadyExist", "OperationAborted", ""] {
         let t = Harness::new();
         let path = t.file("f", 4 * PART);
-        let upload = || {
-            t.bucket
-                .upload_file("o", &path, PART, [routines(2), checkpoint(true, "")])
-        };
+        let upload = || t.upload([routines(2), checkpoint(true, "")]);
         t.inject_part_always(2, status(409, code));
         let error = upload().unwrap_err();
         assert!(
@@ -94,15 +91,14 @@ fn part_rejected_with_409_fails_upload() {
 #[test]
 fn progress_completed_comes_after_object_exists() {
     let t = Harness::new();
-    let path = t.file("f", 2 * PART);
+    t.file("f", 2 * PART);
     let events = RefCell::new(Vec::new());
     let upload = || {
         let look = |p: &Progress| {
             let there = t.server.object("examplebucket", "o").is_some();
             events.borrow_mut().push((p.event, there));
         };
-        t.bucket
-            .upload_file("o", &path, PART, [checkpoint(true, ""), progress(look)])
+        t.upload([checkpoint(true, ""), progress(look)])
     };
     t.deny(Operation::CompleteMultipartUpload);
     upload().unwrap_err();
@@ -131,11 +127,10 @@ fn progress_completed_comes_after_object_exists() {
 #[test]
 fn callback_upload_resumes() {
     let (t, app) = (Harness::new(), CallbackServer::start(200, "{}"));
-    let path = t.file("f", 3 * PART);
+    t.file("f", 3 * PART);
     let upload = || {
         let call = callback(Callback::new(app.url("/"), "object=${object}"));
-        t.bucket
-            .upload_file("o", &path, PART, [checkpoint(true, ""), call])
+        t.upload([checkpoint(true, ""), call])
     };
     t.refuse_part(3);
     upload().unwrap_err();
@@ -153,7 +148,7 @@ fn callback_upload_resumes() {
 #[test]
 fn abort_waits_for_parts_in_flight() {
     let t = Harness::new();
-    let path = t.file("f", 4 * PART);
+    t.file("f", 4 * PART);
     t.inject_part(
         1,
         Fault::Slow {
@@ -161,9 +156,7 @@ fn abort_waits_for_parts_in_flight() {
         },
     );
     t.refuse_part(2);
-    t.bucket
-        .upload_file("o", &path, PART, [routines(2)])
-        .unwrap_err();
+    t.upload([routines(2)]).unwrap_err();
     let requests = t.server.requests();
     assert_eq!(
         requests.last().unwrap().operation,
@@ -206,11 +199,8 @@ fn retry_attempts_are_counted_per_part() {
         .base_delay(Duration::from_millis(2));
     let client = client(&server).retry(policy);
     let t = Harness::with_client(server, client);
-    let path = t.file("f", 6 * PART);
-    let upload = || {
-        t.bucket
-            .upload_file("o", &path, PART, [routines(3), checkpoint(true, "")])
-    };
+    t.file("f", 6 * PART);
+    let upload = || t.upload([routines(3), checkpoint(true, "")]);
     let busy = |part| {
         Rule::new(service_unavailable())
             .on(Operation::UploadPart)
