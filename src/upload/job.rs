@@ -7,6 +7,7 @@ use super::state::MultipartState;
 use super::workers::Pool;
 use crate::cancel::Registration;
 use crate::client::{AbortReason, Client, Dispatcher, RateLimiter};
+use crate::encoding::percent_encode_path;
 use crate::md5_digest::Md5Digest;
 use crate::part::PartRange;
 use crate::protocol::complete::ObjectInfo;
@@ -17,6 +18,14 @@ pub(crate) struct Target<'a> {
     pub(crate) client: &'a Client,
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
+}
+
+impl Target<'_> {
+    /// Returns the URL of the object, as its requests have it, without a query.
+    fn url(&self) -> String {
+        let (endpoint, key) = (self.client.parsed_endpoint(), percent_encode_path(self.key));
+        endpoint.url(self.bucket, &key, "")
+    }
 }
 
 /// What a call was asked to do. All of its threads share it, and nothing in it changes.
@@ -106,6 +115,7 @@ impl<'a> Job<'a> {
             parts_resumed: upload.map_or(0, |upload| upload.parts_resumed as usize),
             bytes_sent: self.counters.sent(),
             callback_body: object.callback_body,
+            url: self.target.url(),
         }
     }
 }

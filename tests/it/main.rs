@@ -26,5 +26,6 @@ mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
 mod upload;
+mod urls;
 mod values;
 mod wire;
