@@ -67,4 +67,5 @@ pub use upload::options::{
     traffic_limit, verify_on_resume,
 };
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};
+pub use upload::source::part_size_for;
 pub use uploaded::Uploaded;

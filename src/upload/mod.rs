@@ -19,7 +19,7 @@ pub(crate) mod progress;
 mod put_object;
 mod reconcile;
 mod resume;
-mod source;
+pub(crate) mod source;
 mod state;
 mod stop;
 mod transfer;
