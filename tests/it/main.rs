@@ -19,6 +19,8 @@ mod logging;
 mod messages;
 mod options;
 mod refused;
+#[cfg(feature = "rustls")]
+mod regions;
 mod resume;
 mod sdk_defects;
 mod source_files;
