@@ -50,7 +50,7 @@ pub mod docs;
 pub use bucket::Bucket;
 pub use callback::Callback;
 pub use cancel::CancelToken;
-pub use client::{Client, ClientBuilder};
+pub use client::{BandwidthLimit, Client, ClientBuilder};
 pub use credentials::{Credentials, ProvideCredentials};
 pub use error::{Error, Operation, Result, ServiceError};
 pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, determine_part_size};

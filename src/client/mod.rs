@@ -24,7 +24,7 @@ pub(crate) use clock::Clock;
 pub(crate) use dispatch::{CallError, CleanupBudget, Dispatcher};
 pub(crate) use interval::Interval;
 pub(crate) use list_uploads::UploadPages;
-pub(crate) use rate_limit::RateLimiter;
+pub use rate_limit::BandwidthLimit;
 
 use crate::credentials::{Credentials, ProvideCredentials};
 use crate::endpoint::Endpoint;

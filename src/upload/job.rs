@@ -6,7 +6,7 @@ use super::source::Source;
 use super::state::MultipartState;
 use super::workers::Pool;
 use crate::cancel::Registration;
-use crate::client::{AbortReason, Client, Dispatcher, RateLimiter};
+use crate::client::{AbortReason, Client, Dispatcher};
 use crate::encoding::percent_encode_path;
 use crate::md5_digest::Md5Digest;
 use crate::part::PartRange;
@@ -35,7 +35,6 @@ pub(super) struct Job<'a> {
     pub(super) plan: Plan,
     pub(super) config: UploadConfig,
     pub(super) dispatcher: Dispatcher,
-    pub(super) rate_limiter: Option<RateLimiter>,
     pub(super) counters: ByteCounters,
     _cancelling: Registration,
 }
@@ -50,7 +49,6 @@ impl<'a> Job<'a> {
         let dispatcher = target.client.dispatcher();
         Job {
             _cancelling: abort_on_cancel(&config, &dispatcher),
-            rate_limiter: config.bandwidth_limit.map(RateLimiter::new),
             counters: ByteCounters::default(),
             target,
             source,

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use crate::Result;
 use crate::callback::Callback;
 use crate::cancel::CancelToken;
+use crate::client::BandwidthLimit;
 
 /// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this crate's root.
 ///
@@ -185,7 +186,8 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
 /// The bandwidth that this call uses at most, all its threads together, in **bytes** per second. Limit: at least 1,024.
 /// Defaults to none.
 ///
-/// The client keeps it by waiting; for a limit that OSS keeps see [`traffic_limit`].
+/// A [`BandwidthLimit`] in place of the number can be shared by several calls, and changed while they run. The client
+/// keeps the limit by waiting; for a limit that OSS keeps see [`traffic_limit`].
 ///
 /// ```
 /// let options = [oss_upload::bandwidth_limit(2 << 20)]; // 2 MiB/s
@@ -194,12 +196,12 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
 #[doc(alias = "LimitUploadSpeed")]
 #[doc(alias = "UploadBandwidthlimit")]
 #[doc(alias = "sendRateLimiter")]
-pub fn bandwidth_limit(bytes_per_second: u64) -> UploadOption<'static> {
-    UploadOption::new(
-        "bandwidth_limit",
-        bytes_per_second.to_string(),
-        move |config| config.set_bandwidth_limit(bytes_per_second),
-    )
+pub fn bandwidth_limit(limit: impl Into<BandwidthLimit>) -> UploadOption<'static> {
+    let limit = limit.into();
+    let shown = limit.bytes_per_second().to_string();
+    UploadOption::new("bandwidth_limit", shown, move |config| {
+        config.set_bandwidth_limit(limit)
+    })
 }
 
 /// The bandwidth that OSS allows each connection of this upload, in **bits** per second (`x-oss-traffic-limit`). Limit:

@@ -38,7 +38,7 @@ fn child() {
     let how: Vec<UploadOption> = match how.split_once(' ') {
         Some(("limit", bytes)) => vec![
             checkpoint(true, ""),
-            bandwidth_limit(bytes.parse().unwrap()),
+            bandwidth_limit(bytes.parse::<u64>().unwrap()),
         ],
         Some(("stop", at)) => {
             vec![checkpoint_store(StoppingStore::new(

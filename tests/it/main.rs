@@ -2,6 +2,7 @@
 
 mod house;
 
+mod bandwidth;
 mod callback;
 mod cancel;
 mod checkpoint;
