@@ -63,7 +63,7 @@ pub use upload::options::{
     cache_control, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store,
     content_disposition, content_encoding, content_language, content_md5, content_type,
     delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl,
-    progress, request_payer, routines, sequential, server_side_encryption, storage_class, tag,
+    progress, request_payer, routines, sequential, server_side_encryption, skip_unchanged, storage_class, tag,
     traffic_limit, verify_on_resume,
 };
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};

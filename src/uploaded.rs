@@ -20,12 +20,15 @@ pub struct Uploaded {
     pub request_id: Option<String>,
     /// The ID of the multipart upload; `None` after a PutObject.
     pub upload_id: Option<String>,
-    /// The number of parts; 1 after a PutObject.
+    /// The number of parts; 1 after a PutObject, and 0 if the upload was skipped.
     pub parts: usize,
     /// How many of the parts an earlier call had sent.
     pub parts_resumed: usize,
     /// Bytes of the file that this call sent, including those that had to be sent again.
     pub bytes_sent: u64,
+    /// Nothing was sent, because the object already was the file
+    /// ([`skip_unchanged`](crate::skip_unchanged)).
+    pub skipped: bool,
     /// The response of the application server to the [`callback`](crate::callback()).
     pub callback_body: Option<Vec<u8>>,
     pub(crate) url: String,

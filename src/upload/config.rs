@@ -27,6 +27,7 @@ pub(super) struct UploadConfig {
     pub(super) verify_on_resume: bool,
     pub(super) adopt_unfinished: bool,
     pub(super) forbid_overwrite: bool,
+    pub(super) skip_unchanged: bool,
     pub(super) bandwidth_limit: Option<BandwidthLimit>,
     pub(super) headers: RequestHeaders,
 }
@@ -137,6 +138,7 @@ impl Default for UploadConfig {
             verify_on_resume: false,
             adopt_unfinished: false,
             forbid_overwrite: false,
+            skip_unchanged: false,
             bandwidth_limit: None,
             headers: RequestHeaders::default(),
         }

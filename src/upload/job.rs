@@ -112,6 +112,7 @@ impl<'a> Job<'a> {
             parts: self.plan.count() as usize,
             parts_resumed: upload.map_or(0, |upload| upload.parts_resumed as usize),
             bytes_sent: self.counters.sent(),
+            skipped: false,
             callback_body: object.callback_body,
             url: self.target.url(),
         }

@@ -28,6 +28,7 @@ use crate::client::BandwidthLimit;
 /// | headers of the object | [`content_type`], [`cache_control`], [`content_disposition`], [`content_encoding`], [`content_language`], [`expires`] |
 /// | metadata and storage | [`meta`], [`tag`], [`object_acl`], [`storage_class`], [`server_side_encryption`] |
 /// | safety | [`forbid_overwrite`], [`content_md5`] |
+/// | what need not be sent | [`skip_unchanged`] |
 /// | after the upload | [`callback`] |
 /// | who pays | [`request_payer`] |
 ///
@@ -688,6 +689,50 @@ pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
 #[doc(alias = "disabledMD5")]
 pub fn content_md5(send: bool) -> UploadOption<'static> {
     UploadOption::flag("content_md5", send, |config, on| config.content_md5 = on)
+}
+
+/// Sends nothing if the object already is the file. Defaults to `false`.
+///
+/// Before anything else, HeadObject asks what the object is. Nothing is sent if all of this is so:
+///
+/// * The object has the size of the file.
+/// * It has every property that the call sets and that HeadObject reports: content headers, metadata, storage class and
+///   encryption. The content type is one of them, even where it is guessed. Properties that the call does not set may be
+///   anything.
+/// * It has the CRC-64 of the file, which is read for that, by as many threads as [`routines`] says.
+///
+/// Then [`Uploaded::skipped`](crate::Uploaded::skipped) is true, the only event of [`progress`] is `Completed`, and what
+/// an earlier call left is cleaned up: its unfinished upload is aborted, and its checkpoint is removed.
+///
+/// The file is sent if there is no object or it differs, if OSS reports no CRC-64, or if the call may not look at it
+/// (logged as a warning). It is sent without a look if the call sets what HeadObject does not report: [`object_acl`],
+/// [`tag`] or [`callback`].
+///
+/// It costs one request, and one reading of the file if everything but the CRC-64 is equal; two if the file was changed
+/// within the last two seconds. Needs the permission `oss:GetObject`. With [`forbid_overwrite`], an object that already is
+/// the file is a success, whoever uploaded it.
+///
+/// CRC-64 guards against accidents, not against attackers: whoever may write the object can give other content of the same
+/// size the same CRC-64. OSS API: HeadObject.
+///
+/// ```no_run
+/// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+/// use oss_upload::skip_unchanged;
+///
+/// let options = [skip_unchanged(true)];
+/// let uploaded = bucket.upload_file("file.bin", "file.bin", 8 << 20, options)?;
+/// if uploaded.skipped {
+///     println!("{} is up to date", uploaded.key);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "IfNoneMatch")]
+#[doc(alias = "sync")]
+pub fn skip_unchanged(skip: bool) -> UploadOption<'static> {
+    UploadOption::flag("skip_unchanged", skip, |config, on| {
+        config.skip_unchanged = on
+    })
 }
 
 // ---- after the upload, and who pays --------------------------------------------------------------------------------

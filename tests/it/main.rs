@@ -28,6 +28,7 @@ mod source_files;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
+mod unchanged;
 mod upload;
 mod urls;
 mod values;
