@@ -46,10 +46,16 @@ enum AddressingStyle {
 }
 
 impl Endpoint {
-    /// Parses an endpoint with or without a scheme; without one, https is meant.
+    /// Parses an endpoint with or without a scheme; without one, https is meant. The name of a
+    /// region stands for its endpoint.
     ///
     /// A path, a query or a fragment is refused: requests would not go where it points to.
     pub(crate) fn parse(text: &str, cname: bool, path_style: bool) -> Result<Endpoint> {
+        let of_region = match is_bare_name(text) {
+            true => Some(endpoint_of_region(text, cname)?),
+            false => None,
+        };
+        let text = of_region.as_deref().unwrap_or(text);
         // A password may precede an @, and a signature may follow a question mark.
         let shown = match text.contains('@') {
             true => "it".to_owned(),
@@ -205,6 +211,49 @@ impl Endpoint {
     }
 }
 
+/// Whether the text is neither a URL nor a host with a domain or a port. `localhost` is a host.
+fn is_bare_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.contains(['.', '/', ':', '@', '?', '#'])
+        && !text.eq_ignore_ascii_case("localhost")
+}
+
+/// Returns the endpoint of a region such as `cn-hangzhou`, with or without `oss-` before and
+/// `-internal` behind it.
+fn endpoint_of_region(text: &str, cname: bool) -> Result<String> {
+    let name = text.to_ascii_lowercase();
+    let name = name.strip_prefix("oss-").unwrap_or(&name);
+    if !is_region_name(name) {
+        let reason = format!(
+            "{text:?} is neither a region such as \"cn-hangzhou\" nor an endpoint such as {EXAMPLE}; \
+             for a host without a domain, write its scheme, too"
+        );
+        return Err(Error::option("endpoint", reason));
+    }
+    let endpoint = format!("https://oss-{name}.aliyuncs.com");
+    if cname {
+        let reason = format!(
+            "{text:?} is a region, and cname(true) means a domain that is bound to the bucket; \
+             give that domain, or omit cname"
+        );
+        return Err(Error::option("endpoint", reason));
+    }
+    Ok(endpoint)
+}
+
+/// Whether the text can stand between `oss-` and `.aliyuncs.com`: a region begins with two or three
+/// letters and a hyphen.
+pub(crate) fn is_region_name(text: &str) -> bool {
+    is_region_id(text)
+        && !text.ends_with('-')
+        && text.split_once('-').is_some_and(|(area, place)| {
+            (2..=3).contains(&area.len())
+                && area.bytes().all(|byte| byte.is_ascii_lowercase())
+                && !place.is_empty()
+                && place != "internal"
+        })
+}
+
 pub(crate) fn is_region_id(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -278,6 +327,75 @@ mod tests {
                 format!("https://{}/k/1?uploads", host.to_lowercase())
             );
         }
+    }
+
+    #[test]
+    fn endpoint_of_a_region() {
+        for (region, host) in [
+            ("cn-hangzhou", "oss-cn-hangzhou"),
+            ("oss-cn-hangzhou", "oss-cn-hangzhou"),
+            ("CN-Hangzhou", "oss-cn-hangzhou"),
+            ("cn-hangzhou-internal", "oss-cn-hangzhou-internal"),
+            ("oss-cn-hangzhou-internal", "oss-cn-hangzhou-internal"),
+            ("ap-southeast-1", "oss-ap-southeast-1"),
+            ("cn-north-2-gov-1", "oss-cn-north-2-gov-1"),
+            ("rg-china-mainland", "oss-rg-china-mainland"),
+            ("cn-hzfinance", "oss-cn-hzfinance"),
+        ] {
+            let endpoint = Endpoint::parse(region, false, false).unwrap();
+            assert_eq!(endpoint.origin(), format!("https://{host}.aliyuncs.com"));
+            assert_eq!(endpoint.style, AddressingStyle::VirtualHosted, "{region}");
+        }
+        let region = |text| {
+            Endpoint::parse(text, false, false)
+                .unwrap()
+                .region()
+                .map(str::to_owned)
+        };
+        assert_eq!(
+            region("cn-hangzhou-internal").as_deref(),
+            Some("cn-hangzhou")
+        );
+        assert_eq!(
+            region("cn-hzfinance").as_deref(),
+            Some("cn-hangzhou-finance")
+        );
+    }
+
+    #[test]
+    fn endpoint_without_a_dot_that_is_no_region_is_refused() {
+        for text in [
+            "minio",
+            "oss",
+            "oss-",
+            "oss-accelerate",
+            "oss-internal",
+            "cn-",
+            "cn-internal",
+            "cn-hangzhou-",
+            "cn hangzhou",
+            "backup-server",
+            "c-n",
+            "12-3",
+            "中-x",
+        ] {
+            let error = Endpoint::parse(text, false, false).unwrap_err().to_string();
+            assert!(error.contains("is neither a region"), "{text}: {error}");
+        }
+        for host in [
+            "localhost",
+            "Localhost",
+            "https://minio",
+            "minio:9000",
+            "cn-hangzhou:80",
+        ] {
+            let origin = Endpoint::parse(host, false, false).unwrap().origin();
+            assert!(!origin.contains("aliyuncs.com"), "{origin}");
+        }
+        let error = Endpoint::parse("cn-hangzhou", true, false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cname(true)"), "{error}");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub mod docs;
 pub use bucket::Bucket;
 pub use callback::Callback;
 pub use cancel::CancelToken;
-pub use client::{Client, ClientBuilder};
+pub use client::{BandwidthLimit, Client, ClientBuilder};
 pub use credentials::{Credentials, ProvideCredentials};
 pub use error::{Error, Operation, Result, ServiceError};
 pub use part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, determine_part_size};
@@ -63,8 +63,9 @@ pub use upload::options::{
     cache_control, callback, cancel, checkpoint, checkpoint_dir, checkpoint_store,
     content_disposition, content_encoding, content_language, content_md5, content_type,
     delete_upload_on_cancelling, expires, forbid_overwrite, meta, multipart_threshold, object_acl,
-    progress, request_payer, routines, sequential, server_side_encryption, storage_class, tag,
-    traffic_limit, verify_on_resume,
+    progress, request_payer, routines, sequential, server_side_encryption, skip_unchanged,
+    storage_class, tag, traffic_limit, verify_on_resume,
 };
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};
+pub use upload::source::part_size_for;
 pub use uploaded::Uploaded;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::clock::{Clock, SystemClock};
 use super::{Client, NewTransport, Shared, SigningMethod};
 use crate::credentials::{Credentials, InvalidCredentials, ProvideCredentials};
-use crate::endpoint::{Endpoint, is_region_id};
+use crate::endpoint::{Endpoint, is_region_id, is_region_name};
 use crate::protocol::retry::RetryPolicy;
 use crate::sign::SignatureVersion;
 use crate::transport::{HAS_TLS, ProxyChoice, TransportConfig, TransportFactory};
@@ -67,19 +67,32 @@ impl ClientBuilder {
     /// [`Client::from_env`].
     ///
     /// # Errors
-    /// If `OSS_ENDPOINT` or the credentials are not set. The message names the variable.
+    /// If the credentials, or both `OSS_ENDPOINT` and `OSS_REGION`, are not set. The message names
+    /// the variable.
     pub fn from_env() -> Result<ClientBuilder> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint = variable("OSS_ENDPOINT").ok_or_else(|| {
-            let example = "https://oss-cn-hangzhou.aliyuncs.com";
-            let reason = format!("OSS_ENDPOINT is not set; use an endpoint such as {example}");
-            Error::option("endpoint", reason)
-        })?;
+        let (endpoint, region) = match (variable("OSS_ENDPOINT"), variable("OSS_REGION")) {
+            (Some(endpoint), region) => (endpoint, region),
+            // The endpoint then names the region, by the ID that signatures need.
+            (None, Some(region)) if is_region(&region) => (region, None),
+            (None, Some(region)) => {
+                let reason = format!(
+                    "OSS_REGION is {region:?}; it must be a region such as cn-hangzhou \
+                     where OSS_ENDPOINT is not set"
+                );
+                return Err(Error::option("region", reason));
+            }
+            (None, None) => {
+                let example = "https://oss-cn-hangzhou.aliyuncs.com";
+                let reason = format!(
+                    "OSS_ENDPOINT is not set; use an endpoint such as {example}, \
+                     or set OSS_REGION, for example to cn-hangzhou"
+                );
+                return Err(Error::option("endpoint", reason));
+            }
+        };
         let builder = ClientBuilder::new(&endpoint).credentials(Credentials::from_env()?);
-        Ok(ClientBuilder {
-            region: variable("OSS_REGION"),
-            ..builder
-        })
+        Ok(ClientBuilder { region, ..builder })
     }
 
     /// Sets who signs: [`Credentials`], a closure, or a provider of your own. Required.
@@ -293,6 +306,10 @@ fn region(given: Option<&str>, endpoint: &Endpoint) -> Result<String> {
             Err(Error::option("region", reason))
         }
     }
+}
+
+fn is_region(text: &str) -> bool {
+    is_region_name(text.strip_prefix("oss-").unwrap_or(text))
 }
 
 impl fmt::Debug for ClientBuilder {

@@ -1,11 +1,10 @@
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::abort::{AbortHandle, AbortReason, Phase};
 use super::body::RequestBody;
-use super::{Client, RateLimiter};
-use crate::Error;
+use super::rate_limit::Polled;
+use super::{BandwidthLimit, Client};
 use crate::credentials::{Credentials, InvalidCredentials};
 use crate::error::{
     CHECK_ENDPOINT_AND_PROXY, FailureKind, OperationKind, RetryDecision, classify, rerun_hint,
@@ -15,6 +14,7 @@ use crate::protocol::error_response::{self, ErrorResponse};
 use crate::protocol::request::{Action, Request, Response};
 use crate::protocol::retry::retry_after;
 use crate::transport::{HttpRequest, TransportError};
+use crate::{Error, Result};
 
 /// CompleteMultipartUpload: OSS may take minutes to join 10,000 parts.
 const COMPLETE_TIMEOUT_FACTOR: u32 = 5;
@@ -142,17 +142,22 @@ impl Dispatcher {
         &self.abort
     }
 
-    /// Waits until the rate limit allows `bytes` more. An error once everything was aborted.
-    pub(crate) fn throttle(&self, limiter: &RateLimiter, bytes: usize) -> io::Result<()> {
+    /// Waits until the limit allows sending, and returns how many of `bytes` may be sent then.
+    /// Returns `None` once everything was aborted.
+    pub(crate) fn throttle(&self, limit: &BandwidthLimit, bytes: usize) -> Result<Option<usize>> {
         let clock = self.client.clock();
-        let delay = clock.wait(limiter.reserve(bytes, clock.instant()));
-        // Draining lets what is in flight finish, so only an abort ends the wait.
-        match self
-            .abort
-            .sleep(delay, Phase::Aborted(AbortReason::Cancelled))
-        {
-            true => Ok(()),
-            false => Err(aborted()),
+        let turn = limit.queue(bytes);
+        loop {
+            limit.check()?;
+            let delay = match turn.poll(clock.instant()) {
+                Polled::Ready(bytes) => return Ok(Some(bytes)),
+                Polled::Wait(delay) => clock.wait(delay),
+            };
+            // Draining lets what is in flight finish, so only an abort ends the wait.
+            let aborted = Phase::Aborted(AbortReason::Cancelled);
+            if !self.abort.sleep(delay, aborted) {
+                return Ok(None);
+            }
         }
     }
 
@@ -462,8 +467,4 @@ impl AttemptError {
             details,
         }
     }
-}
-
-fn aborted() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "aborted")
 }

@@ -24,7 +24,7 @@ pub(crate) use clock::Clock;
 pub(crate) use dispatch::{CallError, CleanupBudget, Dispatcher};
 pub(crate) use interval::Interval;
 pub(crate) use list_uploads::UploadPages;
-pub(crate) use rate_limit::RateLimiter;
+pub use rate_limit::BandwidthLimit;
 
 use crate::credentials::{Credentials, ProvideCredentials};
 use crate::endpoint::Endpoint;
@@ -92,9 +92,21 @@ enum SigningMethod {
 impl Client {
     /// Creates a client with V4 signatures and default settings.
     ///
-    /// `endpoint` is a URL such as `https://oss-cn-hangzhou.aliyuncs.com`; without a scheme, https
-    /// is used. The region is read from it. For a CNAME, an IP address or an accelerate endpoint,
-    /// use [`Client::builder`] and set the region.
+    /// `endpoint` is a region or a URL:
+    ///
+    /// * `cn-hangzhou` stands for `https://oss-cn-hangzhou.aliyuncs.com`, and
+    ///   `cn-hangzhou-internal` for the endpoint within the region's network, where the traffic
+    ///   costs nothing. A name without a dot, a slash and a colon is a region; only `localhost` is
+    ///   a host.
+    /// * `https://oss-cn-hangzhou.aliyuncs.com`; without a scheme, https is used. The region is
+    ///   read from it. For a CNAME, an IP address or an accelerate endpoint, use
+    ///   [`Client::builder`] and set the region.
+    ///
+    /// ```
+    /// let client = oss_upload::Client::new("cn-hangzhou", "<AccessKeyId>", "<AccessKeySecret>")?;
+    /// assert_eq!(client.endpoint(), "https://oss-cn-hangzhou.aliyuncs.com");
+    /// # Ok::<(), oss_upload::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if the endpoint is invalid or its region cannot be read, or if it
@@ -110,8 +122,9 @@ impl Client {
         Client::builder(endpoint).credentials(credentials).build()
     }
 
-    /// Creates a client from the environment: `OSS_ENDPOINT`, `OSS_REGION` (optional where the
-    /// endpoint names it), `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN`
+    /// Creates a client from the environment: `OSS_ENDPOINT` (optional where `OSS_REGION` is set,
+    /// whose endpoint is used then), `OSS_REGION` (optional where the endpoint names it),
+    /// `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN`
     /// (optional), or the variables of Alibaba Cloud's other tools ([`Credentials::from_env`]).
     /// [`ClientBuilder::from_env`] allows further settings.
     ///

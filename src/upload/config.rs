@@ -7,14 +7,13 @@ use super::headers::RequestHeaders;
 use super::options::{OptionValue, UploadOption};
 use super::progress;
 use crate::cancel::{CancelReason, CancelToken};
+use crate::client::BandwidthLimit;
 use crate::part::PART_SIZE_MAX;
 use crate::{Error, Result};
 
 const ROUTINES: RangeInclusive<usize> = 1..=100;
 /// Bits per second.
 const TRAFFIC_LIMIT: RangeInclusive<u64> = 819_200..=838_860_800;
-/// Bytes per second.
-const BANDWIDTH_LIMIT_MIN: u64 = 1024;
 /// OSS ends a connection that is silent for a while, so each of them gets this many bytes per second at least.
 const BANDWIDTH_PER_ROUTINE_MIN: u64 = 128;
 
@@ -28,8 +27,8 @@ pub(super) struct UploadConfig {
     pub(super) verify_on_resume: bool,
     pub(super) adopt_unfinished: bool,
     pub(super) forbid_overwrite: bool,
-    /// Bytes per second.
-    pub(super) bandwidth_limit: Option<u64>,
+    pub(super) skip_unchanged: bool,
+    pub(super) bandwidth_limit: Option<BandwidthLimit>,
     pub(super) headers: RequestHeaders,
 }
 
@@ -99,14 +98,9 @@ impl UploadConfig {
         Ok(())
     }
 
-    pub(super) fn set_bandwidth_limit(&mut self, bytes_per_second: u64) -> Result<()> {
-        if bytes_per_second < BANDWIDTH_LIMIT_MIN {
-            let reason = format!(
-                "{bytes_per_second} bytes/s is out of range; use {BANDWIDTH_LIMIT_MIN} or more, or omit it for no limit"
-            );
-            return Err(Error::option("bandwidth_limit", reason));
-        }
-        self.bandwidth_limit = Some(bytes_per_second);
+    pub(super) fn set_bandwidth_limit(&mut self, limit: BandwidthLimit) -> Result<()> {
+        limit.check()?;
+        self.bandwidth_limit = Some(limit);
         Ok(())
     }
 
@@ -123,7 +117,8 @@ impl UploadConfig {
             );
             return Err(Error::option("sequential", reason));
         }
-        if let Some(limit) = self.bandwidth_limit {
+        if let Some(limit) = &self.bandwidth_limit {
+            let limit = limit.bytes_per_second();
             let fed = usize::try_from(limit / BANDWIDTH_PER_ROUTINE_MIN).unwrap_or(usize::MAX);
             self.routines = self.routines.min(fed);
         }
@@ -143,6 +138,7 @@ impl Default for UploadConfig {
             verify_on_resume: false,
             adopt_unfinished: false,
             forbid_overwrite: false,
+            skip_unchanged: false,
             bandwidth_limit: None,
             headers: RequestHeaders::default(),
         }
@@ -213,6 +209,7 @@ mod tests {
             (traffic_limit(819_199), "traffic_limit"),
             (traffic_limit(838_860_801), "traffic_limit"),
             (bandwidth_limit(1023), "bandwidth_limit"),
+            (bandwidth_limit(BandwidthLimit::new(0)), "bandwidth_limit"),
         ] {
             let message = fails(option).unwrap();
             assert!(
@@ -272,6 +269,7 @@ mod tests {
             "checkpoint_dir(true, \"d\")"
         );
         assert_eq!(shown(progress(|_| {})), "progress(..)");
+        assert_eq!(shown(bandwidth_limit(2048)), "bandwidth_limit(2048)");
         assert_eq!(shown(meta("a", "b")), "meta(\"a\", \"b\")");
         assert_eq!(shown(content_type("t")), "content_type(\"t\")");
         assert_eq!(

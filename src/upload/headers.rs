@@ -126,10 +126,6 @@ impl RequestHeaders {
     }
 
     /// Whether the call sets anything that HeadObject does not report.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for skipping unchanged objects")
-    )]
     pub(super) fn has_hidden_properties(&self) -> bool {
         !self.acl.is_empty()
             || self.has_callback()

@@ -6,7 +6,8 @@ use super::source::Source;
 use super::state::MultipartState;
 use super::workers::Pool;
 use crate::cancel::Registration;
-use crate::client::{AbortReason, Client, Dispatcher, RateLimiter};
+use crate::client::{AbortReason, Client, Dispatcher};
+use crate::encoding::percent_encode_path;
 use crate::md5_digest::Md5Digest;
 use crate::part::PartRange;
 use crate::protocol::complete::ObjectInfo;
@@ -19,6 +20,14 @@ pub(crate) struct Target<'a> {
     pub(crate) key: &'a str,
 }
 
+impl Target<'_> {
+    /// Returns the URL of the object, as its requests have it, without a query.
+    fn url(&self) -> String {
+        let (endpoint, key) = (self.client.parsed_endpoint(), percent_encode_path(self.key));
+        endpoint.url(self.bucket, &key, "")
+    }
+}
+
 /// What a call was asked to do. All of its threads share it, and nothing in it changes.
 pub(super) struct Job<'a> {
     pub(super) target: &'a Target<'a>,
@@ -26,7 +35,6 @@ pub(super) struct Job<'a> {
     pub(super) plan: Plan,
     pub(super) config: UploadConfig,
     pub(super) dispatcher: Dispatcher,
-    pub(super) rate_limiter: Option<RateLimiter>,
     pub(super) counters: ByteCounters,
     _cancelling: Registration,
 }
@@ -41,7 +49,6 @@ impl<'a> Job<'a> {
         let dispatcher = target.client.dispatcher();
         Job {
             _cancelling: abort_on_cancel(&config, &dispatcher),
-            rate_limiter: config.bandwidth_limit.map(RateLimiter::new),
             counters: ByteCounters::default(),
             target,
             source,
@@ -105,7 +112,9 @@ impl<'a> Job<'a> {
             parts: self.plan.count() as usize,
             parts_resumed: upload.map_or(0, |upload| upload.parts_resumed as usize),
             bytes_sent: self.counters.sent(),
+            skipped: false,
             callback_body: object.callback_body,
+            url: self.target.url(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol of a resumable upload, as the calling thread runs it.
 //!
-//! A call opens the file and the checkpoint, looks for an earlier upload to resume, initiates a
-//! new one otherwise, sends the parts that are missing, and completes the object. Whatever
+//! A call opens the file and the checkpoint, returns if the object is to be skipped and already is
+//! the file, looks for an earlier upload to resume, initiates a new one otherwise, sends the parts that are missing, and completes the object. Whatever
 //! happens, it cleans up in one place before it returns.
 
 pub(crate) mod checkpoint;
@@ -19,10 +19,11 @@ pub(crate) mod progress;
 mod put_object;
 mod reconcile;
 mod resume;
-mod source;
+pub(crate) mod source;
 mod state;
 mod stop;
 mod transfer;
+mod unchanged;
 mod verify;
 mod workers;
 
@@ -150,6 +151,11 @@ fn attempt(
     uploads: &mut Uploads,
     restart: Option<RestartReason>,
 ) -> Result<Uploaded, Stop> {
+    if restart.is_none()
+        && let Some(unchanged) = unchanged::find_unchanged(job, checkpoint, events)?
+    {
+        return Ok(unchanged);
+    }
     if job.plan.is_single {
         let object = put_object::put_object(job, checkpoint, events, uploads)?;
         return Ok(job.uploaded(object, None));

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use crate::Result;
 use crate::callback::Callback;
 use crate::cancel::CancelToken;
+use crate::client::BandwidthLimit;
 
 /// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this crate's root.
 ///
@@ -27,6 +28,7 @@ use crate::cancel::CancelToken;
 /// | headers of the object | [`content_type`], [`cache_control`], [`content_disposition`], [`content_encoding`], [`content_language`], [`expires`] |
 /// | metadata and storage | [`meta`], [`tag`], [`object_acl`], [`storage_class`], [`server_side_encryption`] |
 /// | safety | [`forbid_overwrite`], [`content_md5`] |
+/// | what need not be sent | [`skip_unchanged`] |
 /// | after the upload | [`callback`] |
 /// | who pays | [`request_payer`] |
 ///
@@ -185,7 +187,8 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
 /// The bandwidth that this call uses at most, all its threads together, in **bytes** per second. Limit: at least 1,024.
 /// Defaults to none.
 ///
-/// The client keeps it by waiting; for a limit that OSS keeps see [`traffic_limit`].
+/// A [`BandwidthLimit`] in place of the number can be shared by several calls, and changed while they run. The client
+/// keeps the limit by waiting; for a limit that OSS keeps see [`traffic_limit`].
 ///
 /// ```
 /// let options = [oss_upload::bandwidth_limit(2 << 20)]; // 2 MiB/s
@@ -194,12 +197,12 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
 #[doc(alias = "LimitUploadSpeed")]
 #[doc(alias = "UploadBandwidthlimit")]
 #[doc(alias = "sendRateLimiter")]
-pub fn bandwidth_limit(bytes_per_second: u64) -> UploadOption<'static> {
-    UploadOption::new(
-        "bandwidth_limit",
-        bytes_per_second.to_string(),
-        move |config| config.set_bandwidth_limit(bytes_per_second),
-    )
+pub fn bandwidth_limit(limit: impl Into<BandwidthLimit>) -> UploadOption<'static> {
+    let limit = limit.into();
+    let shown = limit.bytes_per_second().to_string();
+    UploadOption::new("bandwidth_limit", shown, move |config| {
+        config.set_bandwidth_limit(limit)
+    })
 }
 
 /// The bandwidth that OSS allows each connection of this upload, in **bits** per second (`x-oss-traffic-limit`). Limit:
@@ -686,6 +689,50 @@ pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
 #[doc(alias = "disabledMD5")]
 pub fn content_md5(send: bool) -> UploadOption<'static> {
     UploadOption::flag("content_md5", send, |config, on| config.content_md5 = on)
+}
+
+/// Sends nothing if the object already is the file. Defaults to `false`.
+///
+/// Before anything else, HeadObject asks what the object is. Nothing is sent if all of this is so:
+///
+/// * The object has the size of the file.
+/// * It has every property that the call sets and that HeadObject reports: content headers, metadata, storage class and
+///   encryption. The content type is one of them, even where it is guessed. Properties that the call does not set may be
+///   anything.
+/// * It has the CRC-64 of the file, which is read for that, by as many threads as [`routines`] says.
+///
+/// Then [`Uploaded::skipped`](crate::Uploaded::skipped) is true, the only event of [`progress`] is `Completed`, and what
+/// an earlier call left is cleaned up: its unfinished upload is aborted, and its checkpoint is removed.
+///
+/// The file is sent if there is no object or it differs, if OSS reports no CRC-64, or if the call may not look at it
+/// (logged as a warning). It is sent without a look if the call sets what HeadObject does not report: [`object_acl`],
+/// [`tag`] or [`callback`].
+///
+/// It costs one request, and one reading of the file if everything but the CRC-64 is equal; two if the file was changed
+/// within the last two seconds. Needs the permission `oss:GetObject`. With [`forbid_overwrite`], an object that already is
+/// the file is a success, whoever uploaded it.
+///
+/// CRC-64 guards against accidents, not against attackers: whoever may write the object can give other content of the same
+/// size the same CRC-64. OSS API: HeadObject.
+///
+/// ```no_run
+/// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+/// use oss_upload::skip_unchanged;
+///
+/// let options = [skip_unchanged(true)];
+/// let uploaded = bucket.upload_file("file.bin", "file.bin", 8 << 20, options)?;
+/// if uploaded.skipped {
+///     println!("{} is up to date", uploaded.key);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "IfNoneMatch")]
+#[doc(alias = "sync")]
+pub fn skip_unchanged(skip: bool) -> UploadOption<'static> {
+    UploadOption::flag("skip_unchanged", skip, |config, on| {
+        config.skip_unchanged = on
+    })
 }
 
 // ---- after the upload, and who pays --------------------------------------------------------------------------------

@@ -87,26 +87,36 @@ impl<'a> PartBody<'a> {
         self.crc64 = Digest::new();
     }
 
+    /// Waits until the bandwidth limit allows sending, and returns how many bytes to read then.
+    /// Returns `None` once everything was aborted.
+    fn next_chunk_size(&self, buffer_size: usize) -> Result<Option<usize>> {
+        let remaining = usize::try_from(self.range.size - self.position).unwrap_or(usize::MAX);
+        let wanted = buffer_size.min(remaining);
+        match &self.job.config.bandwidth_limit {
+            Some(limit) => self.job.dispatcher.throttle(limit, wanted),
+            None => Ok(Some(wanted)),
+        }
+    }
+
     fn read_chunk(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let source = &self.job.source;
-        let remaining = self.range.size - self.position;
-        let mut wanted = buffer
-            .len()
-            .min(usize::try_from(remaining).unwrap_or(usize::MAX));
-        if let Some(limiter) = &self.job.rate_limiter {
-            wanted = wanted.min(limiter.chunk_size());
-        }
         let offset = self.range.offset + self.position;
         let read = source
-            .read_at(&mut buffer[..wanted], offset)
+            .read_at(buffer, offset)
             .map_err(|error| source.read_error(error))?;
-        if read == 0 && remaining > 0 {
+        if read == 0 {
             return Err(source.unexpected_end_error());
         }
-        if self.verify_source_before_end && read as u64 == remaining {
+        if self.verify_source_before_end && read as u64 == self.range.size - self.position {
             self.verify_source(&buffer[..read])?;
         }
         Ok(read)
+    }
+
+    /// Keeps the error for the call. The connection gets another one.
+    fn fail(&mut self, error: Error) -> io::Error {
+        self.error = Some(error);
+        io::Error::from(io::ErrorKind::UnexpectedEof)
     }
 
     /// Verifies that what was read, together with these last bytes, still is the file's content.
@@ -122,20 +132,20 @@ impl<'a> PartBody<'a> {
 
 impl Read for PartBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let dispatcher = &self.job.dispatcher;
-        if dispatcher.abort_handle().is_aborted() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "aborted"));
+        let aborted = || io::Error::new(io::ErrorKind::ConnectionAborted, "aborted");
+        if self.job.dispatcher.abort_handle().is_aborted() {
+            return Err(aborted());
         }
         if self.position == self.range.size || buffer.is_empty() {
             return Ok(0);
         }
-        let read = self.read_chunk(buffer).map_err(|error| {
-            self.error = Some(error);
-            io::Error::from(io::ErrorKind::UnexpectedEof)
-        })?;
-        if let Some(limiter) = &self.job.rate_limiter {
-            dispatcher.throttle(limiter, read)?;
-        }
+        let size = match self.next_chunk_size(buffer.len()) {
+            Ok(size) => size.ok_or_else(aborted)?,
+            Err(error) => return Err(self.fail(error)),
+        };
+        let read = self
+            .read_chunk(&mut buffer[..size])
+            .map_err(|error| self.fail(error))?;
         self.crc64.update(&buffer[..read]);
         self.position += read as u64;
         self.job.counters.add(read as u64);

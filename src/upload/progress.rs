@@ -32,7 +32,8 @@ pub enum ProgressEvent {
     Transferred,
     /// A request failed and is retried. May come before the first of the other events.
     Retrying,
-    /// The object is complete. This is the last event.
+    /// The object is complete. This is the last event, and the only one if the upload was
+    /// [skipped](crate::skip_unchanged).
     Completed,
     /// The call is about to return an error. This is the last event, and the only one if no
     /// upload could be started.

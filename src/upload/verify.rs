@@ -30,12 +30,21 @@ pub(super) fn verify_parts(
 
 /// Reads the whole file and returns its CRC-64.
 pub(super) fn file_crc64(job: &Job<'_>) -> Result<u64, Stop> {
+    source_crc64(job, &job.source)
+}
+
+/// Reads a whole source that has the size of the job's file, and returns its CRC-64.
+pub(super) fn source_crc64(job: &Job<'_>, source: &Source) -> Result<u64, Stop> {
     let mut parts = UploadedParts::default();
-    let ranges: Vec<PartRange> = job.plan.ranges().collect();
+    // Also the file of a PutObject is read in ranges, by several threads.
+    let ranges =
+        (1..).map_while(|number| PartRange::new(number, job.plan.size, job.plan.part_size));
+    let ranges: Vec<PartRange> = ranges.collect();
+    let abort = job.dispatcher.abort_handle();
     job.pool().run(
         &mut ranges.into_iter(),
         &|range, _| {
-            let (crc64, _) = job.digest(range, false)?;
+            let (crc64, _) = source.digest(range, false, abort)?;
             Ok(Done::Part(UploadedPart {
                 number: range.number,
                 size: range.size,

@@ -40,7 +40,7 @@ fn crash_child_process() {
     let how: Vec<UploadOption> = match how.split_once(' ') {
         Some(("limit", bytes)) => vec![
             checkpoint(true, ""),
-            bandwidth_limit(bytes.parse().unwrap()),
+            bandwidth_limit(bytes.parse::<u64>().unwrap()),
         ],
         Some(("stop", at)) => {
             vec![checkpoint_store(PausingStore::new(

@@ -403,10 +403,7 @@ fn credentials_and_client_from_environment() {
         "http://oss-cn-hangzhou-internal.aliyuncs.com",
     );
     for (variables, wanted) in [
-        (
-            vec![region, id, secret],
-            "client: invalid endpoint: OSS_ENDPOINT",
-        ),
+        (vec![id, secret], "client: invalid endpoint: OSS_ENDPOINT"),
         (
             vec![endpoint, region, secret],
             "credentials: no credentials: OSS_ACCESS_KEY_ID",

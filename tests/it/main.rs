@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod bandwidth;
 mod callback;
 mod cancel;
 mod checkpoint;
@@ -16,6 +17,8 @@ mod logging;
 mod malicious_input;
 mod messages;
 mod options;
+#[cfg(feature = "rustls")]
+mod regions;
 mod resource_usage;
 mod resume;
 mod sdk_defects;
@@ -24,7 +27,9 @@ mod source_files;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
+mod unchanged;
 mod unfinished_uploads;
 mod upload;
+mod urls;
 mod validation;
 mod values;

@@ -14,11 +14,43 @@ use super::platform::{has_no_links, never_block};
 use crate::client::AbortHandle;
 use crate::crc64::Digest;
 use crate::md5_digest::{Md5, Md5Digest};
-use crate::part::PartRange;
+use crate::part::{PartRange, determine_part_size};
 use crate::{Error, Result};
 
 /// Bytes read at a time when no request takes them.
 const BUFFER_BYTES: usize = 128 * 1024;
+
+/// What [`part_size_for`] gives files that have at most [`PARTS_MAX`](crate::PARTS_MAX) such
+/// parts: 8 MiB.
+const PREFERRED_PART_SIZE: u64 = 8 << 20;
+
+/// Looks at the file and returns a part size for it: 8 MiB, or as many bytes more as it takes for
+/// the file to fit into [`PARTS_MAX`](crate::PARTS_MAX) parts.
+///
+/// It is [`determine_part_size`] of the size that the file has now. An upload is resumed only with
+/// the part size that it started with: for a file of more than 80,000 MiB that still grows, choose
+/// a part size once and keep it.
+///
+/// ```
+/// # fn f(bucket: &oss_upload::Bucket) -> Result<(), Box<dyn std::error::Error>> {
+/// use oss_upload::{checkpoint, part_size_for};
+///
+/// let path = "file.bin";
+/// bucket.upload_file("file.bin", path, part_size_for(path)?, [checkpoint(true, "")])?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The error of the operating system if nothing is known of the file, for example because it does
+/// not exist. [`IsADirectory`](ErrorKind::IsADirectory) for a directory, and
+/// [`InvalidInput`](ErrorKind::InvalidInput) for a pipe, a device or a socket. The error does not
+/// name the path.
+pub fn part_size_for(path: impl AsRef<Path>) -> io::Result<u64> {
+    let metadata = metadata_at(path.as_ref())?;
+    ensure_regular(&metadata)?;
+    Ok(determine_part_size(metadata.len(), PREFERRED_PART_SIZE))
+}
 
 pub(in crate::upload) struct Source {
     file: File,
@@ -311,4 +343,37 @@ fn open_for_reading(path: &Path) -> io::Result<File> {
 
 fn both_equal<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     one.is_some() && one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_size_for_a_file_fits_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = File::create(&path).unwrap();
+        const MIB: u64 = 1 << 20;
+        for (size, part_size) in [
+            (0, 8 * MIB),
+            (80_000 * MIB, 8 * MIB),
+            (80_000 * MIB + 1, 8 * MIB + 1),
+        ] {
+            // A sparse file takes no space.
+            file.set_len(size).unwrap();
+            assert_eq!(part_size_for(&path).unwrap(), part_size);
+        }
+    }
+
+    #[test]
+    fn part_size_for_anything_but_a_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let kind = |path: &Path| part_size_for(path).unwrap_err().kind();
+        assert_eq!(kind(dir.path()), ErrorKind::IsADirectory);
+        assert_eq!(kind(&dir.path().join("missing")), ErrorKind::NotFound);
+        assert_eq!(kind(Path::new("")), ErrorKind::NotFound);
+        #[cfg(unix)]
+        assert_eq!(kind(Path::new("/dev/null")), ErrorKind::InvalidInput);
+    }
 }
