@@ -7,6 +7,7 @@ use crate::names::{check_key, is_bucket_name};
 use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::list_uploads::MultipartUpload;
 use crate::upload::options::UploadOption;
+use crate::upload::tree::UploadedDir;
 use crate::upload::{self, Target};
 use crate::{Error, Result, Uploaded};
 
@@ -148,6 +149,49 @@ impl Bucket {
     ) -> Result<Uploaded> {
         let mut options = options.into_iter();
         upload::upload_open_file(&self.target(key)?, file, part_size, &mut options)
+    }
+
+    /// Uploads all files below `dir`, each to the object `prefix` plus its path relative to `dir`,
+    /// with `/` between the names.
+    ///
+    /// Files of one request are uploaded side by side, up to [`routines`](crate::routines) at a
+    /// time; then follow the larger ones, each in parallel parts. The first failure stops the tree.
+    /// Symbolic links are followed; a link that leads to a directory that contains it is an error.
+    /// Checkpoints of this crate (`*.cp`) are left out. A directory without files has no object.
+    ///
+    /// The options count for every file. With [`checkpoint_dir`](crate::checkpoint_dir) and
+    /// [`skip_unchanged`](crate::skip_unchanged), the same call resumes after a crash and sends
+    /// nothing twice: the checkpoints resume large files, and files that are complete are skipped.
+    /// [`checkpoint`](crate::checkpoint()) and [`checkpoint_store`](crate::checkpoint_store) are
+    /// refused, since each file needs a checkpoint of its own. The [`progress`](crate::progress)
+    /// callback receives the counts of the whole tree and the key of the file.
+    ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+    /// use oss_upload::{checkpoint_dir, routines, skip_unchanged};
+    ///
+    /// let options = [routines(8), checkpoint_dir(true, "target/cp"), skip_unchanged(true)];
+    /// let tree = bucket.upload_dir("site/", "public", 8 << 20, options)?;
+    /// println!("{} files, {} of them unchanged", tree.files.len(), tree.skipped);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`upload_file`](Bucket::upload_file). [`Error::Source`] names a file or directory that
+    /// cannot be read, has a name that is not UTF-8, or is neither a file nor a directory;
+    /// everything is listed before the first request.
+    #[doc(alias("uploadDirectory", "sync", "cp -r"))]
+    pub fn upload_dir<'a>(
+        &self,
+        prefix: &str,
+        dir: impl AsRef<Path>,
+        part_size: u64,
+        options: impl IntoIterator<Item = UploadOption<'a>>,
+    ) -> Result<UploadedDir> {
+        let target = (&self.client, self.name.as_str(), prefix);
+        let mut options = options.into_iter();
+        upload::tree::upload_dir(target, dir.as_ref(), part_size, &mut options)
     }
 
     /// Lists the unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are

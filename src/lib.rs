@@ -68,4 +68,5 @@ pub use upload::options::{
 };
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};
 pub use upload::source::part_size_for;
+pub use upload::tree::UploadedDir;
 pub use uploaded::Uploaded;

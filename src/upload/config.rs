@@ -17,6 +17,7 @@ const TRAFFIC_LIMIT: RangeInclusive<u64> = 819_200..=838_860_800;
 /// OSS ends a connection that is silent for a while, so each of them gets this many bytes per second at least.
 const BANDWIDTH_PER_ROUTINE_MIN: u64 = 128;
 
+#[derive(Clone)]
 pub(super) struct UploadConfig {
     pub(super) routines: usize,
     pub(super) cancel: CancelToken,

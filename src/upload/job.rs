@@ -1,3 +1,4 @@
+use super::Execution;
 use super::checkpoint::UploadIdentity;
 use super::config::UploadConfig;
 use super::part_body::ByteCounters;
@@ -34,9 +35,10 @@ pub(super) struct Job<'a> {
     pub(super) source: Source,
     pub(super) plan: Plan,
     pub(super) config: UploadConfig,
-    pub(super) dispatcher: Dispatcher,
+    pub(super) dispatcher: &'a Dispatcher,
+    /// Uses no threads but the one that calls.
+    pub(super) on_this_thread: bool,
     pub(super) counters: ByteCounters,
-    _cancelling: Registration,
 }
 
 impl<'a> Job<'a> {
@@ -45,16 +47,16 @@ impl<'a> Job<'a> {
         source: Source,
         plan: Plan,
         config: UploadConfig,
+        execution: Execution<'a>,
     ) -> Job<'a> {
-        let dispatcher = target.client.dispatcher();
         Job {
-            _cancelling: abort_on_cancel(&config, &dispatcher),
             counters: ByteCounters::default(),
             target,
             source,
             plan,
             config,
-            dispatcher,
+            dispatcher: execution.dispatcher,
+            on_this_thread: execution.on_this_thread,
         }
     }
 
@@ -82,7 +84,10 @@ impl<'a> Job<'a> {
 
     pub(super) fn pool(&self) -> Pool<'_> {
         Pool {
-            routines: self.config.routines,
+            routines: match self.on_this_thread {
+                true => 0,
+                false => self.config.routines,
+            },
             abort: self.dispatcher.abort_handle(),
             clock: self.target.client.clock(),
         }
@@ -119,7 +124,8 @@ impl<'a> Job<'a> {
     }
 }
 
-fn abort_on_cancel(config: &UploadConfig, dispatcher: &Dispatcher) -> Registration {
+/// Lets the token of a call abort a dispatcher.
+pub(super) fn abort_on_cancel(config: &UploadConfig, dispatcher: &Dispatcher) -> Registration {
     let abort = dispatcher.abort_handle().clone();
     config
         .cancel

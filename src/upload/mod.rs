@@ -23,6 +23,7 @@ pub(crate) mod source;
 mod state;
 mod stop;
 mod transfer;
+pub(crate) mod tree;
 mod unchanged;
 mod verify;
 mod workers;
@@ -34,8 +35,8 @@ use std::path::Path;
 use checkpoint::{Checkpoint, CheckpointState};
 use cleanup::Uploads;
 use config::{CallerOptions, UploadConfig};
-use job::Job;
 pub(crate) use job::Target;
+use job::{Job, abort_on_cancel};
 use options::UploadOption;
 use plan::Plan;
 use progress::{Events, ProgressEvent, RestartReason};
@@ -44,7 +45,7 @@ use source::Source;
 use state::{MultipartState, Origin};
 use stop::Stop;
 
-use crate::client::{CleanupBudget, TextBody};
+use crate::client::{CleanupBudget, Dispatcher, TextBody};
 use crate::part::UploadedParts;
 use crate::protocol::initiate::InitiateMultipartUpload;
 use crate::{Error, Result, Uploaded};
@@ -56,7 +57,7 @@ pub(crate) fn upload_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(
+    upload_source(
         target,
         Source::open(path, target.client.clock().now())?,
         part_size,
@@ -71,12 +72,35 @@ pub(crate) fn upload_open_file(
     options: &mut dyn Iterator<Item = UploadOption<'_>>,
 ) -> Result<Uploaded> {
     let options = UploadConfig::from_options(options)?;
-    upload(
+    upload_source(
         target,
         Source::from_file(file, target.client.clock().now())?,
         part_size,
         options,
     )
+}
+
+/// With what a call sends its requests.
+#[derive(Clone, Copy)]
+struct Execution<'a> {
+    dispatcher: &'a Dispatcher,
+    /// Uses no threads but the one that calls.
+    on_this_thread: bool,
+}
+
+fn upload_source(
+    target: &Target<'_>,
+    source: Source,
+    part_size: u64,
+    options: (UploadConfig, CallerOptions<'_>),
+) -> Result<Uploaded> {
+    let dispatcher = target.client.dispatcher();
+    let _cancelling = abort_on_cancel(&options.0, &dispatcher);
+    let execution = Execution {
+        dispatcher: &dispatcher,
+        on_this_thread: false,
+    };
+    upload(target, source, part_size, options, execution)
 }
 
 /// Checks everything that can be checked before the first request, and runs the upload.
@@ -85,6 +109,7 @@ fn upload(
     source: Source,
     part_size: u64,
     (mut config, caller): (UploadConfig, CallerOptions<'_>),
+    execution: Execution<'_>,
 ) -> Result<Uploaded> {
     config
         .headers
@@ -101,8 +126,12 @@ fn upload(
         target.key,
         !plan.is_single,
     )?;
-    let events = Events::new(caller.progress, plan.size, plan.count());
-    run(&Job::new(target, source, plan, config), checkpoint, events)
+    let events = Events::new(caller.progress, target.key, plan.size, plan.count());
+    run(
+        &Job::new(target, source, plan, config, execution),
+        checkpoint,
+        events,
+    )
 }
 
 /// Runs the upload, restarts it once if that may help, and cleans up.

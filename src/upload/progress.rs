@@ -16,6 +16,23 @@ pub struct Progress {
     pub parts_total: usize,
     /// The upload ID, once there is one. A PutObject has none.
     pub upload_id: Option<String>,
+    /// The key of the object. For a tree, that of the file that the event is about; empty at its
+    /// end.
+    pub key: String,
+}
+
+impl Progress {
+    pub(super) fn new(total: u64, parts_total: usize) -> Progress {
+        Progress {
+            event: ProgressEvent::Started,
+            transferred: 0,
+            total,
+            parts_done: 0,
+            parts_total,
+            upload_id: None,
+            key: String::new(),
+        }
+    }
 }
 
 /// What has happened.
@@ -89,15 +106,14 @@ pub(super) struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(callback: Option<Callback<'a>>, total: u64, parts_total: u32) -> Events<'a> {
-        let progress = Progress {
-            event: ProgressEvent::Started,
-            transferred: 0,
-            total,
-            parts_done: 0,
-            parts_total: parts_total as usize,
-            upload_id: None,
-        };
+    pub(super) fn new(
+        callback: Option<Callback<'a>>,
+        key: &str,
+        total: u64,
+        parts_total: u32,
+    ) -> Events<'a> {
+        let mut progress = Progress::new(total, parts_total as usize);
+        progress.key = key.to_owned();
         Events {
             callback,
             progress,
@@ -176,7 +192,7 @@ mod tests {
     fn progress_never_goes_back_and_never_passes_the_total() {
         let seen = RefCell::new(Vec::new());
         let callback = |progress: &Progress| seen.borrow_mut().push(progress.clone());
-        let mut events = Events::new(Some(Box::new(callback)), 100, 4);
+        let mut events = Events::new(Some(Box::new(callback)), "k", 100, 4);
         events.started(ProgressEvent::Resumed, Some("id"), 1, 25);
         events.update_transferred(20);
         events.update_transferred(0);
@@ -202,7 +218,7 @@ mod tests {
             *calls.borrow_mut() += 1;
             panic!("no");
         };
-        let mut events = Events::new(Some(Box::new(callback)), 1, 1);
+        let mut events = Events::new(Some(Box::new(callback)), "k", 1, 1);
         let result = catch_unwind(AssertUnwindSafe(|| {
             events.started(ProgressEvent::Started, None, 0, 0);
         }));

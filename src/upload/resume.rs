@@ -76,7 +76,7 @@ fn adopt(
     let Target { bucket, key, .. } = *job.target;
     let headers = job.config.headers.common();
     let mut newest = None;
-    for upload in UploadPages::new(&job.dispatcher, bucket, key, headers) {
+    for upload in UploadPages::new(job.dispatcher, bucket, key, headers) {
         match upload {
             Ok(upload) if upload.key == key => {
                 newest = newest

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::stop::{PartStop, Stop};
+use crate::Error;
 use crate::client::{AbortHandle, AbortReason, Clock, Interval};
 use crate::part::{PartRange, UploadedPart};
 use crate::protocol::complete::ObjectInfo;
@@ -21,6 +22,11 @@ const QUEUE_DEPTH_PER_WORKER: usize = 2;
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may go on after another one has failed for good: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
+
+const CANCELLED: Error = Error::Cancelled {
+    object_may_exist: false,
+    upload_left: None,
+};
 
 /// Uploads or verifies one part range.
 ///
@@ -52,13 +58,14 @@ enum WorkerMessage {
 }
 
 pub(super) struct Pool<'a> {
+    /// Threads; with 0 the calling thread does the work.
     pub(super) routines: usize,
     pub(super) abort: &'a AbortHandle,
     pub(super) clock: &'a dyn Clock,
 }
 
 impl Pool<'_> {
-    /// Runs `task` on each part range, on up to `routines` threads, and `on_event` on the calling
+    /// Runs `task` on each part range, on up to `routines` threads or on the calling one, and `on_event` on the calling
     /// thread. Returns the first error of either, when all threads have ended.
     pub(super) fn run(
         &self,
@@ -66,6 +73,9 @@ impl Pool<'_> {
         task: &PartTask<'_>,
         on_event: &mut dyn FnMut(WorkerEvent) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
+        if self.routines == 0 {
+            return run_on_this_thread(ranges, task, on_event);
+        }
         let routines = self.routines.min(ranges.len());
         let capacity = routines * QUEUE_DEPTH_PER_WORKER;
         let (jobs_tx, queue) = bounded(capacity);
@@ -206,11 +216,8 @@ fn run_on_this_thread(
         match result {
             Ok(done) => on_event(WorkerEvent::Done(done))?,
             Err(PartStop::Stopped(stop)) => return Err(stop),
-            Err(PartStop::Drained) => {
-                return Err(Stop::Cancelled {
-                    object_may_exist: false,
-                });
-            }
+            // Another file of the same tree has failed.
+            Err(PartStop::Drained) => return Err(Stop::Failed(CANCELLED)),
         }
     }
     Ok(())
@@ -238,7 +245,8 @@ impl JobQueue<'_> {
     }
 }
 
-struct AbortOnPanic<'a>(&'a AbortHandle);
+/// Aborts what other threads do if this one panics.
+pub(super) struct AbortOnPanic<'a>(pub(super) &'a AbortHandle);
 
 impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {

@@ -27,6 +27,7 @@ mod source_files;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;
+mod trees;
 mod unchanged;
 mod unfinished_uploads;
 mod upload;

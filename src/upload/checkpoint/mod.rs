@@ -4,7 +4,7 @@ mod file;
 mod format;
 mod open;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use file::{CheckpointFile, TEMP_SUFFIX, temp_path};
@@ -217,6 +217,22 @@ impl<'a> Checkpoint<'a> {
         self.saved = None;
         self.dirty = false;
     }
+}
+
+/// Returns whether a file of that name is one of our checkpoints, or what a crash left of one.
+pub(super) fn is_checkpoint_file(path: &Path) -> io::Result<bool> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if !name.ends_with(b".cp") && !name.ends_with(TEMP_SUFFIX.as_bytes()) {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    std::fs::File::open(path)?
+        .take(64)
+        .read_to_end(&mut start)?;
+    Ok(matches!(
+        Header::of(&start),
+        Header::Ours | Header::Newer(_)
+    ))
 }
 
 /// Made absolute once: the working directory may change while the upload runs.
