@@ -19,6 +19,7 @@ mod live;
 mod logging;
 mod messages;
 mod options;
+mod part_size;
 mod pending;
 mod refused;
 #[cfg(feature = "rustls")]
