@@ -7,6 +7,7 @@ use crate::names::{check_key, is_bucket_name};
 use crate::protocol::abort::AbortMultipartUpload;
 use crate::protocol::list_uploads::MultipartUpload;
 use crate::upload::options::UploadOption;
+use crate::upload::pending::PendingUpload;
 use crate::upload::tree::UploadedDir;
 use crate::upload::{self, Target};
 use crate::{Error, Result, Uploaded};
@@ -263,6 +264,38 @@ impl Bucket {
             bucket: &self.name,
             key,
         })
+    }
+}
+
+impl PendingUpload {
+    /// Deletes the upload with its parts from the server, and then the checkpoint. It is not an
+    /// error if either no longer exists.
+    ///
+    /// The bucket must be the one that the upload is in, of a client with the same endpoint. Needs
+    /// the permission `oss:AbortMultipartUpload`. OSS API: AbortMultipartUpload.
+    ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+    /// for pending in oss_upload::pending_uploads("/var/lib/example/uploads")? {
+    ///     pending.discard(bucket)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Error::InvalidOption`] if the upload is in another bucket, or at another endpoint. No
+    ///   request was made.
+    /// * [`Error::CheckpointInUse`] if the upload is running. No request was made.
+    /// * [`Error::NotACheckpoint`] if something else has taken the place of the checkpoint, and
+    ///   [`Error::Checkpoint`] if another upload has. Nothing was touched.
+    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`] if
+    ///   the upload cannot be deleted. The checkpoint is kept.
+    /// * [`Error::Checkpoint`] if the checkpoint cannot be removed. The upload is deleted.
+    pub fn discard(&self, bucket: &Bucket) -> Result<()> {
+        let checkpoint = self.lock(bucket.client.endpoint(), &bucket.name)?;
+        bucket.abort_multipart_upload(&self.key, &self.upload_id)?;
+        checkpoint.remove()
     }
 }
 

@@ -66,6 +66,7 @@ pub use upload::options::{
     progress, request_payer, routines, sequential, server_side_encryption, skip_unchanged,
     storage_class, tag, traffic_limit, verify_on_resume,
 };
+pub use upload::pending::{PendingUpload, pending_uploads};
 pub use upload::progress::{Progress, ProgressEvent, RestartReason};
 pub use upload::source::part_size_for;
 pub use upload::tree::UploadedDir;

@@ -13,6 +13,7 @@ mod headers;
 mod job;
 pub(crate) mod options;
 mod part_body;
+pub(crate) mod pending;
 mod plan;
 mod platform;
 pub(crate) mod progress;

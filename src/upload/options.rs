@@ -281,7 +281,8 @@ pub fn checkpoint(enable: bool, path: impl Into<PathBuf>) -> UploadOption<'stati
 /// Saves the checkpoint in a directory, which is created if it is missing. Defaults to `false`.
 ///
 /// The name of the file is made from the bucket, the key and the absolute path of the source, so one directory serves many
-/// uploads; for an open file, from the bucket and the key. Otherwise it is as [`checkpoint`].
+/// uploads; for an open file, from the bucket and the key. [`pending_uploads`](crate::pending_uploads) lists what is
+/// unfinished in a directory. Otherwise it is as [`checkpoint`].
 ///
 /// ```
 /// let options = [oss_upload::checkpoint_dir(true, "/var/tmp/uploads")];
@@ -727,8 +728,7 @@ pub fn content_md5(send: bool) -> UploadOption<'static> {
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "IfNoneMatch")]
-#[doc(alias = "sync")]
+#[doc(alias = "update")]
 pub fn skip_unchanged(skip: bool) -> UploadOption<'static> {
     UploadOption::flag("skip_unchanged", skip, |config, on| {
         config.skip_unchanged = on

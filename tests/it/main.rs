@@ -17,6 +17,8 @@ mod logging;
 mod malicious_input;
 mod messages;
 mod options;
+mod part_size;
+mod pending;
 #[cfg(feature = "rustls")]
 mod regions;
 mod resource_usage;

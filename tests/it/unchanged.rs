@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use local_oss::{Fault, LocalOss, Operation, Rule};
@@ -125,6 +126,46 @@ fn unchanged_size_with_other_content_is_sent() {
     fs::write(&path, &bytes).unwrap();
     assert_sent(&t, []);
     assert_skipped(&t, []);
+}
+
+/// A file of 1 TiB, which takes no space and minutes to read.
+#[test]
+fn unchanged_file_is_read_only_if_all_else_is_equal() {
+    let t = Harness::new();
+    let path = t.path("f");
+    let file = fs::File::create(&path).unwrap();
+    if file.set_len(1 << 40).is_err() {
+        // A file system without such files.
+        return;
+    }
+    t.server.put_object("examplebucket", "o", b"old");
+    let denied = Fault::Status {
+        status: 403,
+        code: "AccessDenied".into(),
+        retry_after: None,
+    };
+    t.server
+        .inject(Rule::new(denied).on(Operation::InitiateMultipartUpload));
+    let token = CancelToken::new();
+    let done = AtomicBool::new(false);
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..600 {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            token.cancel();
+        });
+        let options = [skip_unchanged(true), cancel(&token)];
+        let error = t.bucket.upload_file("o", &path, 1 << 30, options);
+        done.store(true, Ordering::Relaxed);
+        error.unwrap_err()
+    });
+    assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
+    let expected = [Operation::HeadObject, Operation::InitiateMultipartUpload];
+    assert_eq!(operations(&t), expected);
 }
 
 #[test]

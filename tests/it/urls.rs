@@ -1,7 +1,11 @@
 //! The URL of an uploaded object.
 
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
 use local_oss::LocalOss;
-use oss_upload::multipart_threshold;
+use oss_upload::{Client, Credentials, multipart_threshold};
 
 use crate::harness::{Harness, PART, client};
 
@@ -32,6 +36,54 @@ fn url_is_that_of_the_request_for_both_kinds_of_upload() {
             .all(|path| *path == format!("/examplebucket/{ENCODED}")),
         "{paths:?}"
     );
+}
+
+#[test]
+fn url_of_a_region_has_the_bucket_in_its_host() {
+    let t = Harness::new();
+    let path = t.file("f", 3);
+    let proxy = tunnel_to(t.server.address());
+    let bucket = Client::builder("http://oss-cn-hangzhou.aliyuncs.com")
+        .credentials(Credentials::new("ak", "sk"))
+        .proxy(proxy)
+        .build()
+        .unwrap()
+        .bucket("examplebucket")
+        .unwrap();
+    let uploaded = bucket.upload_file(KEY, &path, PART, []).unwrap();
+    let expected = format!("http://examplebucket.oss-cn-hangzhou.aliyuncs.com/{ENCODED}");
+    assert_eq!(uploaded.url(), expected);
+    let request = &t.server.requests()[0];
+    assert_eq!(request.path, format!("/{ENCODED}"));
+    let host = (
+        "host".into(),
+        "examplebucket.oss-cn-hangzhou.aliyuncs.com".into(),
+    );
+    assert!(request.headers.contains(&host), "{:?}", request.headers);
+    t.assert_stored(KEY, &path);
+}
+
+/// Returns the URL of a proxy that connects the first client with the server, whatever it asks for.
+fn tunnel_to(server: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        client
+            .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .unwrap();
+        let mut server = TcpStream::connect(server).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || io::copy(&mut from, &mut to));
+        let _ = io::copy(&mut server, &mut client);
+    });
+    url
 }
 
 #[test]

@@ -23,11 +23,12 @@
 //! md5 8b1a9953c4611296a827abf8c47804d7
 //! ```
 
+use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::encoding::{percent_decode, percent_encode, percent_encode_bytes};
+use crate::encoding::{percent_decode, percent_decode_bytes, percent_encode, percent_encode_bytes};
 use crate::md5_digest::Md5Digest;
 use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
@@ -138,6 +139,17 @@ impl UploadIdentity {
             part_size,
             headers: Md5Digest::of(headers).to_string(),
         }
+    }
+
+    /// Returns the path of the file. `None` for an open file, and where the system cannot have such a
+    /// path.
+    pub(in crate::upload) fn source_path(&self) -> Option<PathBuf> {
+        let bytes = percent_decode_bytes(self.path.as_deref()?);
+        #[cfg(unix)]
+        let path: Option<OsString> = Some(std::os::unix::ffi::OsStringExt::from_vec(bytes));
+        #[cfg(not(unix))]
+        let path: Option<OsString> = String::from_utf8(bytes).ok().map(OsString::from);
+        path.map(PathBuf::from)
     }
 
     /// Returns why an upload of `saved` cannot be resumed as one of `self`, or `None` if it can.
@@ -409,6 +421,21 @@ mod tests {
             parts: (1..=parts).map(part).collect(),
             completing,
         }
+    }
+
+    #[test]
+    fn checkpoint_keeps_the_path_of_the_source() {
+        let mut state = state(0, None);
+        let path = Path::new("/tmp/a b\n中");
+        assert_eq!(state.identity.source_path().as_deref(), Some(path));
+        #[cfg(unix)]
+        {
+            state.identity.path = Some("%2F%FF".into());
+            let path = state.identity.source_path().unwrap();
+            assert_eq!(path.as_os_str().as_encoded_bytes(), b"/\xff");
+        }
+        state.identity.path = None;
+        assert_eq!(state.identity.source_path(), None);
     }
 
     #[test]

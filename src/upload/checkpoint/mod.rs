@@ -2,14 +2,17 @@
 
 mod file;
 mod format;
+mod inspect;
 mod open;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use file::{CheckpointFile, TEMP_SUFFIX, temp_path};
+pub(super) use file::CheckpointFile;
+use file::{TEMP_SUFFIX, temp_path};
 use format::Header;
 pub(super) use format::{CheckpointState, UploadIdentity};
+pub(super) use inspect::{Inspected, inspect};
 use open::foreign_reason;
 
 use super::source::Source;

@@ -65,6 +65,13 @@ impl CheckpointFile {
         })
     }
 
+    /// Removes what a crash left beside this checkpoint, if it can be removed.
+    pub(in crate::upload) fn remove_orphan(&self) {
+        if let Err(error) = remove_orphan(&self.path) {
+            log::warn!("{error}");
+        }
+    }
+
     fn rehearse(mut self) -> Result<Attempt> {
         remove_orphan(&self.path)?;
         let io_failed = |error| failed(&self.path, error);
