@@ -115,11 +115,11 @@ provide_from_cache!(EcsRamRole);
 pub(super) struct EcsSource {
     pub(super) role: Option<String>,
     pub(super) endpoint: String,
-    imds_v1: Option<bool>,
+    pub(super) imds_v1: Option<bool>,
     /// Nobody said that this is an instance: a service that is not there is no failure.
     pub(super) is_probe: bool,
     environment: Environment,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
 }
 
 impl EcsSource {
