@@ -18,6 +18,8 @@ mod live;
 mod logging;
 mod messages;
 mod options;
+#[cfg(feature = "credential-providers")]
+mod providers;
 mod refused;
 mod resume;
 mod sdk_defects;

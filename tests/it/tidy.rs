@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom: a module uses only what has a smaller number. `upload/` and `protocol/` are one module each.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("lib", 6),
     ("bucket", 5),
     ("upload", 4),
+    ("providers", 4),
     ("client", 3),
     ("transport", 2),
     ("sign", 1),
@@ -27,7 +28,7 @@ const LAYERS: [(&str, u8); 19] = [
 ];
 
 /// Foreign crates, each with the one file that may name it.
-const FOREIGN: [(&str, &[&str]); 17] = [
+const FOREIGN: [(&str, &[&str]); 18] = [
     (
         "ureq::",
         &[
@@ -57,6 +58,7 @@ const FOREIGN: [(&str, &[&str]); 17] = [
     ("tempfile::", &["upload/checkpoint/file.rs"]),
     ("sha1_smol::", &["sign/v1.rs"]),
     ("sha2::", &["sign/v4.rs"]),
+    ("tinyjson::", &["providers/json.rs"]),
     ("fastrand::", &["client/line.rs"]),
 ];
 
@@ -123,7 +125,8 @@ fn a_module_uses_only_what_stands_below_it() {
         let own = layer(module).unwrap_or_else(|| panic!("{file} has no layer"));
         for line in code
             .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
+            // A re-export gives a name its public path; nothing of it is used there.
+            .filter(|line| !line.trim_start().starts_with("//") && !line.starts_with("pub use"))
         {
             for used in line.split("crate::").skip(1) {
                 let name: String = used
@@ -166,7 +169,9 @@ fn the_client_has_the_only_clock_and_the_only_sleep() {
             assert!(
                 !code.contains(clock)
                     || file.starts_with("client")
-                    || file.starts_with("transport"),
+                    || file.starts_with("transport")
+                    // It waits for a command to end.
+                    || file == "providers/process.rs",
                 "{file} has {clock}"
             );
         }
