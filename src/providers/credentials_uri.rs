@@ -77,11 +77,15 @@ provide_from_cache!(CredentialsUri);
 
 pub(super) struct UriSource {
     url: String,
+    pub(super) timeouts: Timeouts,
 }
 
 impl UriSource {
     pub(super) fn new(url: String) -> UriSource {
-        UriSource { url }
+        UriSource {
+            url,
+            timeouts: TIMEOUTS,
+        }
     }
 }
 
@@ -96,7 +100,7 @@ impl Fetch for UriSource {
             Failure::permanent(format!("{what} {CREDENTIALS_URI}) {reason}"))
         })?;
         let shown = url.shown();
-        let service = Service::new(&url, TIMEOUTS)?;
+        let service = Service::new(&url, self.timeouts)?;
         let response = service.send(Method::Get, &url.full(), &[], "");
         let hint = format!("check the URL ({CREDENTIALS_URI}) and the service behind it");
         let response = response.map_err(|error| error.into_failure(&hint))?;

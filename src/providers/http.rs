@@ -2,6 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::Fetched;
@@ -21,15 +24,27 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The address of the metadata service in every instance.
 pub(super) const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
 
+/// Of the thread that watches an exchange.
+const STACK_BYTES: usize = 64 * 1024;
+
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
     pub(super) connect: Duration,
+    /// From the request to the first byte of the response, and between two of its bytes.
     pub(super) response: Duration,
+}
+
+impl Timeouts {
+    /// The longest that an exchange may take. Nobody can cancel it, so it must not go on for as
+    /// long as somebody sends a byte now and then.
+    fn total(self) -> Duration {
+        self.connect + self.response * 2
+    }
 }
 
 /// A service at one origin.
 pub(super) struct Service {
-    transport: Box<dyn Transport>,
+    factory: TransportFactory,
     timeouts: Timeouts,
 }
 
@@ -62,10 +77,7 @@ impl Service {
         };
         let factory = TransportFactory::new(&config, &url.origin)
             .map_err(|error| Failure::permanent(error.to_string()))?;
-        Ok(Service {
-            transport: Box::new(factory.transport()),
-            timeouts,
-        })
+        Ok(Service { factory, timeouts })
     }
 
     /// Sends one request and reads its response, whose status may be any.
@@ -87,12 +99,24 @@ impl Service {
             response_timeout: self.timeouts.response,
             connect_timeout: self.timeouts.connect,
         };
-        let response = self.transport.send(request).map_err(|error| NoResponse {
-            reason: error.source.to_string(),
-            is_connect: error.is_connect,
-            kind: match error.kind.is_permanent() && error.kind != FailureKind::Aborted {
-                true => Kind::Final,
-                false => Kind::Transient,
+        let transport: Arc<dyn Transport> = Arc::new(self.factory.transport());
+        let total = self.timeouts.total();
+        let watchdog = watch(Arc::clone(&transport), total);
+        let result = transport.send(request);
+        drop(watchdog);
+        let response = result.map_err(|error| match error.kind {
+            FailureKind::Aborted => NoResponse {
+                reason: format!("the response was not complete within {} s", total.as_secs()),
+                is_connect: false,
+                kind: Kind::Transient,
+            },
+            kind => NoResponse {
+                reason: error.source.to_string(),
+                is_connect: error.is_connect,
+                kind: match kind.is_permanent() {
+                    true => Kind::Final,
+                    false => Kind::Transient,
+                },
             },
         })?;
         if response.body.len() > BODY_BYTES_MAX {
@@ -104,6 +128,21 @@ impl Service {
         }
         Ok(response)
     }
+}
+
+/// Shuts the transport down after `limit`, unless what is returned was dropped before.
+fn watch(transport: Arc<dyn Transport>, limit: Duration) -> Option<Sender<()>> {
+    let (sender, receiver) = mpsc::channel();
+    let wait = move || {
+        if receiver.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            transport.shutdown();
+        }
+    };
+    let builder = thread::Builder::new()
+        .name("oss-upload-credentials".into())
+        .stack_size(STACK_BYTES);
+    // Without a thread the limits on silence still hold.
+    builder.spawn(wait).is_ok().then_some(sender)
 }
 
 /// A URL that was checked enough to be sent and shown.

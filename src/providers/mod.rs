@@ -31,7 +31,7 @@ use crate::client::Clock;
 use crate::credentials::Credentials;
 use failure::Failure;
 
-/// How the provider is written in the messages of its failures, and how it gets credentials.
+/// Where credentials come from.
 trait Fetch: Send + Sync {
     /// Returns what the messages of its failures begin with.
     fn name(&self) -> &'static str;

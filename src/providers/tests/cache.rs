@@ -222,6 +222,44 @@ fn cache_uses_the_old_credentials_while_their_renewal_fails() {
     assert_eq!(provider.id().unwrap(), "id6");
 }
 
+/// Keeps the warnings of failed renewals.
+struct Warnings(Mutex<Vec<String>>);
+
+static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn cache_logs_a_renewal_that_failed() {
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let provider = Provider::new(Source::with_lifetime(3600));
+    provider.id().unwrap();
+    provider.source.fail(Some(Kind::Transient));
+    provider.source.fetches.store(7000, Ordering::SeqCst);
+    provider.advance(3000);
+    provider.id().unwrap();
+    let expected = "test: cannot renew the credentials, which are still valid: failure 7001";
+    let warnings = WARNINGS.0.lock().unwrap();
+    assert!(warnings.iter().any(|line| line == expected), "{warnings:?}");
+    assert!(
+        !warnings.iter().any(|line| line.contains("hush")),
+        "{warnings:?}"
+    );
+}
+
 #[test]
 fn cache_does_not_use_refused_credentials_when_their_renewal_fails() {
     let provider = Provider::new(Source::with_lifetime(3600));

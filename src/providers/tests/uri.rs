@@ -1,3 +1,5 @@
+use std::io::Write;
+
 use super::super::credentials_uri::UriSource;
 use super::server::Server;
 use super::*;
@@ -74,4 +76,25 @@ fn uri_outage_is_transient() {
         message.contains("refused") && message.contains("check the URL"),
         "{message}"
     );
+}
+
+#[test]
+fn uri_response_that_does_not_end_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n";
+        let mut sent = stream.write_all(head);
+        // Never silent for as long as the timeout.
+        while sent.is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+            sent = stream.write_all(b" ");
+        }
+    });
+    let mut provider = provider(url);
+    provider.source.timeouts.connect = Duration::from_secs(1);
+    provider.source.timeouts.response = Duration::from_secs(2);
+    let message = provider.transient_failure();
+    assert!(message.contains("not complete within 5 s"), "{message}");
 }
