@@ -28,6 +28,8 @@
 mod bucket;
 mod client;
 mod protocol;
+#[cfg(feature = "credential-providers")]
+mod providers;
 mod sign;
 mod transport;
 mod upload;
@@ -35,6 +37,7 @@ mod upload;
 mod callback;
 mod cancel;
 mod crc64;
+#[cfg(not(feature = "credential-providers"))]
 mod credentials;
 mod encoding;
 mod endpoint;
@@ -45,6 +48,8 @@ mod part;
 mod time;
 mod uploaded;
 
+#[cfg(feature = "credential-providers")]
+pub mod credentials;
 pub mod docs;
 
 pub use bucket::Bucket;

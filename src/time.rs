@@ -21,6 +21,12 @@ pub(crate) fn format_iso8601_basic(at: SystemTime) -> String {
         .collect()
 }
 
+/// `2026-12-02T09:00:00Z`
+#[cfg(feature = "credential-providers")]
+pub(crate) fn format_rfc3339(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
 /// `2026-12-02T09:00:00.000Z`, as XML has it.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339_weak(text).ok()

@@ -19,7 +19,7 @@ cd "$copy"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$OLDPWD/target}/minimal
 cargo +nightly -Z direct-minimal-versions generate-lockfile --quiet
 cargo tree -e normal --depth 1
-for features in '' rustls native-tls platform-verifier; do
+for features in '' rustls native-tls platform-verifier credential-providers; do
     cargo check --lib --no-default-features --features "$features"
 done
 cargo test --lib

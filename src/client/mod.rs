@@ -21,6 +21,10 @@ pub(crate) use abort::{AbortHandle, AbortReason};
 pub(crate) use body::{RequestBody, TextBody};
 pub use builder::ClientBuilder;
 pub(crate) use clock::Clock;
+#[cfg(feature = "credential-providers")]
+pub(crate) use clock::SystemClock;
+#[cfg(all(test, feature = "credential-providers"))]
+pub(crate) use clock::VirtualClock;
 pub(crate) use dispatch::{CallError, CleanupBudget, Dispatcher};
 pub(crate) use interval::Interval;
 pub(crate) use list_uploads::UploadPages;

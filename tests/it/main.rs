@@ -19,6 +19,8 @@ mod messages;
 mod options;
 mod part_size;
 mod pending;
+#[cfg(feature = "credential-providers")]
+mod providers;
 #[cfg(feature = "rustls")]
 mod regions;
 mod resource_usage;

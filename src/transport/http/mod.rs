@@ -260,7 +260,10 @@ impl Connection {
 
 /// Kept out of ureq's own log lines.
 fn is_secret(header: &str) -> bool {
-    matches!(header, "authorization" | "x-oss-security-token")
+    matches!(
+        header,
+        "authorization" | "x-oss-security-token" | "x-aliyun-ecs-metadata-token"
+    )
 }
 
 /// `https://h:443` and, for people, `h:443`.

@@ -12,7 +12,7 @@ use divan::counter::BytesCount;
 
 #[path = "../../../src/crc64.rs"]
 mod crc64;
-#[path = "../../../src/credentials.rs"]
+#[path = "../../../src/credentials/mod.rs"]
 mod credentials;
 #[path = "../../../src/time.rs"]
 mod time;

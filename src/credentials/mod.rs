@@ -1,8 +1,19 @@
+//! Who signs: an AccessKey pair, or a provider that fetches one.
+#![cfg_attr(feature = "credential-providers", doc = "")]
+#![cfg_attr(
+    feature = "credential-providers",
+    doc = include_str!("../docs/credential_providers.md")
+)]
+
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{Error, Result};
+
+// Only the public path is here: the providers are built on the transport and the client's clock.
+#[cfg(feature = "credential-providers")]
+pub use crate::providers::{CredentialsUri, DefaultChain, EcsRamRole, OidcRole, Process, Profile};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -75,7 +86,7 @@ impl Credentials {
     /// # Errors
     /// [`Error::Credentials`] names the variable that is not set or is not UTF-8.
     pub fn from_env() -> Result<Credentials> {
-        let credentials = from_variables(&|name| std::env::var_os(name));
+        let credentials = required_variables(&|name| std::env::var_os(name));
         credentials.map_err(|problem| Error::Credentials {
             source: problem.into(),
         })
@@ -139,17 +150,23 @@ const FAMILIES: [[&str; 3]; 2] = [
     ],
 ];
 
-/// Reads the first family of which any variable is set.
-fn from_variables(
+fn required_variables(
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> std::result::Result<Credentials, InvalidCredentials> {
+    from_variables(variable)?.ok_or_else(|| {
+        let [[oss, ..], [cloud, ..]] = FAMILIES;
+        InvalidCredentials(format!("neither {oss} nor {cloud} is set"))
+    })
+}
+
+/// Reads the first family of which any variable is set; returns `None` if none is.
+pub(crate) fn from_variables(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> std::result::Result<Option<Credentials>, InvalidCredentials> {
     let value = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is_set = |family: &&[&str; 3]| family.iter().any(|name| value(name).is_some());
     let Some([id, secret, token]) = FAMILIES.iter().find(is_set) else {
-        let [[oss, ..], [cloud, ..]] = FAMILIES;
-        return Err(InvalidCredentials(format!(
-            "neither {oss} nor {cloud} is set"
-        )));
+        return Ok(None);
     };
     let text = |name: &str| {
         value(name)
@@ -166,7 +183,7 @@ fn from_variables(
         security_token: text(token)?,
     };
     credentials.validate()?;
-    Ok(credentials)
+    Ok(Some(credentials))
 }
 
 /// No request can be signed with these credentials, now or later.
@@ -227,7 +244,7 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| OsString::from(value))
         };
-        from_variables(&variable).map_err(|error| error.to_string())
+        required_variables(&variable).map_err(|error| error.to_string())
     }
 
     #[test]
