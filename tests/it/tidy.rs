@@ -80,7 +80,13 @@ const CLOCKS: &[&str] = &[
     "send_timeout",
     "send_deadline",
 ];
-const MAY_USE_CLOCKS: &[&str] = &["client", "providers/http", "transport", "upload/workers"];
+const MAY_USE_CLOCKS: &[&str] = &[
+    "client",
+    "providers/http",
+    "providers/process",
+    "transport",
+    "upload/workers",
+];
 
 struct Source {
     /// The path below `src` without extension; `upload/mod.rs` is `upload`.
