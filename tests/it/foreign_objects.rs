@@ -215,8 +215,9 @@ fn response_without_crc64_and_flipped_bit_is_an_error() {
     }
 }
 
+/// Once is enough for an error, and the same call then makes the right object.
 #[test]
-fn response_without_crc64_and_flipped_bit_is_retried() {
+fn response_without_crc64_and_one_flipped_bit_is_made_good_by_the_next_call() {
     for (operation, file) in [
         (Operation::UploadPart, "f"),
         (Operation::PutObject, "small"),
@@ -224,11 +225,13 @@ fn response_without_crc64_and_flipped_bit_is_retried() {
         let t = harness_without_crc64();
         t.inject(operation, Fault::CorruptBody);
         let path = t.path(file);
-        let uploaded = t.bucket.upload_file("o", &path, 2 * PART, []).unwrap();
+        let upload = || t.bucket.upload_file("o", &path, 2 * PART, []);
+        let error = upload().unwrap_err();
+        assert!(error.is_resumable(), "{error}");
+        let uploaded = upload().unwrap();
         assert_eq!(uploaded.crc64, None);
         t.assert_stored("o", &path);
-        let sent = t.requests(operation).len();
-        assert_eq!(sent, if file == "f" { 3 } else { 2 }, "{operation:?}");
+        assert!(t.server.uploads().is_empty());
     }
 }
 
