@@ -52,6 +52,11 @@ mod uploaded;
 pub mod credentials;
 pub mod docs;
 
+// Not part of the public API: it is for the benchmarks of this repository.
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod _bench;
+
 pub use bucket::Bucket;
 pub use callback::Callback;
 pub use cancel::CancelToken;

@@ -172,6 +172,9 @@ pub(super) fn clean_up(
         // It is the only place that knows of the upload.
         (Local::Remove, _) if left_behind.is_some() => {}
         (Local::Remove, _) => checkpoint.remove(),
+        (Local::Keep, Some(upload)) if cleanup.active != Remote::Keep && left_behind.is_none() => {
+            checkpoint.remove_unconfirmed(upload.upload_id());
+        }
         (Local::Keep | Local::Flush, _) => {}
     }
     left_behind

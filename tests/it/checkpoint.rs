@@ -366,3 +366,17 @@ fn checkpoint_store_error_fails_upload_until_object_is_complete() {
     t.upload([checkpoint_store(store)]).unwrap();
     t.assert_stored("o", &t.path("f"));
 }
+
+/// The store reports an error and has saved all the same. The upload is aborted, so nothing may name
+/// it.
+#[test]
+fn checkpoint_store_names_no_aborted_upload_after_a_save_that_failed() {
+    let t = Harness::with_file(3 * PART);
+    let mut store = FailingStore::new(StoreFailure::At(2), "the connection was lost");
+    store.fails_after_effect = true;
+    let error = t.upload([checkpoint_store(&mut store)]).unwrap_err();
+    assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
+    assert_eq!(store.failed, ["save"]);
+    assert_eq!(store.memory.text, None);
+    t.assert_nothing_left(&["f"]);
+}

@@ -736,6 +736,7 @@ fn checkpoint_on_a_faulty_file_system() {
         } else {
             assert_eq!(t.parts_sent().len(), 0, "{inject:?}");
         }
+        println!("{inject:?}: {result}");
         t.assert_nothing_left(&["f"]);
     }
 }

@@ -444,6 +444,23 @@ pub fn http_response(status: u16, headers: &str, body: &str) -> String {
     )
 }
 
+/// The CRC-64 of these bytes, as OSS computes it.
+pub fn crc64(bytes: &[u8]) -> u64 {
+    let mut digest = crc64fast::Digest::new();
+    digest.write(bytes);
+    digest.sum64()
+}
+
+/// The headers, as complete lines, with which OSS confirms that it has stored these bytes as a part
+/// or as an object. A client accepts no success without them.
+pub fn stored_headers(bytes: &[u8]) -> String {
+    format!(
+        "x-oss-request-id: 5C3D9175B6FC201293AD4890\r\nETag: \"{:X}\"\r\nx-oss-hash-crc64ecma: {}\r\n",
+        md5::compute(bytes),
+        crc64(bytes),
+    )
+}
+
 /// The application server that OSS calls back. It answers every request with the same response.
 pub struct CallbackServer(RawServer);
 

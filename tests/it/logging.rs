@@ -121,7 +121,7 @@ fn logging_has_a_line_per_request_and_a_warning_per_retry() {
             "{warning}"
         );
         assert!(
-            warning.contains("attempt 1 of 5") && warning.contains(" ms: "),
+            warning.contains(" failed (attempt 1), retrying in ") && warning.contains(" ms: "),
             "{warning}"
         );
         assert!(warning.contains(reason), "{warning}");

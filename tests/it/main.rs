@@ -9,18 +9,22 @@ mod checkpoint;
 mod checkpoint_file;
 mod connections;
 mod crash;
+mod credential_providers;
 mod credentials;
 mod faults;
+mod foreign_objects;
 mod http;
 mod live;
 mod logging;
 mod malicious_input;
 mod messages;
 mod options;
+mod outages;
 mod part_size;
 mod pending;
 #[cfg(feature = "credential-providers")]
 mod providers;
+mod public_types;
 #[cfg(feature = "rustls")]
 mod regions;
 mod resource_usage;

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use local_oss::{Fault, Operation, Rule};
 use oss_upload::{
     Callback, CancelToken, Error, ObjectAcl, ProgressEvent, RestartReason, UploadOption, Uploaded,
@@ -524,9 +526,9 @@ fn android_without_checkpoint_restarts() {
     t.assert_nothing_left(&["examplefile.txt"]);
 }
 
-/// `sequenceUpload`: parts in their order, and an ETag that is the file's MD5.
+/// `sequenceUpload`: parts in their order, and an object with a Content-MD5.
 #[test]
-fn android_sequence_upload_keeps_order_and_md5() {
+fn android_sequence_upload_keeps_order_and_content_md5() {
     let t = Harness::new();
     let (path, dir) = (
         t.file("examplefile.txt", 5 * 256 * 1024 + 7),
@@ -544,8 +546,10 @@ fn android_sequence_upload_keeps_order_and_md5() {
     t.inject_part(2, Fault::ResetAfterApply);
     let uploaded = fails_then_resumes(&t, 4, call);
     t.assert_stored(KEY, &path);
-    let md5 = format!("{:x}", md5::compute(fs::read(&path).unwrap()));
-    assert_eq!(uploaded.etag.to_lowercase(), md5);
+    assert_eq!(uploaded.parts, 6);
+    let object = t.server.object("examplebucket", KEY).unwrap();
+    let md5 = STANDARD.encode(md5::compute(fs::read(&path).unwrap()).0);
+    assert_eq!(object.content_md5, Some(md5));
 }
 
 /// `resumableUpload` of iOS: a failure keeps the checkpoint, and an upload that is gone is

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     // Public API.
     ("lib", 6),
     ("docs", 6),
+    ("_bench", 6),
     ("bucket", 5),
     // Files and threads.
     ("upload", 4),

@@ -211,6 +211,17 @@ impl<'a> Checkpoint<'a> {
         Ok(())
     }
 
+    /// Removes the checkpoint if it names this upload although saving it has failed: an error does not
+    /// say that nothing was written.
+    pub(super) fn remove_unconfirmed(&mut self, upload_id: &str) {
+        let Some(store) = &mut self.store else { return };
+        let held = store.load().ok().flatten();
+        let state = held.and_then(|text| CheckpointState::from_text(&text));
+        if state.is_some_and(|state| state.upload_id == upload_id) {
+            self.remove();
+        }
+    }
+
     /// The upload is over. A checkpoint that stays does no harm: the next call finds out.
     pub(super) fn remove(&mut self) {
         let Some(store) = &mut self.store else { return };

@@ -2,6 +2,7 @@
 //! caller asked for.
 
 mod callback;
+mod silent_server;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

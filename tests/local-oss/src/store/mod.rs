@@ -287,6 +287,7 @@ impl Store {
             size: object.size,
             etag: object.etag,
             crc64: object.crc64,
+            content_md5: object.content_md5,
             headers: object.attributes.headers,
             tagging: object.attributes.tagging,
             acl: object.attributes.acl,

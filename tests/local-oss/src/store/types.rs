@@ -18,6 +18,8 @@ pub struct Object {
     pub etag: String,
     /// The CRC-64 of the content.
     pub crc64: u64,
+    /// What GetObject and HeadObject return as `Content-MD5`, if anything.
+    pub content_md5: Option<String>,
     /// Content headers, metadata, storage class and encryption; names in lower case.
     pub headers: Vec<(String, String)>,
     /// The tagging as received.
