@@ -6,16 +6,18 @@ use crate::{Error, Result};
 /// Each of the two headers, in Base64. OSS API: Callback.
 const HEADER_BYTES_MAX: usize = 5 * 1024;
 
-/// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
+/// A request that OSS makes to an application server when the object is complete (OSS
+/// documentation, "Callback").
 ///
 /// OSS waits up to 5 seconds for the response of the server and returns it in
-/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the object is complete
-/// all the same, and the upload returns [`Error::Callback`] with it.
+/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the
+/// object is complete all the same, and the upload returns [`Error::Callback`] with it.
 ///
 /// ```
 /// use oss_upload::Callback;
 ///
-/// let callback = Callback::new("http://203.0.113.7:23450/callback", "bucket=${bucket}&object=${object}&by=${x:user}")
+/// let body = "bucket=${bucket}&object=${object}&by=${x:user}";
+/// let callback = Callback::new("http://203.0.113.7:23450/callback", body)
 ///     .query("source", "backup")
 ///     .var("x:user", "li");
 /// ```
@@ -33,12 +35,14 @@ pub struct Callback {
 impl Callback {
     /// Makes a callback that posts `body` to `url`.
     ///
-    /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their order.
-    /// * `body`: not empty. OSS replaces `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`,
-    ///   `${x:name}` and others.
+    /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their
+    ///   order.
+    /// * `body`: not empty. OSS replaces `${bucket}`, `${object}`, `${etag}`, `${size}`,
+    ///   `${mimeType}`, `${crc64}`, `${x:name}` and others.
     ///
-    /// Limit: URLs, body and the rest have at most 5 KiB as Base64, and so have the variables. Nothing is checked before
-    /// the upload is called, which returns [`Error::InvalidOption`] for a wrong value.
+    /// Limit: URLs, body and the rest have at most 5 KiB as Base64, and so have the variables.
+    /// Nothing is checked before the upload is called, which returns [`Error::InvalidOption`] for a
+    /// wrong value.
     pub fn new(url: impl Into<String>, body: impl Into<String>) -> Callback {
         Callback {
             url: url.into(),
@@ -68,7 +72,8 @@ impl Callback {
         }
     }
 
-    /// The content type of the body: `application/x-www-form-urlencoded` (the default of OSS) or `application/json`.
+    /// The content type of the body: `application/x-www-form-urlencoded` (the default of OSS) or
+    /// `application/json`.
     #[doc(alias = "callbackBodyType")]
     #[doc(alias = "contentType")]
     #[must_use]
@@ -79,7 +84,8 @@ impl Callback {
         }
     }
 
-    /// Whether OSS sends the server name in the TLS handshake of an https callback. The default of OSS is no.
+    /// Whether OSS sends the server name in the TLS handshake of an https callback. The default of
+    /// OSS is no.
     #[doc(alias = "callbackSNI")]
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
@@ -89,7 +95,8 @@ impl Callback {
         }
     }
 
-    /// Adds a custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case.
+    /// Adds a custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower
+    /// case.
     #[doc(alias = "CallbackVar")]
     #[doc(alias = "customValue")]
     #[must_use]
@@ -146,7 +153,8 @@ impl Callback {
         self.check_header_sizes()
     }
 
-    /// OSS looks at these headers only when the object is complete, so they are checked before anything is sent.
+    /// OSS looks at these headers only when the object is complete, so they are checked before
+    /// anything is sent.
     fn check_header_sizes(&self) -> Result<()> {
         let headers = [
             ("the callback", Some(self.header())),

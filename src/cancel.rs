@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Stops an upload from anywhere: another thread, the thread of a signal handler, the progress callback.
+/// Stops an upload from anywhere: another thread, the thread of a signal handler, the progress
+/// callback.
 ///
 /// [`cancel`](CancelToken::cancel) deletes what the upload has done, unless
-/// [`delete_upload_on_cancelling(false)`](crate::delete_upload_on_cancelling) is set; [`pause`](CancelToken::pause) keeps
-/// it. Clones share one state, and a token that was used stays so. One token may serve many uploads.
+/// [`delete_upload_on_cancelling(false)`](crate::delete_upload_on_cancelling) is set;
+/// [`pause`](CancelToken::pause) keeps it. Clones share one state, and a token that was used stays
+/// so. One token may serve many uploads.
 ///
 /// ```
 /// let token = oss_upload::CancelToken::new();
@@ -49,20 +51,22 @@ impl CancelToken {
 
     /// Cancels every upload that was given this token, now and later.
     ///
-    /// Returns immediately; the uploads return soon afterwards with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Returns immediately; the uploads return soon afterwards with
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
     ///
-    /// After [`pause`](CancelToken::pause) it turns the pause into a cancel, for uploads that have not returned yet and for
-    /// later ones. What a call that has returned kept, stays.
+    /// After [`pause`](CancelToken::pause) it turns the pause into a cancel, for uploads that have
+    /// not returned yet and for later ones. What a call that has returned kept, stays.
     pub fn cancel(&self) {
         self.stop(CancelReason::Cancel);
     }
 
-    /// Stops every upload that was given this token, now and later, and keeps its checkpoint and its parts, whatever
-    /// [`delete_upload_on_cancelling`](crate::delete_upload_on_cancelling) says. The same call resumes the upload, with a
-    /// new token.
+    /// Stops every upload that was given this token, now and later, and keeps its checkpoint and
+    /// its parts, whatever [`delete_upload_on_cancelling`](crate::delete_upload_on_cancelling)
+    /// says. The same call resumes the upload, with a new token.
     ///
-    /// Returns immediately; the uploads return soon afterwards with [`Error::Cancelled`](crate::Error::Cancelled). Without a
-    /// checkpoint there is nothing to keep, and it is as [`cancel`](CancelToken::cancel). After `cancel` it does nothing.
+    /// Returns immediately; the uploads return soon afterwards with
+    /// [`Error::Cancelled`](crate::Error::Cancelled). Without a checkpoint there is nothing to
+    /// keep, and it is as [`cancel`](CancelToken::cancel). After `cancel` it does nothing.
     ///
     /// ```
     /// let token = oss_upload::CancelToken::new();
@@ -87,8 +91,8 @@ impl CancelToken {
         }
     }
 
-    /// Runs `hook` when the token is cancelled or paused, immediately if it already is, until the guard is dropped. A cancel
-    /// after a pause runs it once more.
+    /// Runs `hook` when the token is cancelled or paused, immediately if it already is, until the
+    /// guard is dropped. A cancel after a pause runs it once more.
     pub(crate) fn on_cancel(
         &self,
         hook: impl Fn(CancelReason) + Send + Sync + 'static,

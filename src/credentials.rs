@@ -16,8 +16,8 @@ pub struct Credentials {
     security_token: Option<String>,
 }
 
-/// Provides credentials. It is asked before every request, so a token may change in mid-upload; an implementation that
-/// fetches credentials should keep them until they are about to expire.
+/// Provides credentials. It is asked before every request, so a token may change in mid-upload; an
+/// implementation that fetches credentials should keep them until they are about to expire.
 ///
 /// Implemented for [`Credentials`], for closures and for `Arc<P>`:
 ///
@@ -33,13 +33,14 @@ pub trait ProvideCredentials: Send + Sync {
     /// Returns the credentials for the next request.
     ///
     /// # Errors
-    /// Whatever keeps the provider from giving any; it becomes the source of [`Error::Credentials`].
+    /// Whatever keeps the provider from giving any; it becomes the source of
+    /// [`Error::Credentials`].
     fn credentials(&self) -> std::result::Result<Credentials, BoxError>;
 
     /// Called when OSS did not accept `credentials`, before the provider is asked once more.
     ///
-    /// A provider that keeps credentials until they expire should drop these: they may have been revoked. Does nothing by
-    /// default.
+    /// A provider that keeps credentials until they expire should drop these: they may have been
+    /// revoked. Does nothing by default.
     fn refused(&self, credentials: &Credentials) {
         let _ = credentials;
     }
@@ -67,10 +68,11 @@ impl Credentials {
 
     /// Reads the credentials from the environment.
     ///
-    /// The variables are `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, optionally, `OSS_SESSION_TOKEN`, which the SDKs of
-    /// OSS use; or else `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, optionally,
-    /// `ALIBABA_CLOUD_SECURITY_TOKEN`, which the other tools of Alibaba Cloud use. The two families are never mixed: if any
-    /// `OSS_` variable of the three is set, the pair must be complete. An empty variable counts as not set.
+    /// The variables are `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, optionally,
+    /// `OSS_SESSION_TOKEN`, which the SDKs of OSS use; or else `ALIBABA_CLOUD_ACCESS_KEY_ID`,
+    /// `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, optionally, `ALIBABA_CLOUD_SECURITY_TOKEN`, which the
+    /// other tools of Alibaba Cloud use. The two families are never mixed: if any `OSS_` variable
+    /// of the three is set, the pair must be complete. An empty variable counts as not set.
     ///
     /// # Errors
     /// [`Error::Credentials`] names the variable that is not set or is not UTF-8.
@@ -93,7 +95,8 @@ impl Credentials {
         self.security_token.as_deref()
     }
 
-    /// Checks whether the credentials can be part of a request. A line end after a key is a common mistake.
+    /// Checks whether the credentials can be part of a request. A line end after a key is a common
+    /// mistake.
     pub(crate) fn check(&self) -> std::result::Result<(), BoxError> {
         Ok(self.validate()?)
     }

@@ -4,8 +4,8 @@ use crate::{Error, Result};
 
 const EXAMPLE: &str = "https://oss-cn-hangzhou.aliyuncs.com";
 
-/// Regions whose endpoints have another name: what stands between `oss-` and `[-internal].aliyuncs.com`, or before
-/// `.oss.aliyuncs.com`, and the id that signatures need.
+/// Regions whose endpoints have another name: what stands between `oss-` and
+/// `[-internal].aliyuncs.com`, or before `.oss.aliyuncs.com`, and the id that signatures need.
 const REGIONS_WITH_OTHER_NAMES: [(&str, &str); 9] = [
     ("cn-hzfinance", "cn-hangzhou-finance"),
     ("cn-hzjbp-a", "cn-hangzhou-finance"),
@@ -159,8 +159,9 @@ impl Endpoint {
     /// The id of the region that the host names: `oss-<region>[-internal].aliyuncs.com` or
     /// `<region>.oss.aliyuncs.com`.
     ///
-    /// `None` for the accelerate endpoints, which belong to no region, and for names that are not a region's, so that the
-    /// caller is asked for the region. A CloudBox has no such endpoint, and its signatures are not supported.
+    /// `None` for the accelerate endpoints, which belong to no region, and for names that are not a
+    /// region's, so that the caller is asked for the region. A CloudBox has no such endpoint, and
+    /// its signatures are not supported.
     pub(crate) fn region(&self) -> Option<&str> {
         let host = split_port(&self.authority)?.0;
         let name = host.strip_suffix(".aliyuncs.com")?;
@@ -180,7 +181,8 @@ impl Endpoint {
         {
             return Some(region);
         }
-        // An area and a place. Names of finance clouds that the table does not have may mean anything.
+        // An area and a place. Names of finance clouds that the table does not have may mean
+        // anything.
         let (area, place) = region.split_once('-')?;
         let is_region = is_region_id(region)
             && (2..=3).contains(&area.len())
@@ -191,7 +193,8 @@ impl Endpoint {
         (is_region || REGIONS_OF_FINANCE.contains(&region)).then_some(region)
     }
 
-    /// Whether the endpoint is the bucket's own domain, to which the name of the bucket would be added once more.
+    /// Whether the endpoint is the bucket's own domain, to which the name of the bucket would be
+    /// added once more.
     pub(crate) fn is_bucket_domain_of(&self, bucket: &str) -> bool {
         self.style == AddressingStyle::VirtualHosted
             && self
@@ -214,7 +217,8 @@ pub(crate) fn is_region_id(text: &str) -> bool {
 
 /// Splits `BUCKET.oss-REGION.aliyuncs.com` before `oss-`.
 ///
-/// Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike but are endpoints: a region begins with two or three letters.
+/// Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike but are endpoints: a region begins with
+/// two or three letters.
 fn split_bucket_domain(host: &str) -> Option<(&str, &str)> {
     let (bucket, _) = host.split_once(".oss-")?;
     let own = &host[bucket.len() + 1..];

@@ -1,4 +1,5 @@
-//! MD5: the ETag of a part that is not encrypted, the value of `Content-MD5`, and the checksum of a checkpoint.
+//! MD5: the ETag of a part that is not encrypted, the value of `Content-MD5`, and the checksum of a
+//! checkpoint.
 
 use std::fmt;
 

@@ -41,7 +41,8 @@ pub(crate) fn check_key(key: &str) -> Result<(), String> {
             "{key:?} must not start with a slash or a backslash"
         ));
     }
-    // HTTP servers refuse or truncate at NUL; the other two are not characters, and no XML may contain them.
+    // HTTP servers refuse or truncate at NUL; the other two are not characters, and no XML may
+    // contain them.
     if let Some(character) = key
         .chars()
         .find(|character| matches!(character, '\0' | '\u{fffe}' | '\u{ffff}'))

@@ -2,10 +2,11 @@ use std::ops::Range;
 
 use crate::crc64;
 
-/// Bytes in the smallest part that OSS accepts, except for the last one: 100 KiB. OSS API: CompleteMultipartUpload.
+/// Bytes in the smallest part that OSS accepts, except for the last one: 100 KiB. OSS API:
+/// CompleteMultipartUpload.
 pub const PART_SIZE_MIN: u64 = 100 * 1024;
-/// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB. OSS API: UploadPart,
-/// PutObject.
+/// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB.
+/// OSS API: UploadPart, PutObject.
 pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
 /// The most parts that an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
@@ -13,11 +14,12 @@ pub const PARTS_MAX: u64 = 10_000;
 /// An ETag of OSS has 32 to 40 characters; a longer one than this is not an ETag.
 const ETAG_BYTES_MAX: usize = 256;
 
-/// Returns the part size for a file of `size` bytes: `preferred`, or as many bytes more as it takes for the file to fit
-/// into [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
+/// Returns the part size for a file of `size` bytes: `preferred`, or as many bytes more as it takes
+/// for the file to fit into [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and
+/// [`PART_SIZE_MAX`].
 ///
-/// `upload_file` uses the part size that it is given, or refuses it. A size that grew by itself would restart an upload
-/// whenever the file grows.
+/// `upload_file` uses the part size that it is given, or refuses it. A size that grew by itself
+/// would restart an upload whenever the file grows.
 ///
 /// ```
 /// let size = 100 << 30; // 100 GiB
@@ -43,8 +45,8 @@ pub(crate) struct PartRange {
 }
 
 impl PartRange {
-    /// The range of part `number` of a file of `file_size` bytes in parts of `part_size`; `None` if the file has no
-    /// such part.
+    /// The range of part `number` of a file of `file_size` bytes in parts of `part_size`; `None` if
+    /// the file has no such part.
     pub(crate) fn new(number: u32, file_size: u64, part_size: u64) -> Option<PartRange> {
         let offset = u64::from(number.checked_sub(1)?).checked_mul(part_size)?;
         let left = file_size.checked_sub(offset)?;
@@ -139,8 +141,8 @@ pub(crate) fn strip_quotes(etag: &str) -> &str {
         .unwrap_or(etag)
 }
 
-/// The one form in which ETags are kept, compared and sent; `None` if nothing is left of it, or if it contains
-/// something other than visible ASCII.
+/// The one form in which ETags are kept, compared and sent; `None` if nothing is left of it, or if
+/// it contains something other than visible ASCII.
 pub(crate) fn normalize_etag(etag: &str) -> Option<&str> {
     let etag = strip_quotes(etag);
     let valid = !etag.is_empty()

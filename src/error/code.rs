@@ -80,7 +80,8 @@ pub(crate) enum RetryDecision {
     GiveUp,
 }
 
-/// What an error response means for the request, for the next call, and for the reader of the message.
+/// What an error response means for the request, for the next call, and for the reader of the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classification {
     pub(crate) retry: RetryDecision,
@@ -190,7 +191,8 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
         (200, Code::InternalError | Code::ServiceUnavailable | Code::RequestTimeout) => {
             (Backoff, true, Some(rerun))
         }
-        // The official SDKs retry both. Their causes are not documented, so the next call is not promised anything.
+        // The official SDKs retry both. Their causes are not documented, so the next call is not
+        // promised anything.
         (401, Code::BadErrorResponse) => (Backoff, false, Some(CHECK_ENDPOINT_AND_PROXY)),
         (401, _) | (400, Code::BadRequest) => (Backoff, false, None),
 

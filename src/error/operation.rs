@@ -34,8 +34,8 @@ impl OperationKind {
 
 /// A request to OSS: the name of its API operation, and the object that it was for.
 ///
-/// It is displayed as `UploadPart 7 of oss://examplebucket/dir/object.bin`. It compares with and dereferences to its
-/// [`name`](Operation::name).
+/// It is displayed as `UploadPart 7 of oss://examplebucket/dir/object.bin`. It compares with and
+/// dereferences to its [`name`](Operation::name).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
     kind: Option<OperationKind>,

@@ -53,7 +53,8 @@ pub(crate) enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns the kind of an error that a transport returned; [`FailureKind::Other`] for any other error.
+    /// Returns the kind of an error that a transport returned; [`FailureKind::Other`] for any other
+    /// error.
     pub(crate) fn of(error: &io::Error) -> FailureKind {
         let inner = error
             .get_ref()
@@ -61,7 +62,8 @@ impl FailureKind {
         inner.map_or(FailureKind::Other, |failure| failure.kind)
     }
 
-    /// Returns true if the same request fails again until somebody has acted. Everything else is worth a retry.
+    /// Returns true if the same request fails again until somebody has acted. Everything else is
+    /// worth a retry.
     pub(crate) fn is_permanent(self) -> bool {
         use FailureKind::{
             Aborted, CertificateExpired, CertificateIsRoot, CertificateOther, CertificateUntrusted,

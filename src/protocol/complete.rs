@@ -102,7 +102,8 @@ impl ObjectInfo {
         })
     }
 
-    /// Reads the headers of a 203: the object exists, but its callback failed. Missing headers are no error then.
+    /// Reads the headers of a 203: the object exists, but its callback failed. Missing headers are
+    /// no error then.
     pub(crate) fn from_failed_callback(response: &Response) -> ObjectInfo {
         ObjectInfo {
             etag: response

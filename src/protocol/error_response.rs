@@ -20,7 +20,8 @@ pub(crate) struct ErrorResponse {
     pub(crate) part_etag: Option<String>,
 }
 
-/// Whether a response reports an error: by its status, by an error document in a 200, or by a failed callback.
+/// Whether a response reports an error: by its status, by an error document in a 200, or by a
+/// failed callback.
 pub(crate) fn is_error(request: &Request, response: &Response) -> bool {
     let has_callback = request.header_value("x-oss-callback").is_some();
     match response.status {
@@ -33,8 +34,8 @@ pub(crate) fn is_error(request: &Request, response: &Response) -> bool {
 
 /// Reads an error response.
 ///
-/// `signed` is the request as it was sent: what the response repeats of its token and its signature is removed from all
-/// texts.
+/// `signed` is the request as it was sent: what the response repeats of its token and its signature
+/// is removed from all texts.
 pub(crate) fn parse(signed: &Request, response: &Response, attempts: u32) -> ErrorResponse {
     // The response to a HEAD has no body; OSS puts the document into a header.
     let in_header = response.header("x-oss-err").and_then(base64_decode);

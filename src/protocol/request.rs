@@ -73,9 +73,10 @@ pub(super) enum SuccessBody {
 
 /// Accepts only what OSS itself sends when an operation succeeds.
 ///
-/// Captive portals, proxies and web servers report success for requests that they do not understand. A response without
-/// a request id and without a CRC-64 is not from OSS, whatever its ETag is. `sent` must be complete: a response that came
-/// before the end of the body says nothing of the bytes after it.
+/// Captive portals, proxies and web servers report success for requests that they do not
+/// understand. A response without a request id and without a CRC-64 is not from OSS, whatever its
+/// ETag is. `sent` must be complete: a response that came before the end of the body says nothing
+/// of the bytes after it.
 pub(super) fn check_success(
     response: &Response,
     status: u16,

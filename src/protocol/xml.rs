@@ -1,4 +1,5 @@
-//! The XML of OSS: documents are read into a tree, text is escaped. The only file that names `quick_xml::`.
+//! The XML of OSS: documents are read into a tree, text is escaped. The only file that names
+//! `quick_xml::`.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -32,7 +33,8 @@ impl Element {
     }
 }
 
-/// Reads a whole document whose root is `root`. A document that stops early is an error, not a shorter document.
+/// Reads a whole document whose root is `root`. A document that stops early is an error, not a
+/// shorter document.
 pub(super) fn parse(document: &[u8], root: &str) -> Result<Element, String> {
     let element = parse_any(document)?;
     if element.name != root {
@@ -120,7 +122,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// Returns the child `UploadId` of an element.
 ///
-/// The id becomes part of URLs, of the checkpoint and of log lines, so nothing but an upload id is accepted.
+/// The id becomes part of URLs, of the checkpoint and of log lines, so nothing but an upload id is
+/// accepted.
 pub(super) fn upload_id(element: &Element) -> ParseResult<String> {
     let id = element.text("UploadId").ok_or("it has no UploadId")?;
     match is_upload_id(id) {

@@ -1,7 +1,8 @@
 //! Opens a TCP connection to the first of several addresses that accepts one.
 //!
-//! A connect cannot be interrupted, so each address gets a thread that nobody joins. An address that does not answer
-//! within [`NEXT_ADDRESS_AFTER`] is joined by the next one, and the first connection that stands is used.
+//! A connect cannot be interrupted, so each address gets a thread that nobody joins. An address
+//! that does not answer within [`NEXT_ADDRESS_AFTER`] is joined by the next one, and the first
+//! connection that stands is used.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

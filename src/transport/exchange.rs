@@ -32,8 +32,9 @@ impl Timeouts {
         }
     }
 
-    /// How long nothing may move: a little more than was asked for, since a receiver acknowledges in steps. What it had
-    /// taken before it fell silent counts as well, and all of it stays within twice the timeout.
+    /// How long nothing may move: a little more than was asked for, since a receiver acknowledges
+    /// in steps. What it had taken before it fell silent counts as well, and all of it stays within
+    /// twice the timeout.
     pub(super) fn quiet_max(&self) -> Duration {
         (self.stall + self.stall / 8).min(TIMEOUT_MAX)
     }
@@ -219,13 +220,14 @@ impl Exchange {
         self.lock().peer = peer;
     }
 
-    /// How long to wait for the first byte of the response, once the peer has acknowledged all of the request.
-    /// `is_known` tells whether that is known, or assumed because the system does not say.
+    /// How long to wait for the first byte of the response, once the peer has acknowledged all of
+    /// the request. `is_known` tells whether that is known, or assumed because the system does not
+    /// say.
     pub(super) fn response_timeout(&self, waited: Duration, is_known: bool) -> Duration {
         let state = self.lock();
         let timeouts = &state.timeouts;
-        // On a slow line somebody in between may still be passing on what we think has arrived. That takes as long as
-        // the same number of bytes took before.
+        // On a slow line somebody in between may still be passing on what we think has arrived.
+        // That takes as long as the same number of bytes took before.
         let buffered = state.bytes_sent.min(BUFFERED_BYTES_MAX);
         let taken = state.blocked + waited.min(state.blocked);
         let allowance = if is_known {

@@ -1,7 +1,9 @@
-//! Name lookups: one at a time for each name, bounded by the caller's deadline, remembered for a moment.
+//! Name lookups: one at a time for each name, bounded by the caller's deadline, remembered for a
+//! moment.
 //!
-//! The system's resolver cannot be interrupted, so it runs on a thread that nobody joins. A lookup that outlives its
-//! caller is shared by the next one. While lookups fail, the addresses of the last one that succeeded are served.
+//! The system's resolver cannot be interrupted, so it runs on a thread that nobody joins. A lookup
+//! that outlives its caller is shared by the next one. While lookups fail, the addresses of the
+//! last one that succeeded are served.
 
 use std::collections::HashMap;
 use std::fmt;

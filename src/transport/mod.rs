@@ -1,7 +1,7 @@
 //! Sends requests over connections of its own and reads their responses. Knows nothing of OSS.
 //!
-//! `http` is the only folder that names ureq. What is below it is plain `std`: name lookups, connects, sockets that know
-//! a slow line from a dead one, the pool, proxies.
+//! `http` is the only folder that names ureq. What is below it is plain `std`: name lookups,
+//! connects, sockets that know a slow line from a dead one, the pool, proxies.
 
 mod abort;
 mod connect;
@@ -37,7 +37,8 @@ pub(crate) struct HttpRequest<'a> {
     pub(crate) length: u64,
     /// Ask the server before sending the body.
     pub(crate) expect_continue: bool,
-    /// No byte acknowledged or received for this long is a stall. It is noticed before twice the time has passed.
+    /// No byte acknowledged or received for this long is a stall. It is noticed before twice the
+    /// time has passed.
     pub(crate) stall_timeout: Duration,
     /// The longest wait for the first byte of the response once the request is sent.
     pub(crate) response_timeout: Duration,
@@ -52,8 +53,8 @@ pub(crate) struct TransportError {
     pub(crate) kind: FailureKind,
     /// The request cannot have reached the server: it failed before the connection was ready.
     pub(crate) is_connect: bool,
-    /// It failed on a connection that had served an earlier request, before any byte of the response arrived. Idle
-    /// connections have been closed since, so a retry opens a new one.
+    /// It failed on a connection that had served an earlier request, before any byte of the
+    /// response arrived. Idle connections have been closed since, so a retry opens a new one.
     pub(crate) was_reused: bool,
 }
 
@@ -75,7 +76,8 @@ pub(crate) trait Transport: Send + Sync {
     /// Aborts what is in flight, on whichever thread, at once, and refuses all that follows.
     fn shutdown(&self);
 
-    /// Closes idle connections beyond the bound or past their age. Call it when an upload call has ended.
+    /// Closes idle connections beyond the bound or past their age. Call it when an upload call has
+    /// ended.
     fn trim(&self);
 }
 

@@ -9,7 +9,8 @@ const IDLE_AGE_MAX: Duration = Duration::from_secs(45);
 const IDLE_MAX: usize = 100;
 /// How many stay open when no call is running.
 const IDLE_MAX_BETWEEN_CALLS: usize = 10;
-/// Descriptors that are left to others, such as the checkpoint, when the process has run out of them.
+/// Descriptors that are left to others, such as the checkpoint, when the process has run out of
+/// them.
 const DESCRIPTORS_LEFT_FREE: usize = 2;
 
 pub(super) struct Pool<C> {
@@ -112,8 +113,8 @@ impl<C> Pool<C> {
         self.changed.notify_one();
     }
 
-    /// The system refused to open the connection for want of descriptors. Returns true if others will come free, and
-    /// lowers the limit to those that could be opened.
+    /// The system refused to open the connection for want of descriptors. Returns true if others
+    /// will come free, and lowers the limit to those that could be opened.
     pub(super) fn starve(&self) -> bool {
         let mut state = self.lock();
         state.busy -= 1;

@@ -45,8 +45,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Reads `HTTPS_PROXY` or `HTTP_PROXY`, as the endpoint's scheme is, else `ALL_PROXY`, in either case. Returns `None`
-/// where `NO_PROXY` names the endpoint.
+/// Reads `HTTPS_PROXY` or `HTTP_PROXY`, as the endpoint's scheme is, else `ALL_PROXY`, in either
+/// case. Returns `None` where `NO_PROXY` names the endpoint.
 ///
 /// In a CGI program the client decides what `HTTP_PROXY` holds, by a header named `Proxy`.
 fn from_environment(

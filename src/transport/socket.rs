@@ -1,8 +1,9 @@
 //! Reads and writes of a TCP socket that wait as long as something moves.
 //!
-//! A socket's own timeout says nothing about a body: the system takes bytes long before the peer has them, and a write
-//! that waits for room does not see that a slow line moves. So waits are cut into slices, and after each of them we
-//! look whether the system's queue of unacknowledged bytes has become shorter.
+//! A socket's own timeout says nothing about a body: the system takes bytes long before the peer
+//! has them, and a write that waits for room does not see that a slow line moves. So waits are cut
+//! into slices, and after each of them we look whether the system's queue of unacknowledged bytes
+//! has become shorter.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,8 @@ use super::exchange::{Exchange, Phase};
 use super::send_queue;
 use crate::error::{FailureKind, TransportFailure};
 
-/// Windows leaves a socket in an undefined state when a timeout ends a call on it, so there a slice is the whole wait.
+/// Windows leaves a socket in an undefined state when a timeout ends a call on it, so there a slice
+/// is the whole wait.
 const SLICES: u32 = if cfg!(windows) { 1 } else { 8 };
 const SLICE_MIN: Duration = Duration::from_millis(10);
 const SLICE_MAX: Duration = Duration::from_secs(1);
@@ -108,8 +110,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for at least one byte. Returns 0 if the peer has closed the connection, and an error of the kind
-    /// `WouldBlock` after `at_most`.
+    /// Waits for at least one byte. Returns 0 if the peer has closed the connection, and an error
+    /// of the kind `WouldBlock` after `at_most`.
     pub(super) fn read(
         &self,
         buffer: &mut [u8],
@@ -259,7 +261,8 @@ fn set_timeout(
     Ok(())
 }
 
-/// `TimedOut` without a number is ours; the system's own means that it has given up on the connection.
+/// `TimedOut` without a number is ours; the system's own means that it has given up on the
+/// connection.
 fn is_timeout(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock || cfg!(windows) && error.kind() == ErrorKind::TimedOut
 }
@@ -277,15 +280,16 @@ pub(super) fn kind_of(error: &io::Error) -> Option<FailureKind> {
     unwrap(error).map(|failure| failure.kind)
 }
 
-/// Ends all reads and writes on it, on whichever thread. What the system has not sent yet is dropped with it, so that it
-/// does not delay the next connection.
+/// Ends all reads and writes on it, on whichever thread. What the system has not sent yet is
+/// dropped with it, so that it does not delay the next connection.
 pub(super) fn reset(stream: &TcpStream) {
     #[cfg(unix)]
     let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// The system gives up on bytes that nobody acknowledges for this long, even while nobody reads or writes.
+/// The system gives up on bytes that nobody acknowledges for this long, even while nobody reads or
+/// writes.
 fn set_user_timeout(stream: &TcpStream, timeout: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

@@ -15,7 +15,8 @@ const ROUTINES: RangeInclusive<usize> = 1..=100;
 const TRAFFIC_LIMIT: RangeInclusive<u64> = 819_200..=838_860_800;
 /// Bytes per second.
 const BANDWIDTH_LIMIT_MIN: u64 = 1024;
-/// OSS ends a connection that is silent for a while, so each of them gets this many bytes per second at least.
+/// OSS ends a connection that is silent for a while, so each of them gets this many bytes per
+/// second at least.
 const BANDWIDTH_PER_ROUTINE_MIN: u64 = 128;
 
 pub(super) struct UploadConfig {

@@ -1,4 +1,5 @@
-//! The headers that the options of a call set: their names, their values, and which request takes which.
+//! The headers that the options of a call set: their names, their values, and which request takes
+//! which.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +30,8 @@ const REQUEST_PAYER: &str = "x-oss-request-payer";
 
 /// All user metadata together, in bytes. OSS refuses this much and more.
 const META_BYTES_END: usize = 8 * 1024;
-/// HEAD returns every entry as a header, beside about 25 of OSS's own; clients accept 128 headers or fewer.
+/// HEAD returns every entry as a header, beside about 25 of OSS's own; clients accept 128 headers
+/// or fewer.
 const META_ENTRIES_MAX: usize = 90;
 const TAGS_MAX: usize = 10;
 const TAG_KEY_CHARS_MAX: usize = 128;
@@ -116,7 +118,8 @@ impl RequestHeaders {
 
     /// Whether an object has every property that the call sets and that HeadObject reports.
     ///
-    /// It does not report the ACL and the values of the tags: see [`has_hidden_properties`](Self::has_hidden_properties).
+    /// It does not report the ACL and the values of the tags: see
+    /// [`has_hidden_properties`](Self::has_hidden_properties).
     pub(super) fn agree_with(&self, head: &Head) -> bool {
         let reported = self.object.iter().filter(|(name, _)| name != TAGGING);
         reported.into_iter().all(|(name, value)| {
@@ -346,7 +349,8 @@ fn meta_name(name: &str) -> Result<String> {
     {
         return Ok(bare.to_owned());
     } else {
-        // Servers in front of OSS drop headers with underscores, and the signature does not match then.
+        // Servers in front of OSS drop headers with underscores, and the signature does not match
+        // then.
         format!(
             "the name {name:?} must have only ASCII letters, digits and '-'; in place of '_' and '.' use '-'"
         )

@@ -17,8 +17,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Plans the upload of a file.
     ///
-    /// A file smaller than `threshold` is one PutObject; without a threshold, one that has a single part. An empty file
-    /// always is: OSS completes no upload without parts.
+    /// A file smaller than `threshold` is one PutObject; without a threshold, one that has a single
+    /// part. An empty file always is: OSS completes no upload without parts.
     pub(super) fn new(size: u64, part_size: u64, threshold: Option<u64>) -> Result<Plan> {
         if !(PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
             let reason = format!(

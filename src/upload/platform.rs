@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind};
 
 /// Makes opening a named pipe return at once. Regular files do not care.
 pub(super) fn never_block(options: &mut OpenOptions) {
-    // `O_NONBLOCK`, whose value no crate of ours names. Elsewhere a pipe is noticed only by looking before.
+    // `O_NONBLOCK`, whose value no crate of ours names. Elsewhere a pipe is noticed only by looking
+    // before.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const O_NONBLOCK: i32 = if cfg!(any(
         target_arch = "mips",
@@ -83,7 +84,8 @@ pub(super) fn positioned_read(file: &File, buffer: &mut [u8], offset: u64) -> io
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
-/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network shares).
+/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network
+/// shares).
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     let no_service = match () {
         () if cfg!(target_os = "linux") => Some(37),
@@ -96,8 +98,9 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 
 /// A rename failed because its target is open, not because it is forbidden.
 ///
-/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or `ETXTBSY`; that a
-/// directory may not be written to would have been noticed when the new file was created there.
+/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or
+/// `ETXTBSY`; that a directory may not be written to would have been noticed when the new file was
+/// created there.
 pub(super) fn is_held_open(error: &io::Error) -> bool {
     const EACCES: i32 = 13;
     const EBUSY: i32 = 16;

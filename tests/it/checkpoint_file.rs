@@ -1,4 +1,5 @@
-//! The checkpoint file: what is there before, what else stands there, and what keeps it from being written.
+//! The checkpoint file: what is there before, what else stands there, and what keeps it from being
+//! written.
 
 use std::cell::Cell;
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Connections as networks treat them: reused ones that are dead, peers that stall, slow lines, proxies, failures by
-//! type. Servers are raw sockets, so that each byte is the test's.
+//! Connections as networks treat them: reused ones that are dead, peers that stall, slow lines,
+//! proxies, failures by type. Servers are raw sockets, so that each byte is the test's.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -41,8 +41,8 @@ struct Server {
 }
 
 impl Server {
-    /// Calls `answer` for each request when its head has arrived; the body is `answer`'s to read. The connection ends
-    /// with an error.
+    /// Calls `answer` for each request when its head has arrived; the body is `answer`'s to read.
+    /// The connection ends with an error.
     fn start(
         answer: impl Fn(&Received, usize, &mut BufReader<TcpStream>) -> io::Result<()>
         + Send
@@ -260,8 +260,8 @@ fn response_that_trickles_is_not_a_stall() {
     assert_eq!(error.service_code(), Some("X"), "{error}");
 }
 
-/// A peer that reads 256 KiB/s, with a stall timeout of one second. On the loopback device a receiver acknowledges in
-/// steps of about 100 KiB, so it could not be much slower.
+/// A peer that reads 256 KiB/s, with a stall timeout of one second. On the loopback device a
+/// receiver acknowledges in steps of about 100 KiB, so it could not be much slower.
 #[test]
 fn request_over_a_slow_line_is_not_a_stall() {
     let server = Server::start(|request, _, stream| {
@@ -661,7 +661,8 @@ fn root_certificates_must_be_certificates() {
         .unwrap();
 }
 
-/// 100 threads and few descriptors: the connections that there are carry all parts, and the checkpoint is written.
+/// 100 threads and few descriptors: the connections that there are carry all parts, and the
+/// checkpoint is written.
 #[cfg(unix)]
 #[test]
 fn descriptors_that_run_out_mean_fewer_connections() {

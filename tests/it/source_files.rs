@@ -112,7 +112,8 @@ impl CoarseDisk {
         Some(CoarseDisk(dir))
     }
 
-    /// A file that was written at the beginning of the current second, so that there is time for an edit.
+    /// A file that was written at the beginning of the current second, so that there is time for an
+    /// edit.
     fn fresh_file(&self, size: u64) -> PathBuf {
         let path = self.0.join("f");
         fs::write(&path, content("f", size)).unwrap();

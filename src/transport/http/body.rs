@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::super::exchange::Exchange;
 use crate::error::{FailureKind, TransportFailure};
 
-/// The body on its way to ureq. Once the server wants no more of it, the caller's reader is left alone: ureq gets as
-/// many bytes as it still expects, and they go nowhere.
+/// The body on its way to ureq. Once the server wants no more of it, the caller's reader is left
+/// alone: ureq gets as many bytes as it still expects, and they go nowhere.
 pub(super) struct BodyReader<'a> {
     inner: &'a mut dyn Read,
     length: u64,

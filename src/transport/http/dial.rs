@@ -54,7 +54,8 @@ impl Route {
     }
 }
 
-/// ureq resolves names for every request, even when it has a connection. Ours are resolved when one is made.
+/// ureq resolves names for every request, even when it has a connection. Ours are resolved when one
+/// is made.
 #[derive(Debug)]
 pub(super) struct NoLookup;
 

@@ -1,4 +1,5 @@
-//! What ureq and TLS report, as a failure of ours. Decided by types and by the phase of the exchange.
+//! What ureq and TLS report, as a failure of ours. Decided by types and by the phase of the
+//! exchange.
 
 use std::io;
 

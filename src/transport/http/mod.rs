@@ -1,12 +1,13 @@
 //! HTTP by ureq: the only folder that names it.
 //!
-//! Of ureq we use the HTTP state machine and the TLS layers. Resolver, connector and sockets are our own, by the traits
-//! in [`ureq::unversioned`]. They may change with a minor release of ureq; `tests/newest.sh` builds against the newest
-//! one. Used from there are the traits `Resolver`, `Connector`, `Transport` and `Buffers`, the structs
-//! `ConnectionDetails`, `NextTimeout` and `LazyBuffers`, and the TLS connectors.
+//! Of ureq we use the HTTP state machine and the TLS layers. Resolver, connector and sockets are
+//! our own, by the traits in [`ureq::unversioned`]. They may change with a minor release of ureq;
+//! `tests/newest.sh` builds against the newest one. Used from there are the traits `Resolver`,
+//! `Connector`, `Transport` and `Buffers`, the structs `ConnectionDetails`, `NextTimeout` and
+//! `LazyBuffers`, and the TLS connectors.
 //!
-//! Each connection has an agent of its own, which keeps at most that one connection. So it is known which connection
-//! serves a request, whether an earlier request made it, and when to close it.
+//! Each connection has an agent of its own, which keeps at most that one connection. So it is known
+//! which connection serves a request, whether an earlier request made it, and when to close it.
 
 mod body;
 mod dial;
@@ -39,8 +40,8 @@ use crate::protocol::request::{Header, Method, Response};
 /// A page of ListParts has 250 KB; a callback's response may have 3 MB.
 const RESPONSE_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
-/// What is pulled from the body and written to the socket at a time: bytes for each connection. A part of the smallest
-/// size is one write, and four of them stay in a core's cache.
+/// What is pulled from the body and written to the socket at a time: bytes for each connection. A
+/// part of the smallest size is one write, and four of them stay in a core's cache.
 const OUTPUT_BUFFER_BYTES: usize = 112 * 1024;
 const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// ureq's own limit on the age of idle connections is not used.

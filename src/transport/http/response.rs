@@ -1,4 +1,5 @@
-//! The outermost layer of a connection, where HTTP is plain text: interim responses, and responses in mid-body.
+//! The outermost layer of a connection, where HTTP is plain text: interim responses, and responses
+//! in mid-body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,8 @@ impl ResponseStream {
         }
     }
 
-    /// Removes what is no answer yet: `100 Continue` that nobody asked for, `103 Early Hints`. ureq understands a
-    /// `100` only without headers.
+    /// Removes what is no answer yet: `100 Continue` that nobody asked for, `103 Early Hints`. ureq
+    /// understands a `100` only without headers.
     fn skip_interim(&mut self, wants_continue: bool) -> Interim {
         loop {
             match interim_length(&self.input) {
@@ -98,7 +99,8 @@ impl Transport for ResponseStream {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        // ureq limits nothing but its wait for 100 Continue; the other limit is that of our last look.
+        // ureq limits nothing but its wait for 100 Continue; the other limit is that of our last
+        // look.
         let wants_continue =
             !timeout.after.is_not_happening() && timeout.reason != Timeout::RecvResponse;
         self.exchange.await_response();

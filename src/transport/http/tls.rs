@@ -136,8 +136,8 @@ fn is_certificate(der: &[u8]) -> bool {
         .is_ok()
 }
 
-/// The library cannot be asked before a connection is made; at least it is a sequence of the right length that begins
-/// with another one.
+/// The library cannot be asked before a connection is made; at least it is a sequence of the right
+/// length that begins with another one.
 #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
 fn is_certificate(der: &[u8]) -> bool {
     let content = |der: &[u8]| -> Option<Vec<u8>> {

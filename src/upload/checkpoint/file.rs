@@ -1,8 +1,9 @@
-//! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file touched.
+//! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file
+//! touched.
 //!
-//! A lock on a file that is renamed over says nothing about the file that has the name afterwards. So each save locks
-//! its new file *before* that takes the name, and keeps that lock; and whoever gets a lock looks whether the name still
-//! belongs to what was locked.
+//! A lock on a file that is renamed over says nothing about the file that has the name afterwards.
+//! So each save locks its new file *before* that takes the name, and keeps that lock; and whoever
+//! gets a lock looks whether the name still belongs to what was locked.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -103,8 +104,8 @@ impl CheckpointFile {
         self.sync_directory()
     }
 
-    /// Takes the spare descriptor. Another thread may be faster, but has to give it back when it finds that one is not
-    /// enough for a connection.
+    /// Takes the spare descriptor. Another thread may be faster, but has to give it back when it
+    /// finds that one is not enough for a connection.
     fn create_next(&mut self, temp: &Path) -> io::Result<File> {
         self.spare = None;
         let mut created = create_private(temp);
@@ -131,8 +132,8 @@ impl CheckpointFile {
             return moved;
         }
         self.locked = file;
-        // Windows, FAT and SMB shares replace no file that is open. Now it is closed, and whoever opens it will find
-        // that the name has gone to another file, which is locked.
+        // Windows, FAT and SMB shares replace no file that is open. Now it is closed, and whoever
+        // opens it will find that the name has gone to another file, which is locked.
         for _ in 0..TRIES_MAX {
             if !moved.as_ref().is_err_and(is_held_open) {
                 break;
@@ -198,7 +199,8 @@ impl Drop for CheckpointFile {
         if self.is_empty && self.remove().is_err() {
             log::warn!("cannot remove the empty checkpoint {}", self.path.display());
         }
-        // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
+        // Closing is not enough: a process that is just being started may hold a copy of the
+        // descriptor.
         let _ = self.locked.unlock();
     }
 }

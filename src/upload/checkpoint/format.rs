@@ -1,7 +1,8 @@
 //! The state of an unfinished upload, and its text form. Pure: no file is touched here.
 //!
-//! The form: a first line with the version, then `name value` lines in a fixed order, values percent-encoded, and at the
-//! end the MD5 of all lines before. Version 1 had no `boot-id` and no `doubtful`; it is read for ever.
+//! The form: a first line with the version, then `name value` lines in a fixed order, values
+//! percent-encoded, and at the end the MD5 of all lines before. Version 1 had no `boot-id` and no
+//! `doubtful`; it is read for ever.
 //!
 //! ```text
 //! oss-upload checkpoint 2
@@ -110,7 +111,8 @@ impl Header {
     }
 }
 
-/// Returns whether nothing follows the first line: a call made the file and ended before it had an upload.
+/// Returns whether nothing follows the first line: a call made the file and ended before it had an
+/// upload.
 pub(super) fn is_blank(text: &[u8]) -> bool {
     matches!(Header::of(text), Header::Empty | Header::Ours)
         && text
@@ -142,8 +144,8 @@ impl UploadIdentity {
 
     /// Returns why an upload of `saved` cannot be resumed as one of `self`, or `None` if it can.
     ///
-    /// The path is a hint and no reason: a file may have been moved together with its checkpoint, or be reached by a
-    /// link. See [`UploadIdentity::needs_verification`].
+    /// The path is a hint and no reason: a file may have been moved together with its checkpoint,
+    /// or be reached by a link. See [`UploadIdentity::needs_verification`].
     pub(in crate::upload) fn mismatch(&self, saved: &UploadIdentity) -> Option<RestartReason> {
         let target = |of: &UploadIdentity| (of.endpoint.clone(), of.bucket.clone(), of.key.clone());
         if target(self) != target(saved) {
@@ -159,10 +161,12 @@ impl UploadIdentity {
         (self.headers != saved.headers).then_some(RestartReason::OptionsChanged)
     }
 
-    /// Returns whether the saved parts have to be compared with the file although nothing is known to differ.
+    /// Returns whether the saved parts have to be compared with the file although nothing is known
+    /// to differ.
     ///
-    /// So it is after a look at the file that its time stamps may not outlive, after a restart of the system, for
-    /// another path or inode, and wherever the system gives files no inode (Windows).
+    /// So it is after a look at the file that its time stamps may not outlive, after a restart of
+    /// the system, for another path or inode, and wherever the system gives files no inode
+    /// (Windows).
     pub(in crate::upload) fn needs_verification(&self, saved: &UploadIdentity) -> bool {
         let (now, then) = (&self.fingerprint, &saved.fingerprint);
         now.identity.is_none()
@@ -234,7 +238,8 @@ impl CheckpointState {
         text
     }
 
-    /// Returns `None` if any byte is not as it was written, or if a value is not what the call itself would take.
+    /// Returns `None` if any byte is not as it was written, or if a value is not what the call
+    /// itself would take.
     pub(in crate::upload) fn from_text(text: &str) -> Option<CheckpointState> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
@@ -244,8 +249,8 @@ impl CheckpointState {
         let (version, rest) = body.strip_prefix(MAGIC)?.split_once('\n')?;
         let version: u32 = ["1", "2"].iter().position(|known| *known == version)? as u32 + 1;
         let mut lines = Lines(rest.lines().peekable());
-        // The checksum is not authentication: anyone can write a valid checkpoint. The bucket becomes part of the
-        // request host, key and upload id become part of its path and query.
+        // The checksum is not authentication: anyone can write a valid checkpoint. The bucket
+        // becomes part of the request host, key and upload id become part of its path and query.
         let endpoint = percent_decode(lines.value("endpoint")?)?;
         let bucket =
             percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?;
@@ -288,7 +293,8 @@ impl CheckpointState {
     }
 }
 
-/// Version 1 did not say in which run of the system it was written, nor how far its time stamps could be trusted.
+/// Version 1 did not say in which run of the system it was written, nor how far its time stamps
+/// could be trusted.
 fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
     let (size, mtime) = (lines.number("size")?, lines.number("mtime")?);
     let identity = parse_identity(lines.value("identity")?)?;

@@ -89,8 +89,8 @@ pub(super) enum Loaded {
 impl<'a> Checkpoint<'a> {
     /// Opens and locks the checkpoint, before any request is made.
     ///
-    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is opened, since it may
-    /// name an unfinished upload, but none is created.
+    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is
+    /// opened, since it may name an unfinished upload, but none is created.
     pub(super) fn open(
         choice: CheckpointLocation<'a>,
         source: &Source,
@@ -227,7 +227,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
+/// The checkpoint, and the file that takes its place next, must be neither the source nor each
+/// other.
 fn check_path(path: &Path, source: &Source) -> Result<()> {
     if [path, &temp_path(path)]
         .into_iter()

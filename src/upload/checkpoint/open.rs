@@ -1,4 +1,5 @@
-//! Getting hold of the checkpoint file: it is found, or created so that it is ours from the beginning.
+//! Getting hold of the checkpoint file: it is found, or created so that it is ours from the
+//! beginning.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
@@ -26,8 +27,8 @@ enum Attempt {
 impl CheckpointFile {
     /// Opens and locks the file, which is created if it is missing.
     ///
-    /// It is then replaced by a file of the same content, in the way that a save replaces it: a directory that allows
-    /// no saves is noticed before there is an upload.
+    /// It is then replaced by a file of the same content, in the way that a save replaces it: a
+    /// directory that allows no saves is noticed before there is an upload.
     pub(in crate::upload) fn open(path: &Path) -> Result<CheckpointFile> {
         let mut last_error = None;
         for _ in 0..TRIES_MAX {
@@ -190,7 +191,8 @@ pub(super) fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()>
     from.persist_noclobber(to).map_err(|refused| refused.error)
 }
 
-/// For file systems that can neither link nor rename without replacing. A crash in the middle leaves an empty file.
+/// For file systems that can neither link nor rename without replacing. A crash in the middle
+/// leaves an empty file.
 pub(super) fn create_in_place(path: &Path) -> Result<Option<File>> {
     let file = match create_private(path) {
         Ok(file) => file,
@@ -256,7 +258,8 @@ fn open_existing_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Where files have no inodes, a file that took the place of the one just opened shows by its size or time.
+/// Where files have no inodes, a file that took the place of the one just opened shows by its size
+/// or time.
 fn looks_replaced(file: &File, path: &Path) -> bool {
     let stat = |metadata: io::Result<Metadata>| {
         metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok()

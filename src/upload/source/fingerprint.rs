@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::upload::platform::{boot_id, is_sync_unsupported, positioned_read};
 
-/// How long an edit may leave a time stamp as it is: 2 seconds on FAT, and what a kernel's coarse clock lags behind.
+/// How long an edit may leave a time stamp as it is: 2 seconds on FAT, and what a kernel's coarse
+/// clock lags behind.
 const STAMP_GRAIN: Duration = Duration::from_millis(2_100);
 /// How often a file that changes while it is opened is looked at again.
 const OPEN_TRIES_MAX: usize = 10;
@@ -22,11 +23,12 @@ pub(in crate::upload) struct Fingerprint {
     pub(in crate::upload) mtime: i128,
     /// `None` where the system has none (Windows).
     pub(in crate::upload) identity: Option<Identity>,
-    /// The run of the system in which the fingerprint was taken. A power cut can keep a file's new times and lose its
-    /// new bytes, so a fingerprint of another run proves nothing. `None` where the system has no such id; then all runs
-    /// count as the same one.
+    /// The run of the system in which the fingerprint was taken. A power cut can keep a file's new
+    /// times and lose its new bytes, so a fingerprint of another run proves nothing. `None` where
+    /// the system has no such id; then all runs count as the same one.
     pub(in crate::upload) boot_id: Option<u128>,
-    /// The file had been changed so recently that another edit may leave no trace in its time stamps.
+    /// The file had been changed so recently that another edit may leave no trace in its time
+    /// stamps.
     pub(in crate::upload) doubtful: bool,
 }
 
@@ -40,8 +42,9 @@ pub(in crate::upload) struct Identity {
 }
 
 impl Fingerprint {
-    /// Syncs the file first. Without that, a power cut could keep the times of the latest edit and lose its bytes, and
-    /// bytes written through a memory map could change without changing the times.
+    /// Syncs the file first. Without that, a power cut could keep the times of the latest edit and
+    /// lose its bytes, and bytes written through a memory map could change without changing the
+    /// times.
     pub(super) fn take(file: &File, now: SystemTime) -> io::Result<Fingerprint> {
         for _ in 0..OPEN_TRIES_MAX {
             let metadata = file.metadata()?;
@@ -156,7 +159,8 @@ fn has_content_of_size(file: &File, size: u64) -> io::Result<bool> {
     }
 }
 
-/// Returns whether an edit after `now` could leave the stamp as it is. One in the future may come from another clock.
+/// Returns whether an edit after `now` could leave the stamp as it is. One in the future may come
+/// from another clock.
 fn is_fresh(stamp: i128, now: SystemTime) -> bool {
     nanoseconds(now) - stamp < STAMP_GRAIN.as_nanos().cast_signed()
 }
@@ -207,7 +211,8 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(&path, "x").unwrap();
         let file = File::options().read(true).write(true).open(path).unwrap();
-        // 1901, just before 1970, the end of 32 bits, 2300, and beyond what most file systems can store.
+        // 1901, just before 1970, the end of 32 bits, 2300, and beyond what most file systems can
+        // store.
         for seconds in [
             -2_177_452_800,
             -1,

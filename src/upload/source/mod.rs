@@ -40,8 +40,8 @@ enum Change {
     Unchanged,
     /// Size and mtime are the same, but other metadata is not.
     MetadataChanged,
-    /// The path leads to another inode of the same size and mtime. It may be the same file: some FUSE file systems give
-    /// a file another inode at each look by path.
+    /// The path leads to another inode of the same size and mtime. It may be the same file: some
+    /// FUSE file systems give a file another inode at each look by path.
     OtherInode,
     Changed,
     /// The path leads to another file, or to none.
@@ -51,7 +51,8 @@ enum Change {
 impl Source {
     /// Opens the file, writes its cached bytes to the disk, and takes its fingerprint.
     ///
-    /// `now` is the local time, read before this call: a change that comes later makes the fingerprint doubtful.
+    /// `now` is the local time, read before this call: a change that comes later makes the
+    /// fingerprint doubtful.
     pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source> {
         if path.as_os_str().is_empty() {
             return Err(Error::option(
@@ -68,7 +69,8 @@ impl Source {
         let file = open_for_reading(path).map_err(failed)?;
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         let absolute = std::path::absolute(path).map_err(failed)?;
-        // The absolute path is looked at again at the end. Where that cannot work (it may be too long), fail now.
+        // The absolute path is looked at again at the end. Where that cannot work (it may be too
+        // long), fail now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
             file,
@@ -130,8 +132,9 @@ impl Source {
 
     /// Returns an error if the file is not what it was when it was opened.
     ///
-    /// Where metadata cannot tell, `verify` has to compare the bytes of the source that it is given with those that
-    /// were sent. If another file may have taken the place of this one, that source is opened anew by the path.
+    /// Where metadata cannot tell, `verify` has to compare the bytes of the source that it is given
+    /// with those that were sent. If another file may have taken the place of this one, that source
+    /// is opened anew by the path.
     pub(in crate::upload) fn ensure_unchanged<E: From<Error>>(
         &self,
         verify: impl FnOnce(&Source) -> Result<bool, E>,
@@ -161,7 +164,8 @@ impl Source {
         }
     }
 
-    /// The file that the path leads to now, with the first one's fingerprint; `None` if there is none.
+    /// The file that the path leads to now, with the first one's fingerprint; `None` if there is
+    /// none.
     fn reopen(&self) -> Result<Option<Source>> {
         let (file, origin) = match &self.origin {
             SourceOrigin::Handle => (self.file.try_clone(), SourceOrigin::Handle),
@@ -178,7 +182,8 @@ impl Source {
         }
     }
 
-    /// Returns whether the file has another size than its fingerprint. One system call: cheap enough after each part.
+    /// Returns whether the file has another size than its fingerprint. One system call: cheap
+    /// enough after each part.
     pub(in crate::upload) fn looks_grown_or_shrunk(&self) -> Result<bool> {
         let metadata = self
             .file
@@ -303,7 +308,8 @@ fn open_for_reading(path: &Path) -> io::Result<File> {
     let mut unblocked = options.clone();
     never_block(&mut unblocked);
     match unblocked.open(path) {
-        // Another process has a lease on this regular file, which the system takes back while a blocking open waits.
+        // Another process has a lease on this regular file, which the system takes back while a
+        // blocking open waits.
         Err(error) if error.kind() == ErrorKind::WouldBlock => options.open(path),
         other => other,
     }

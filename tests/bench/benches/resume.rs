@@ -1,5 +1,6 @@
-//! The time of each step of a resumed upload, with 1 to 10,000 parts. It is measured from outside: by the times at which
-//! the checkpoint is loaded and saved, and at which credentials are requested.
+//! The time of each step of a resumed upload, with 1 to 10,000 parts. It is measured from outside:
+//! by the times at which the checkpoint is loaded and saved, and at which credentials are
+//! requested.
 //!
 //! `cargo bench -p oss-upload-bench --bench resume`
 

@@ -160,8 +160,8 @@ fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     builder.start().map_err(|error| error.to_string())
 }
 
-/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if it is the
-/// default.
+/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if
+/// it is the default.
 fn describe(arguments: &Arguments, server: &LocalOss) {
     let given = |secret: bool| if secret { "(as given)" } else { "none" };
     let mut buckets = vec!["examplebucket"];

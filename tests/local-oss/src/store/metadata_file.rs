@@ -77,7 +77,8 @@ impl MetadataFile {
         }
     }
 
-    /// Creates the metadata of an object whose content is in `file`, a path below the directory of the store.
+    /// Creates the metadata of an object whose content is in `file`, a path below the directory of
+    /// the store.
     pub(crate) fn of_object(
         bucket: &str,
         key: &str,
