@@ -3,15 +3,16 @@ use std::fmt::Write;
 use crate::encoding::{base64_encode, percent_encode};
 use crate::{Error, Result};
 
-/// Each of the two headers, in Base64. OSS API: Callback.
+/// The largest size of each of the two headers, as Base64. OSS API: Callback.
 const HEADER_BYTES_MAX: usize = 5 * 1024;
 
 /// A request that OSS makes to an application server when the object is complete (OSS
 /// documentation, "Callback").
 ///
 /// OSS waits up to 5 seconds for the response of the server and returns it in
-/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the
-/// object is complete all the same, and the upload returns [`Error::Callback`] with it.
+/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept the
+/// callback, the object is complete nevertheless, and the upload returns [`Error::Callback`] with
+/// it.
 ///
 /// ```
 /// use oss_upload::Callback;
@@ -33,7 +34,7 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// Makes a callback that posts `body` to `url`.
+    /// Creates a callback that posts `body` to `url`.
     ///
     /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their
     ///   order.
@@ -62,7 +63,7 @@ impl Callback {
         self
     }
 
-    /// The `Host` header of the callback. Defaults to the host of the URL.
+    /// Sets the `Host` header of the callback. Defaults to the host of the URL.
     #[doc(alias = "callbackHost")]
     #[must_use]
     pub fn host(self, host: impl Into<String>) -> Callback {
@@ -72,8 +73,8 @@ impl Callback {
         }
     }
 
-    /// The content type of the body: `application/x-www-form-urlencoded` (the default of OSS) or
-    /// `application/json`.
+    /// Sets the content type of the body: `application/x-www-form-urlencoded` (the default of OSS)
+    /// or `application/json`.
     #[doc(alias = "callbackBodyType")]
     #[doc(alias = "contentType")]
     #[must_use]
@@ -84,8 +85,8 @@ impl Callback {
         }
     }
 
-    /// Whether OSS sends the server name in the TLS handshake of an https callback. The default of
-    /// OSS is no.
+    /// Sets whether OSS sends the server name in the TLS handshake of an https callback. Defaults
+    /// to no, by OSS.
     #[doc(alias = "callbackSNI")]
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
@@ -95,8 +96,8 @@ impl Callback {
         }
     }
 
-    /// Adds a custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower
-    /// case.
+    /// Adds a custom variable, `${x:name}` in the body. Its name must start with `x:` and be in
+    /// lower case.
     #[doc(alias = "CallbackVar")]
     #[doc(alias = "customValue")]
     #[must_use]
@@ -153,8 +154,8 @@ impl Callback {
         self.check_header_sizes()
     }
 
-    /// OSS looks at these headers only when the object is complete, so they are checked before
-    /// anything is sent.
+    /// Checks the values before anything is sent, because OSS checks them only when the object is
+    /// complete.
     fn check_header_sizes(&self) -> Result<()> {
         let headers = [
             ("the callback", Some(self.header())),
@@ -172,7 +173,7 @@ impl Callback {
         Ok(())
     }
 
-    /// The value of `x-oss-callback`.
+    /// Returns the value of `x-oss-callback`.
     pub(crate) fn header(&self) -> String {
         let url = self
             .url
@@ -195,7 +196,7 @@ impl Callback {
         base64_encode(json.finish())
     }
 
-    /// The value of `x-oss-callback-var`.
+    /// Returns the value of `x-oss-callback-var`.
     pub(crate) fn vars_header(&self) -> Option<String> {
         let mut json = Json::new();
         for (name, value) in &self.vars {

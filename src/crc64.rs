@@ -1,5 +1,5 @@
-//! CRC-64/XZ, which OSS calls `crc64ecma`. `crc64fast` computes it; combining checksums is done
-//! here.
+//! CRC-64/XZ, which OSS calls `crc64ecma`. The crate `crc64fast` computes it. This module combines
+//! the checksums of parts.
 
 /// The reflected polynomial.
 const POLYNOMIAL: u64 = 0xC96C_5795_D787_0F42;

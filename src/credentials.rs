@@ -16,8 +16,8 @@ pub struct Credentials {
     security_token: Option<String>,
 }
 
-/// Provides credentials. It is asked before every request, so a token may change in mid-upload; an
-/// implementation that fetches credentials should keep them until they are about to expire.
+/// Provides credentials. It is asked before every request, so a token may change during an upload.
+/// An implementation that fetches credentials should keep them until they are about to expire.
 ///
 /// Implemented for [`Credentials`], for closures and for `Arc<P>`:
 ///
@@ -33,22 +33,21 @@ pub trait ProvideCredentials: Send + Sync {
     /// Returns the credentials for the next request.
     ///
     /// # Errors
-    /// Whatever keeps the provider from giving any; it becomes the source of
-    /// [`Error::Credentials`].
+    /// Any error of the provider. It becomes the source of [`Error::Credentials`].
     fn credentials(&self) -> std::result::Result<Credentials, BoxError>;
 
     /// Called when OSS did not accept `credentials`, before the provider is asked once more.
     ///
-    /// A provider that keeps credentials until they expire should drop these: they may have been
-    /// revoked. Does nothing by default.
+    /// A provider that keeps credentials until they expire should drop these, because they may have
+    /// been revoked. Does nothing by default.
     fn refused(&self, credentials: &Credentials) {
         let _ = credentials;
     }
 }
 
 impl Credentials {
-    /// Makes credentials of an AccessKey pair: of a RAM user, or together with
-    /// [`with_security_token`](Credentials::with_security_token) of an STS role.
+    /// Creates credentials from an AccessKey pair. It belongs to a RAM user or, together with
+    /// [`with_security_token`](Credentials::with_security_token), to an STS role.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Credentials {
         Credentials {
             id: id.into(),
@@ -112,7 +111,7 @@ impl Credentials {
             if value.is_empty() {
                 return Err(InvalidCredentials(format!("the {name} is empty")));
             }
-            // The value is not shown: only where to look.
+            // The message says where in the value the mistake is. It does not show the value.
             let visible = |byte: u8| byte.is_ascii_graphic();
             let problem = match value.bytes().position(|byte| !visible(byte)) {
                 None => continue,

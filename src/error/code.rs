@@ -96,7 +96,7 @@ pub(super) const RETRY_OR_CHECK_ENDPOINT: &str = "run the same call again; if th
      check the endpoint and any proxy in between";
 const GIVE_REGION: &str = "give the bucket's region with ClientBuilder::region";
 
-/// The table. The first row that matches counts.
+/// Classifies an error response. The first row of the table that matches counts.
 pub(crate) fn classify(error: &ServiceError) -> Classification {
     use ErrorCode as Code;
     use RetryDecision::{Backoff, GiveUp, RefreshCredentials, SyncClock};
@@ -224,7 +224,7 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
 
 const SET_CLOCK: &str = "set this machine's clock and run the same call again";
 
-/// What to do after a failure that may pass.
+/// Returns what to do after a transient failure.
 pub(crate) fn rerun_hint(operation: Option<OperationKind>) -> &'static str {
     match operation {
         Some(

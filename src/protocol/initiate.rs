@@ -10,7 +10,7 @@ pub(crate) struct InitiateMultipartUpload<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
     pub(crate) sequential: bool,
-    /// What the object will have. No other request of the upload takes these headers.
+    /// The properties of the object. No other request of the upload takes these headers.
     pub(crate) headers: &'a [Header],
 }
 

@@ -33,7 +33,8 @@ pub struct RetryPolicy {
     /// How long a host that cannot be reached is waited for after it was last reached. Defaults to
     /// 60 s.
     ///
-    /// `max_attempts` counts everything else, and the first request of a call.
+    /// This applies once a request of the call has reached OSS. `max_attempts` counts all other
+    /// failures, and those of the first request of a call.
     pub max_outage: Duration,
 }
 
@@ -77,7 +78,7 @@ impl RetryPolicy {
         self
     }
 
-    /// The wait after attempt `attempt`, counted from 1; `random` is in 0.0..1.0.
+    /// Returns the wait after attempt `attempt`, counted from 1; `random` is in 0.0..1.0.
     pub(crate) fn delay(
         &self,
         attempt: u32,
@@ -95,7 +96,7 @@ impl RetryPolicy {
     }
 }
 
-/// How long the server asks to wait before a retry.
+/// Returns how long the server asks to wait before a retry.
 ///
 /// `Retry-After` is a number of seconds or a date. Throttled responses of OSS carry
 /// `x-oss-qos-delay-time`, in milliseconds; of both the longer wait counts.

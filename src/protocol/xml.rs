@@ -11,7 +11,7 @@ use crate::names::is_upload_id;
 
 /// Documents of OSS are four levels deep at most.
 const DEPTH_MAX: usize = 16;
-/// How much of a text that is shown is kept; a real message has fewer than 300 characters.
+/// The length at which shown texts are cut. Real messages have fewer than 300 characters.
 const TEXT_CHARS_MAX: usize = 1024;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Element {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// The text of the first child of that name; `None` if there is none or it is empty.
+    /// Returns the text of the first child of that name, or `None` if it is missing or empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let child = self.children.iter().find(|child| child.name == name)?;
         Some(child.text.as_str()).filter(|text| !text.is_empty())
@@ -132,7 +132,7 @@ pub(super) fn upload_id(element: &Element) -> ParseResult<String> {
     }
 }
 
-/// Returns text that can be shown and logged: on one line, and without control characters.
+/// Returns a text that can be shown and logged: one line, without control characters.
 pub(super) fn clean_text(text: &str) -> String {
     let words = text.split(|character: char| character.is_control() || character.is_whitespace());
     let line = words

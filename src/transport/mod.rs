@@ -1,7 +1,8 @@
-//! Sends requests over connections of its own and reads their responses. Knows nothing of OSS.
+//! Sends requests over connections of its own and reads their responses. This layer does not know
+//! OSS.
 //!
 //! `http` is the only folder that names ureq. What is below it is plain `std`: name lookups,
-//! connects, sockets that know a slow line from a dead one, the pool, proxies.
+//! connects, sockets that distinguish a slow connection from a dead one, the pool, proxies.
 
 mod abort;
 mod connect;
@@ -48,7 +49,7 @@ pub(crate) struct HttpRequest<'a> {
 
 #[derive(Debug)]
 pub(crate) struct TransportError {
-    /// One line, for people. Its inner error is a [`TransportFailure`].
+    /// The message, one line. Its inner error is a [`TransportFailure`].
     pub(crate) source: io::Error,
     pub(crate) kind: FailureKind,
     /// The request cannot have reached the server: it failed before the connection was ready.
@@ -73,7 +74,7 @@ impl TransportError {
 pub(crate) trait Transport: Send + Sync {
     fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError>;
 
-    /// Aborts what is in flight, on whichever thread, at once, and refuses all that follows.
+    /// Aborts all requests in flight, on every thread, and rejects all later ones.
     fn shutdown(&self);
 
     /// Closes idle connections beyond the bound or past their age. Call it when an upload call has
@@ -85,7 +86,7 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct TransportConfig {
     pub(crate) user_agent: String,
     pub(crate) proxy: ProxyChoice,
-    /// PEM; replaces the bundled ones.
+    /// In PEM. They replace the bundled ones.
     pub(crate) root_certificates: Option<Vec<u8>>,
 }
 

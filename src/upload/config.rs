@@ -1,4 +1,4 @@
-//! The options of one call, checked. Nothing below this module checks them again.
+//! The checked options of one call. No other module of `upload` checks them again.
 
 use std::ops::RangeInclusive;
 
@@ -15,8 +15,8 @@ const ROUTINES: RangeInclusive<usize> = 1..=100;
 const TRAFFIC_LIMIT: RangeInclusive<u64> = 819_200..=838_860_800;
 /// Bytes per second.
 const BANDWIDTH_LIMIT_MIN: u64 = 1024;
-/// OSS ends a connection that is silent for a while, so each of them gets this many bytes per
-/// second at least.
+/// The least bandwidth of a connection, in bytes per second. OSS closes a connection that is silent
+/// for too long.
 const BANDWIDTH_PER_ROUTINE_MIN: u64 = 128;
 
 pub(super) struct UploadConfig {
@@ -62,7 +62,7 @@ impl UploadConfig {
         Ok((config, caller))
     }
 
-    /// Whether an upload that is being cancelled is deleted. A pause keeps it.
+    /// Returns whether an upload that is being cancelled is deleted. A pause keeps it.
     pub(super) fn deletes_on_cancel(&self) -> bool {
         self.delete_upload_on_cancelling && self.cancel.reason() != Some(CancelReason::Pause)
     }

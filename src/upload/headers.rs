@@ -28,7 +28,7 @@ const CALLBACK_VAR: &str = "x-oss-callback-var";
 const TRAFFIC_LIMIT: &str = "x-oss-traffic-limit";
 const REQUEST_PAYER: &str = "x-oss-request-payer";
 
-/// All user metadata together, in bytes. OSS refuses this much and more.
+/// All user metadata together, in bytes. OSS rejects this much and more.
 const META_BYTES_END: usize = 8 * 1024;
 /// HEAD returns every entry as a header, beside about 25 of OSS's own; clients accept 128 headers
 /// or fewer.
@@ -116,7 +116,7 @@ impl RequestHeaders {
         format!("{sequential}{headers:?}")
     }
 
-    /// Whether an object has every property that the call sets and that HeadObject reports.
+    /// Returns whether an object has every property that the call sets and that HeadObject reports.
     ///
     /// It does not report the ACL and the values of the tags: see
     /// [`has_hidden_properties`](Self::has_hidden_properties).
@@ -128,7 +128,7 @@ impl RequestHeaders {
         })
     }
 
-    /// Whether the call sets anything that HeadObject does not report.
+    /// Returns whether the call sets anything that HeadObject does not report.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for skipping unchanged objects")
@@ -332,12 +332,13 @@ fn switch(on: bool, name: &'static str, value: &str) -> Vec<Header> {
     }
 }
 
-/// Removes what HTTP does not transport at the ends of a value. Other white space is part of it.
+/// Removes the white space that HTTP does not transport at the ends of a value. Other white space
+/// is part of it.
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// The name in lower case, without the prefix.
+/// Returns the name in lower case, without the prefix.
 fn meta_name(name: &str) -> Result<String> {
     let lower = name.to_ascii_lowercase();
     let bare = lower.strip_prefix(META_PREFIX).unwrap_or(&lower);

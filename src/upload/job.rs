@@ -1,3 +1,5 @@
+//! The job of a call: what it was asked to do, and the means to do it.
+
 use super::checkpoint::UploadIdentity;
 use super::config::UploadConfig;
 use super::part_body::ByteCounters;

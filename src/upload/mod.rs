@@ -1,8 +1,12 @@
-//! The protocol of a resumable upload, as the calling thread runs it.
+//! The sequence of a resumable upload, as the calling thread runs it.
 //!
-//! A call opens the file and the checkpoint, looks for an earlier upload to resume, initiates a
-//! new one otherwise, sends the parts that are missing, and completes the object. Whatever
-//! happens, it cleans up in one place before it returns.
+//! A call opens the file and the checkpoint ([`upload`]). It looks for an earlier upload to resume
+//! ([`resume`]) and initiates a new one if there is none. It sends the missing parts ([`transfer`])
+//! and completes the object ([`complete`]). A file that needs no parts is one PutObject instead
+//! ([`put_object`]).
+//!
+//! However an attempt ends, [`run`] cleans up before it returns ([`cleanup`]). It is the only place
+//! that restarts an upload.
 
 pub(crate) mod checkpoint;
 mod cleanup;
@@ -142,7 +146,8 @@ fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) ->
     }
 }
 
-/// Makes the object, from the parts of an earlier upload or of a new one.
+/// Creates the object, with the parts of an earlier upload if there is one. `restart` is the reason
+/// why the first attempt could not go through; the checkpoint is then not looked at again.
 fn attempt(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -182,7 +187,8 @@ fn attempt(
     Ok(job.uploaded(object, Some(upload)))
 }
 
-/// Starts a new upload in place of an earlier one. Its ID is saved before anything is sent.
+/// Initiates an upload, and saves its ID before any part is sent. The upload that it replaces is
+/// aborted first.
 fn start<'u>(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -227,7 +233,8 @@ fn initiate(job: &Job<'_>, events: &mut Events<'_>) -> Result<CheckpointState, S
     })
 }
 
-/// Makes the upload that cannot be used any more the one that is to be replaced.
+/// Marks the active upload as the one to be replaced. An upload that does not exist any more, or
+/// that another machine initiated, is not to be aborted.
 fn supersede(uploads: &mut Uploads, reason: RestartReason) {
     let upload = uploads.active.take();
     let is_ours = |upload: &MultipartState| {

@@ -18,7 +18,7 @@ use crate::cancel::CancelToken;
 /// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an
 /// `Option`, a chain. If an option is given twice, the later one counts; [`meta`] and [`tag`] add
 /// up, by their names. The functions themselves never fail: values are checked when the call
-/// begins, before any request, and a wrong one is
+/// starts, before any request, and a wrong one is
 /// [`Error::InvalidOption`](crate::Error::InvalidOption) with the name of the option.
 ///
 /// | for | options |
@@ -370,9 +370,12 @@ pub fn checkpoint_store<'a>(store: impl CheckpointStore + 'a) -> UploadOption<'a
 /// Reads the parts of a checkpoint again and compares their CRC-64 before trusting them. Defaults
 /// to `false`.
 ///
-/// It is done anyway where the ctime, device or inode of the file differ from the checkpoint, and
-/// for parts that the checkpoint does not list. Set it where even the inode cannot be trusted: on
-/// some network and overlay file systems. It costs one reading of what has been uploaded.
+/// The parts are always read again if the metadata may not show an edit: if the path, ctime, device
+/// or inode of the file differ from the checkpoint, if the system was restarted, or if the file had
+/// been changed in the two seconds before a call
+/// ([`docs::checkpoint_format`](crate::docs::checkpoint_format)). So are parts that the checkpoint
+/// does not have. Set this option if metadata cannot be trusted at all, as on some network and
+/// overlay file systems. It costs one reading of the parts that have been uploaded.
 ///
 /// ```
 /// let options = [oss_upload::checkpoint(true, ""), oss_upload::verify_on_resume(true)];
@@ -411,7 +414,7 @@ pub fn adopt_unfinished(adopt: bool) -> UploadOption<'static> {
 /// Calls `callback` on the calling thread: when the upload starts, after every part, at most ten
 /// times a second in between, and at the end. Defaults to none.
 ///
-/// It may borrow what is around it and need not be `Send`. The workers continue meanwhile, but no
+/// It may borrow local variables and need not be `Send`. The workers continue meanwhile, but no
 /// checkpoint is saved until it returns, and after two parts each the workers wait for it, so it
 /// should be quick. If the callback panics, the upload stops, the checkpoint is kept, and the panic
 /// is resumed on the calling thread. The bytes in [`Progress`] never decrease.
@@ -465,8 +468,8 @@ pub fn cancel(token: &CancelToken) -> UploadOption<'static> {
     })
 }
 
-/// Whether cancelling deletes the checkpoint and the parts that OSS has (best effort: one attempt
-/// of one second). With `false` the same call resumes later. Defaults to `true`. Without a
+/// Sets whether cancelling deletes the checkpoint and the parts that OSS has (best effort: one
+/// attempt of one second). With `false` the same call resumes later. Defaults to `true`. Without a
 /// checkpoint the parts are always deleted.
 ///
 /// [`CancelToken::pause`] keeps both, whatever this option says. Other failures keep both as well.
@@ -704,7 +707,7 @@ pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
 ///
 /// It costs a second reading of the file and the time of an MD5
 /// ([`docs::costs`](crate::docs::costs)). CRC-64 is always compared. With `Content-MD5`, OSS
-/// refuses bytes that were damaged in transit before it stores them; without it, a damaged
+/// rejects bytes that were damaged in transit before it stores them; without it, a damaged
 /// PutObject is detected, and sent again, after it has replaced the object. OSS API: UploadPart,
 /// PutObject.
 ///
@@ -724,7 +727,7 @@ pub fn content_md5(send: bool) -> UploadOption<'static> {
 /// `x-oss-callback-var`). Defaults to none.
 ///
 /// The response of the server is in [`Uploaded::callback_body`](crate::Uploaded::callback_body). If
-/// the server does not accept, the object is complete all the same, and the call returns
+/// the server does not accept, the object is complete nevertheless, and the call returns
 /// [`Error::Callback`](crate::Error::Callback). OSS API: Callback.
 ///
 /// ```

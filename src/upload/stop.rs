@@ -1,3 +1,5 @@
+//! The reasons why an upload stops early.
+
 use std::any::Any;
 use std::panic::resume_unwind;
 
