@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_that_is_not_valid_is_refused() {
+    fn endpoint_that_is_not_valid_is_an_error() {
         for wrong in [
             "",
             "https://",
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_with_a_path_or_a_query_is_refused() {
+    fn endpoint_with_a_path_or_a_query_is_an_error() {
         for (wrong, what) in [
             ("https://h.example/gateway/oss", "has a path"),
             ("h.example/bucket", "has a path"),

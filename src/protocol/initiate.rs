@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn initiate_refuses_an_upload_id_that_is_none() {
+    fn initiate_rejects_an_invalid_upload_id() {
         let body = |id: &str| {
             format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"

@@ -98,8 +98,8 @@ impl RetryPolicy {
 
 /// Returns how long the server asks to wait before a retry.
 ///
-/// `Retry-After` is a number of seconds or a date. Throttled responses of OSS carry
-/// `x-oss-qos-delay-time`, in milliseconds; of both the longer wait counts.
+/// `Retry-After` is a number of seconds or a date. Throttled responses of OSS have
+/// `x-oss-qos-delay-time`, in milliseconds. The longer wait of both counts.
 pub(crate) fn retry_after(response: &Response, now: SystemTime) -> Option<Duration> {
     let throttled = matches!(response.status, 429 | 503);
     let delay_time = response

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_refuses_truncated_and_foreign_documents() {
+    fn xml_rejects_truncated_and_foreign_documents() {
         let document = b"<R><A>1</A><B>2</B></R>";
         for end in 0..document.len() {
             assert!(parse(&document[..end], "R").is_err(), "{end}");

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_goes_on_to_the_address_that_accepts() {
+    fn connect_tries_the_next_address_until_one_accepts() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let abort = AbortFlag::default();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_does_not_wait_for_an_address_without_an_answer() {
+    fn connect_does_not_wait_for_an_address_that_does_not_respond() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let Some(silent) = silent_address() else {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_refusal_names_the_peer_and_the_address() {
+    fn connect_error_names_the_peer_and_the_address() {
         let address = closed();
         let abort = AbortFlag::default();
         let failure = connect(&[address], in_ten_seconds(), &abort, "h:1").unwrap_err();

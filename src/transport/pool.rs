@@ -246,7 +246,7 @@ mod tests {
             pool.checkin("a", 7);
             assert_eq!(waiting.join().unwrap(), Some(7));
         });
-        assert!(!pool.starve(), "nobody is left to wait for");
+        assert!(!pool.starve(), "no other connection is busy");
     }
 
     #[test]

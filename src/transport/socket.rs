@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_write_to_a_slow_peer_goes_on() {
+    fn socket_write_to_a_slow_peer_succeeds() {
         let (socket, exchange, mut peer) = connected();
         let reading = thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];

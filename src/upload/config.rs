@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_contradict_are_refused() {
+    fn options_that_contradict_are_an_error() {
         assert!(config([sequential(true), routines(2)]).is_err());
         assert!(config([sequential(true), routines(1)]).is_ok());
         assert!(config([sequential(true), routines(2), sequential(false)]).is_ok());

@@ -53,7 +53,7 @@ pub(super) struct RequestHeaders {
     forbid_overwrite: Vec<Header>,
     /// Taken by the request that makes the object.
     callback: Vec<Header>,
-    /// Taken by the requests that carry bytes.
+    /// Taken by the requests that send bytes.
     traffic: Vec<Header>,
     /// Taken by every request.
     payer: Vec<Header>,

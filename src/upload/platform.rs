@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn sync_errors_are_told_apart_from_lost_bytes() {
+    fn sync_unsupported_is_not_an_error_that_loses_bytes() {
         for kind in [
             ErrorKind::Unsupported,
             ErrorKind::InvalidInput,

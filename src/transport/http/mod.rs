@@ -101,17 +101,17 @@ pub(crate) struct HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError> {
-        let refuse = |failure| Err(TransportError::new(failure, true, false));
+        let fail = |failure| Err(TransportError::new(failure, true, false));
         let (origin, peer) = match origin_and_peer(request.url) {
             Ok(names) => names,
-            Err(failure) => return refuse(failure),
+            Err(failure) => return fail(failure),
         };
         let mut request = request;
         loop {
             let connection = match self.pool.checkout(&origin) {
                 Checkout::Idle(connection) => connection,
                 Checkout::New => self.new_connection(),
-                Checkout::Closed => return refuse(aborted()),
+                Checkout::Closed => return fail(aborted()),
             };
             let mut lease = Lease::new(self, &origin, connection);
             let error = match lease.run(&mut request, peer.clone()) {

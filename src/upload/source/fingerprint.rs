@@ -261,7 +261,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn fingerprint_refuses_files_whose_size_is_not_that_of_their_content() {
+    fn fingerprint_rejects_files_whose_size_is_not_that_of_their_content() {
         for path in [
             "/proc/version",
             "/proc/self/status",

@@ -128,7 +128,7 @@ fn row(parts: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns a bucket whose credentials provider logs its calls; each request begins with one.
+/// Returns a bucket whose credentials provider logs its calls; each request starts with one.
 fn bucket(server: &LocalOss, events: &EventLog) -> Result<Bucket> {
     let events = events.clone();
     let credentials = move || {

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!((read.crc64, read.modified), (object.crc64, object.modified));
         assert!(
             MetadataFile::parse(&text[..text.len() - 5]).is_none(),
-            "an incomplete file is refused"
+            "an incomplete file is rejected"
         );
     }
 }
