@@ -30,11 +30,11 @@ pub struct RetryPolicy {
     /// The longest wait before any attempt, and the longest that a `Retry-After` is obeyed.
     /// Defaults to 20 s.
     pub max_delay: Duration,
-    /// How long a host that cannot be reached is waited for after it was last reached. Defaults to
-    /// 60 s.
+    /// How long a network outage is waited for, from the first failed connection on. Defaults to 60
+    /// s.
     ///
-    /// This applies once a request of the call has reached OSS. `max_attempts` counts all other
-    /// failures, and those of the first request of a call.
+    /// This applies once the call has had a response. Before that, and for all other failures,
+    /// `max_attempts` counts.
     pub max_outage: Duration,
 }
 

@@ -196,6 +196,7 @@ fn start<'u>(
     uploads: &'u mut Uploads,
     event: ProgressEvent,
 ) -> Result<&'u mut MultipartState, Stop> {
+    // An upload that is still there if this call is cancelled is aborted by the clean-up.
     if let Some(superseded) = &uploads.superseded
         && cleanup::abort(job, superseded, CleanupBudget::FAILED)
     {
@@ -206,6 +207,8 @@ fn start<'u>(
         .active
         .insert(MultipartState::new(state, Origin::New));
     checkpoint.save(&upload.checkpoint)?;
+    // The checkpoint names the new upload now. If the old one could not be aborted, a lifecycle
+    // rule has to delete it.
     uploads.superseded = None;
     let id = Some(upload.checkpoint.upload_id.as_str());
     events.started(event, id, 0, 0);

@@ -34,7 +34,8 @@ pub(super) enum Reconciliation {
         confirmed: UploadedParts,
         /// Parts that count if they equal the file.
         candidates: Candidates,
-        /// How many of both must be equal to the file.
+        /// How many of both must be equal to the file, or else the upload restarts. In a sequential
+        /// upload this is every listed part, because none can be replaced. Otherwise it is 0.
         required: usize,
     },
     /// OSS does not know the upload, which may have been completed to an object.

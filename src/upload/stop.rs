@@ -45,6 +45,7 @@ impl Stop {
     }
 }
 
+/// `NoSuchUpload` becomes a restart, whichever request it comes from.
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {

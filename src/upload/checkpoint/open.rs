@@ -66,6 +66,7 @@ impl CheckpointFile {
         })
     }
 
+    /// Replaces the file by one of the same content, to find out whether saves will work.
     fn rehearse(mut self) -> Result<Attempt> {
         remove_orphan(&self.path)?;
         let io_failed = |error| failed(&self.path, error);

@@ -141,6 +141,7 @@ impl Source {
     ) -> Result<(), E> {
         match self.detect_change()? {
             Change::Unchanged if !self.fingerprint.doubtful => Ok(()),
+            // The path leads to the open file, so an edit shows in the bytes of this source.
             Change::Unchanged | Change::MetadataChanged if self.fingerprint.identity.is_some() => {
                 if verify(self)? {
                     Ok(())
