@@ -88,16 +88,16 @@ impl Bucket {
     /// # Errors
     /// * [`Error::InvalidOption`]: an option, the key or the part size is wrong. No request was
     ///   made.
-    /// * [`Error::Source`], [`Error::SourceChanged`]: the file.
+    /// * [`Error::Source`], [`Error::SourceChanged`]: the file cannot be read, or changed during
+    ///   the call.
     /// * [`Error::Checkpoint`], [`Error::CheckpointInUse`], [`Error::NotACheckpoint`]: the
-    ///   checkpoint.
-    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`]:
-    ///   the connection to OSS, after the retries of the client's
-    ///   [`RetryPolicy`](crate::RetryPolicy).
+    ///   checkpoint cannot be read or written, or must not be used.
+    /// * [`Error::Credentials`], [`Error::Transport`], [`Error::Service`], [`Error::Response`]: a
+    ///   request failed, after the retries of the client's [`RetryPolicy`](crate::RetryPolicy).
     /// * [`Error::Callback`]: the object is complete, but its callback failed.
-    /// * [`Error::Cancelled`].
+    /// * [`Error::Cancelled`]: the call was cancelled or paused.
     ///
-    /// [`Error::is_resumable`] tells whether retrying the same call may succeed.
+    /// [`Error::is_resumable`] says whether the same call may succeed later.
     /// [`docs::troubleshooting`](crate::docs::troubleshooting) explains the messages.
     ///
     /// # Panics
@@ -122,13 +122,14 @@ impl Bucket {
         upload::upload_file(&self.target(key)?, path.as_ref(), part_size, &mut options)
     }
 
-    /// Uploads a file that is already open, as [`upload_file`](Bucket::upload_file) does: from
-    /// Android's `Uri`, from an inherited descriptor, or without a name. It is read from offset 0;
-    /// its cursor is ignored.
+    /// Uploads a file that is already open, as [`upload_file`](Bucket::upload_file) does. It may
+    /// come from an Android `Uri` or be an inherited descriptor, and need not have a name. It is
+    /// read from offset 0; its cursor is ignored.
     ///
-    /// There is no path to put a checkpoint beside, so `checkpoint(true, "")` is refused; a path
-    /// and [`checkpoint_dir`](crate::checkpoint_dir) work. On systems without device and inode
-    /// numbers, the parts in the checkpoint are always verified by reading them again.
+    /// There is no path to put a checkpoint beside, so `checkpoint(true, "")` is
+    /// [`Error::InvalidOption`]. A path and [`checkpoint_dir`](crate::checkpoint_dir) work. On
+    /// systems without device and inode numbers, the parts in the checkpoint are always verified by
+    /// reading them again.
     ///
     /// ```no_run
     /// # fn f(bucket: &oss_upload::Bucket) -> Result<(), Box<dyn std::error::Error>> {
@@ -195,7 +196,7 @@ impl Bucket {
         upload::tree::upload_dir(target, dir.as_ref(), part_size, &mut options)
     }
 
-    /// Lists the unfinished uploads whose keys begin with `prefix`; `""` for all. Their parts are
+    /// Lists the unfinished uploads whose keys start with `prefix`; `""` for all. Their parts are
     /// stored, and billed, until they are completed or aborted.
     ///
     /// The pages of the list are requested while the iterator is used. After an error it ends.

@@ -3,19 +3,22 @@ use std::fmt::Write;
 use crate::encoding::{base64_encode, percent_encode};
 use crate::{Error, Result};
 
-/// Each of the two headers, in Base64. OSS API: Callback.
+/// The largest size of each of the two headers, as Base64. OSS API: Callback.
 const HEADER_BYTES_MAX: usize = 5 * 1024;
 
-/// A request that OSS makes to an application server when the object is complete (OSS documentation, "Callback").
+/// A request that OSS makes to an application server when the object is complete (OSS
+/// documentation, "Callback").
 ///
 /// OSS waits up to 5 seconds for the response of the server and returns it in
-/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept, the object is complete
-/// all the same, and the upload returns [`Error::Callback`] with it.
+/// [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not accept the
+/// callback, the object is complete nevertheless, and the upload returns [`Error::Callback`] with
+/// it.
 ///
 /// ```
 /// use oss_upload::Callback;
 ///
-/// let callback = Callback::new("http://203.0.113.7:23450/callback", "bucket=${bucket}&object=${object}&by=${x:user}")
+/// let body = "bucket=${bucket}&object=${object}&by=${x:user}";
+/// let callback = Callback::new("http://203.0.113.7:23450/callback", body)
 ///     .query("source", "backup")
 ///     .var("x:user", "li");
 /// ```
@@ -31,14 +34,16 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// Makes a callback that posts `body` to `url`.
+    /// Creates a callback that posts `body` to `url`.
     ///
-    /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their order.
-    /// * `body`: not empty. OSS replaces `${bucket}`, `${object}`, `${etag}`, `${size}`, `${mimeType}`, `${crc64}`,
-    ///   `${x:name}` and others.
+    /// * `url`: http or https, percent-encoded. Up to five, separated by `;`, are tried in their
+    ///   order.
+    /// * `body`: not empty. OSS replaces `${bucket}`, `${object}`, `${etag}`, `${size}`,
+    ///   `${mimeType}`, `${crc64}`, `${x:name}` and others.
     ///
-    /// Limit: URLs, body and the rest have at most 5 KiB as Base64, and so have the variables. Nothing is checked before
-    /// the upload is called, which returns [`Error::InvalidOption`] for a wrong value.
+    /// Limit: URLs, body and the rest have at most 5 KiB as Base64, and so have the variables.
+    /// Nothing is checked before the upload is called, which returns [`Error::InvalidOption`] for a
+    /// wrong value.
     pub fn new(url: impl Into<String>, body: impl Into<String>) -> Callback {
         Callback {
             url: url.into(),
@@ -58,7 +63,7 @@ impl Callback {
         self
     }
 
-    /// The `Host` header of the callback. Defaults to the host of the URL.
+    /// Sets the `Host` header of the callback. Defaults to the host of the URL.
     #[doc(alias = "callbackHost")]
     #[must_use]
     pub fn host(self, host: impl Into<String>) -> Callback {
@@ -68,7 +73,8 @@ impl Callback {
         }
     }
 
-    /// The content type of the body: `application/x-www-form-urlencoded` (the default of OSS) or `application/json`.
+    /// Sets the content type of the body: `application/x-www-form-urlencoded` (the default of OSS)
+    /// or `application/json`.
     #[doc(alias = "callbackBodyType")]
     #[doc(alias = "contentType")]
     #[must_use]
@@ -79,7 +85,8 @@ impl Callback {
         }
     }
 
-    /// Whether OSS sends the server name in the TLS handshake of an https callback. The default of OSS is no.
+    /// Sets whether OSS sends the server name in the TLS handshake of an https callback. Defaults
+    /// to no, by OSS.
     #[doc(alias = "callbackSNI")]
     #[must_use]
     pub fn sni(self, sni: bool) -> Callback {
@@ -89,7 +96,8 @@ impl Callback {
         }
     }
 
-    /// Adds a custom variable, `${x:name}` in the body. Its name begins with `x:` and is in lower case.
+    /// Adds a custom variable, `${x:name}` in the body. Its name must start with `x:` and be in
+    /// lower case.
     #[doc(alias = "CallbackVar")]
     #[doc(alias = "customValue")]
     #[must_use]
@@ -146,7 +154,8 @@ impl Callback {
         self.check_header_sizes()
     }
 
-    /// OSS looks at these headers only when the object is complete, so they are checked before anything is sent.
+    /// Checks the values before anything is sent, because OSS checks them only when the object is
+    /// complete.
     fn check_header_sizes(&self) -> Result<()> {
         let headers = [
             ("the callback", Some(self.header())),
@@ -164,7 +173,7 @@ impl Callback {
         Ok(())
     }
 
-    /// The value of `x-oss-callback`.
+    /// Returns the value of `x-oss-callback`.
     pub(crate) fn header(&self) -> String {
         let url = self
             .url
@@ -187,7 +196,7 @@ impl Callback {
         base64_encode(json.finish())
     }
 
-    /// The value of `x-oss-callback-var`.
+    /// Returns the value of `x-oss-callback-var`.
     pub(crate) fn vars_header(&self) -> Option<String> {
         let mut json = Json::new();
         for (name, value) in &self.vars {

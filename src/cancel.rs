@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Stops an upload from anywhere: another thread, the thread of a signal handler, the progress callback.
+/// Stops uploads from any place: another thread, the thread of a signal handler, or the progress
+/// callback.
 ///
 /// [`cancel`](CancelToken::cancel) deletes what the upload has done, unless
-/// [`delete_upload_on_cancelling(false)`](crate::delete_upload_on_cancelling) is set; [`pause`](CancelToken::pause) keeps
-/// it. Clones share one state, and a token that was used stays so. One token may serve many uploads.
+/// [`delete_upload_on_cancelling(false)`](crate::delete_upload_on_cancelling) is set;
+/// [`pause`](CancelToken::pause) keeps it. Clones share one state. A token that was used stays
+/// cancelled. One token may be given to many uploads.
 ///
 /// ```
 /// let token = oss_upload::CancelToken::new();
@@ -42,27 +44,30 @@ pub(crate) enum CancelReason {
 }
 
 impl CancelToken {
-    /// Makes a token that is not cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> CancelToken {
         CancelToken::default()
     }
 
     /// Cancels every upload that was given this token, now and later.
     ///
-    /// Returns immediately; the uploads return soon afterwards with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Returns immediately; the uploads return soon afterwards with
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
     ///
-    /// After [`pause`](CancelToken::pause) it turns the pause into a cancel, for uploads that have not returned yet and for
-    /// later ones. What a call that has returned kept, stays.
+    /// After [`pause`](CancelToken::pause) it turns the pause into a cancel, for uploads that have
+    /// not returned yet and for later ones. What a call that has already returned has kept is not
+    /// deleted.
     pub fn cancel(&self) {
         self.stop(CancelReason::Cancel);
     }
 
-    /// Stops every upload that was given this token, now and later, and keeps its checkpoint and its parts, whatever
-    /// [`delete_upload_on_cancelling`](crate::delete_upload_on_cancelling) says. The same call resumes the upload, with a
-    /// new token.
+    /// Stops every upload that was given this token, now and later, and keeps its checkpoint and
+    /// its parts, whatever [`delete_upload_on_cancelling`](crate::delete_upload_on_cancelling)
+    /// says. The same call resumes the upload, with a new token.
     ///
-    /// Returns immediately; the uploads return soon afterwards with [`Error::Cancelled`](crate::Error::Cancelled). Without a
-    /// checkpoint there is nothing to keep, and it is as [`cancel`](CancelToken::cancel). After `cancel` it does nothing.
+    /// Returns immediately; the uploads return soon afterwards with
+    /// [`Error::Cancelled`](crate::Error::Cancelled). Without a checkpoint nothing can be kept, and
+    /// this is the same as [`cancel`](CancelToken::cancel). After `cancel` it does nothing.
     ///
     /// ```
     /// let token = oss_upload::CancelToken::new();
@@ -73,12 +78,13 @@ impl CancelToken {
         self.stop(CancelReason::Pause);
     }
 
-    /// Whether [`cancel`](CancelToken::cancel) or [`pause`](CancelToken::pause) has been called.
+    /// Returns whether [`cancel`](CancelToken::cancel) or [`pause`](CancelToken::pause) has been
+    /// called.
     pub fn is_cancelled(&self) -> bool {
         self.reason().is_some()
     }
 
-    /// The reason that counts, if the token stops its uploads.
+    /// Returns the reason that counts, if the token was used.
     pub(crate) fn reason(&self) -> Option<CancelReason> {
         match self.0.state.load(Ordering::SeqCst) {
             0 => None,
@@ -87,8 +93,8 @@ impl CancelToken {
         }
     }
 
-    /// Runs `hook` when the token is cancelled or paused, immediately if it already is, until the guard is dropped. A cancel
-    /// after a pause runs it once more.
+    /// Registers `hook` until the guard is dropped. It runs when the token is cancelled or paused,
+    /// or immediately if it already is. A cancel after a pause runs it once more.
     pub(crate) fn on_cancel(
         &self,
         hook: impl Fn(CancelReason) + Send + Sync + 'static,
@@ -116,7 +122,7 @@ impl CancelToken {
             // The hooks have run, or run now on another thread.
             return;
         }
-        // Not under the lock: a hook may drop registrations.
+        // The lock is released first, because a hook may drop registrations.
         let hooks: Vec<Hook> = self
             .hooks()
             .hooks

@@ -1,4 +1,5 @@
-//! CRC-64/XZ, which OSS calls `crc64ecma`. `crc64fast` computes it; combining checksums is done here.
+//! CRC-64/XZ, which OSS calls `crc64ecma`. The crate `crc64fast` computes it. This module combines
+//! the checksums of parts.
 
 /// The reflected polynomial.
 const POLYNOMIAL: u64 = 0xC96C_5795_D787_0F42;
@@ -23,9 +24,10 @@ impl Digest {
 
 /// Returns the CRC of the concatenation of parts, from the CRC and the length in bytes of each.
 ///
-/// A CRC is a polynomial over GF(2), modulo [`POLYNOMIAL`]. To append `b` to `a`, the CRC of `a` is multiplied by
-/// x to the power of the number of bits in `b`. That power is found by squaring, in as many steps as the length has
-/// bits. It is kept from part to part, because all parts but the last are equally long.
+/// A CRC is a polynomial over GF(2), modulo [`POLYNOMIAL`]. To append `b` to `a`, the CRC of `a` is
+/// multiplied by x to the power of the number of bits in `b`. That power is found by squaring, in
+/// as many steps as the length has bits. It is kept from part to part, because all parts but the
+/// last are equally long.
 pub(crate) fn combine(parts: impl Iterator<Item = (u64, u64)>) -> u64 {
     let mut whole = 0;
     let mut previous_length = 0;

@@ -6,15 +6,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything but RFC 3986's unreserved characters.
+/// All characters but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// The same in a path, which keeps its slashes.
+/// The same set for paths, whose slashes are kept.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
-/// No ASCII character, so only the bytes beyond ASCII are encoded.
+/// An empty set: only bytes beyond ASCII are encoded.
 const NON_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 
 pub(crate) fn percent_encode(text: &str) -> Cow<'_, str> {

@@ -4,8 +4,9 @@ use crate::{Error, Result};
 
 const EXAMPLE: &str = "https://oss-cn-hangzhou.aliyuncs.com";
 
-/// Regions whose endpoints have another name: what stands between `oss-` and `[-internal].aliyuncs.com`, or before
-/// `.oss.aliyuncs.com`, and the id that signatures need.
+/// Regions whose endpoints have another name: the name between `oss-` and
+/// `[-internal].aliyuncs.com`, or before `.oss.aliyuncs.com`, and the region ID that signatures
+/// need.
 const REGIONS_WITH_OTHER_NAMES: [(&str, &str); 9] = [
     ("cn-hzfinance", "cn-hangzhou-finance"),
     ("cn-hzjbp-a", "cn-hangzhou-finance"),
@@ -26,7 +27,7 @@ const REGIONS_OF_FINANCE: [&str; 4] = [
     "cn-beijing-finance-1",
 ];
 
-/// Where requests go: scheme, host and port, and where the bucket's name is put.
+/// The server that requests are sent to, and the place of the bucket's name in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) tls: bool,
@@ -49,7 +50,7 @@ impl Endpoint {
     /// Parses an endpoint with or without a scheme; without one, https is meant. The name of a
     /// region stands for its endpoint.
     ///
-    /// A path, a query or a fragment is refused: requests would not go where it points to.
+    /// A path, a query or a fragment is an error, because no request would be sent there.
     pub(crate) fn parse(text: &str, cname: bool, path_style: bool) -> Result<Endpoint> {
         let of_region = match is_bare_name(text) {
             true => Some(endpoint_of_region(text, cname)?),
@@ -137,7 +138,7 @@ impl Endpoint {
         })
     }
 
-    /// `https://host[:port]`, as the checkpoint remembers it.
+    /// Returns `https://host[:port]`, as it is saved in the checkpoint.
     pub(crate) fn origin(&self) -> String {
         format!("{}://{}", self.scheme(), self.authority)
     }
@@ -162,11 +163,12 @@ impl Endpoint {
         }
     }
 
-    /// The id of the region that the host names: `oss-<region>[-internal].aliyuncs.com` or
+    /// Returns the ID of the region that the host names: `oss-<region>[-internal].aliyuncs.com` or
     /// `<region>.oss.aliyuncs.com`.
     ///
-    /// `None` for the accelerate endpoints, which belong to no region, and for names that are not a region's, so that the
-    /// caller is asked for the region. A CloudBox has no such endpoint, and its signatures are not supported.
+    /// Returns `None` for the accelerate endpoints, which belong to no region, and for all other
+    /// names. The caller then has to give the region. A CloudBox has no such endpoint, and its
+    /// signatures are not supported.
     pub(crate) fn region(&self) -> Option<&str> {
         let host = split_port(&self.authority)?.0;
         let name = host.strip_suffix(".aliyuncs.com")?;
@@ -186,7 +188,8 @@ impl Endpoint {
         {
             return Some(region);
         }
-        // An area and a place. Names of finance clouds that the table does not have may mean anything.
+        // An area and a place. Names of finance clouds that are not in the table cannot be
+        // interpreted.
         let (area, place) = region.split_once('-')?;
         let is_region = is_region_id(region)
             && (2..=3).contains(&area.len())
@@ -197,7 +200,8 @@ impl Endpoint {
         (is_region || REGIONS_OF_FINANCE.contains(&region)).then_some(region)
     }
 
-    /// Whether the endpoint is the bucket's own domain, to which the name of the bucket would be added once more.
+    /// Returns whether the endpoint is the bucket's own domain, so that the name of the bucket
+    /// would be added a second time.
     pub(crate) fn is_bucket_domain_of(&self, bucket: &str) -> bool {
         self.style == AddressingStyle::VirtualHosted
             && self
@@ -263,7 +267,8 @@ pub(crate) fn is_region_id(text: &str) -> bool {
 
 /// Splits `BUCKET.oss-REGION.aliyuncs.com` before `oss-`.
 ///
-/// Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike but are endpoints: a region begins with two or three letters.
+/// Hosts such as `ID.oss-data-acc.aliyuncs.com` look alike but are endpoints: a region starts with
+/// two or three letters.
 fn split_bucket_domain(host: &str) -> Option<(&str, &str)> {
     let (bucket, _) = host.split_once(".oss-")?;
     let own = &host[bucket.len() + 1..];
@@ -425,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_that_is_not_valid_is_refused() {
+    fn endpoint_that_is_not_valid_is_an_error() {
         for wrong in [
             "",
             "https://",
@@ -546,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoint_with_a_path_or_a_query_is_refused() {
+    fn endpoint_with_a_path_or_a_query_is_an_error() {
         for (wrong, what) in [
             ("https://h.example/gateway/oss", "has a path"),
             ("h.example/bucket", "has a path"),

@@ -1,4 +1,5 @@
-//! MD5: the ETag of a part that is not encrypted, the value of `Content-MD5`, and the checksum of a checkpoint.
+//! MD5: the ETag of a part that is not encrypted, the value of `Content-MD5`, and the checksum of a
+//! checkpoint.
 
 use std::fmt;
 
@@ -27,7 +28,8 @@ impl Md5Digest {
         Md5Digest(md5::compute(bytes).0)
     }
 
-    /// Compares without regard to case: OSS writes ETags in capitals, other servers do not.
+    /// Compares the digest with an ETag. Case does not matter, because OSS writes ETags in capitals
+    /// and other servers do not.
     pub(crate) fn matches_etag(self, etag: &str) -> bool {
         etag.eq_ignore_ascii_case(&self.to_string())
     }

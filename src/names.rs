@@ -1,15 +1,17 @@
-//! The rules for names that are part of a request: buckets, keys, upload ids.
+//! The rules for names that are part of a request: buckets, keys and upload IDs.
 //!
 //! They are checked where a caller gives them and where a checkpoint or a response does.
 
 /// Bytes of UTF-8.
 const KEY_BYTES_MAX: usize = 1023;
-/// Bytes. OSS's own have 32; the limit keeps the request line within what servers accept.
+/// In bytes. Upload IDs of OSS have 32; the limit keeps the request line within what servers
+/// accept.
 const UPLOAD_ID_BYTES_MAX: usize = 1024;
 
-/// Whether `text` has 3 to 63 lower-case letters, digits and hyphens, and no hyphen at its ends.
+/// Returns whether `text` is 3 to 63 lower-case letters, digits and hyphens, without a hyphen at
+/// its ends.
 ///
-/// A bucket's name becomes part of the host of a request, so nothing else may pass.
+/// The name of a bucket becomes part of the host of a request, so nothing else is accepted.
 pub(crate) fn is_bucket_name(text: &str) -> bool {
     let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (3..=63).contains(&text.len())
@@ -18,7 +20,7 @@ pub(crate) fn is_bucket_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// Whether `text` can be an upload id: visible ASCII, and not too long.
+/// Returns whether `text` can be an upload ID: visible ASCII, and not too long.
 pub(crate) fn is_upload_id(text: &str) -> bool {
     (1..=UPLOAD_ID_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -41,7 +43,8 @@ pub(crate) fn check_key(key: &str) -> Result<(), String> {
             "{key:?} must not start with a slash or a backslash"
         ));
     }
-    // HTTP servers refuse or truncate at NUL; the other two are not characters, and no XML may contain them.
+    // HTTP servers reject NUL or truncate the line there. The other two are not characters, and XML
+    // must not contain them.
     if let Some(character) = key
         .chars()
         .find(|character| matches!(character, '\0' | '\u{fffe}' | '\u{ffff}'))

@@ -2,22 +2,23 @@ use std::ops::Range;
 
 use crate::crc64;
 
-/// Bytes in the smallest part that OSS accepts, except for the last one: 100 KiB. OSS API: CompleteMultipartUpload.
+/// The smallest part that OSS accepts, except for the last one: 100 KiB, in bytes. OSS API:
+/// CompleteMultipartUpload.
 pub const PART_SIZE_MIN: u64 = 100 * 1024;
-/// Bytes in the largest part that OSS accepts, and in the largest object of one `PutObject`: 5 GiB. OSS API: UploadPart,
-/// PutObject.
+/// The largest part that OSS accepts, and the largest object of one `PutObject`: 5 GiB, in bytes.
+/// OSS API: UploadPart, PutObject.
 pub const PART_SIZE_MAX: u64 = 5 * 1024 * 1024 * 1024;
 /// The most parts that an object may have. OSS API: UploadPart (`partNumber`).
 pub const PARTS_MAX: u64 = 10_000;
 
-/// An ETag of OSS has 32 to 40 characters; a longer one than this is not an ETag.
+/// The longest text that is accepted as an ETag. Those of OSS have 32 to 40 characters.
 const ETAG_BYTES_MAX: usize = 256;
 
-/// Returns the part size for a file of `size` bytes: `preferred`, or as many bytes more as it takes for the file to fit
-/// into [`PARTS_MAX`] parts. Always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
+/// Returns a part size for a file of `size` bytes: `preferred`, or more if the file would have more
+/// than [`PARTS_MAX`] parts. The result is always within [`PART_SIZE_MIN`] and [`PART_SIZE_MAX`].
 ///
-/// `upload_file` uses the part size that it is given, or refuses it. A size that grew by itself would restart an upload
-/// whenever the file grows.
+/// `upload_file` never changes the part size that it is given. If it did, an upload would restart
+/// whenever its file grows.
 ///
 /// ```
 /// let size = 100 << 30; // 100 GiB
@@ -31,20 +32,20 @@ pub fn determine_part_size(size: u64, preferred: u64) -> u64 {
         .clamp(PART_SIZE_MIN, PART_SIZE_MAX)
 }
 
-/// The bytes of the file that become one part.
+/// The range of the file that becomes one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartRange {
     /// 1-based, as in OSS.
     pub(crate) number: u32,
-    /// Bytes from the beginning of the file.
+    /// Bytes from the start of the file.
     pub(crate) offset: u64,
     /// Bytes.
     pub(crate) size: u64,
 }
 
 impl PartRange {
-    /// The range of part `number` of a file of `file_size` bytes in parts of `part_size`; `None` if the file has no
-    /// such part.
+    /// Returns the range of part `number` of a file of `file_size` bytes in parts of `part_size`,
+    /// or `None` if the file has no such part.
     pub(crate) fn new(number: u32, file_size: u64, part_size: u64) -> Option<PartRange> {
         let offset = u64::from(number.checked_sub(1)?).checked_mul(part_size)?;
         let left = file_size.checked_sub(offset)?;
@@ -69,7 +70,7 @@ pub(crate) struct UploadedPart {
     pub(crate) size: u64,
     /// Normalized by [`normalize_etag`].
     pub(crate) etag: Box<str>,
-    /// Of the local bytes; OSS's own is equal wherever OSS reported one.
+    /// The CRC-64 of the local bytes. That of OSS is equal if OSS has reported one.
     pub(crate) crc64: u64,
 }
 
@@ -100,12 +101,12 @@ impl UploadedParts {
         self.0.len()
     }
 
-    /// The bytes of all parts together.
+    /// Returns the sum of the sizes of all parts.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.iter().map(|part| part.size).sum()
     }
 
-    /// The CRC-64 of all parts in their order.
+    /// Returns the CRC-64 of the concatenation of all parts.
     pub(crate) fn crc64(&self) -> u64 {
         crc64::combine(self.0.iter().map(|part| (part.crc64, part.size)))
     }
@@ -139,8 +140,8 @@ pub(crate) fn strip_quotes(etag: &str) -> &str {
         .unwrap_or(etag)
 }
 
-/// The one form in which ETags are kept, compared and sent; `None` if nothing is left of it, or if it contains
-/// something other than visible ASCII.
+/// Returns the form in which ETags are kept, compared and sent: without quotes and weak mark.
+/// Returns `None` if it is empty, or contains anything but visible ASCII.
 pub(crate) fn normalize_etag(etag: &str) -> Option<&str> {
     let etag = strip_quotes(etag);
     let valid = !etag.is_empty()

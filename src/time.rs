@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// `Wed, 02 Dec 2026 09:00:00 GMT`
+/// Formats a time as `Wed, 02 Dec 2026 09:00:00 GMT`.
 pub(crate) fn format_http_date(at: SystemTime) -> String {
     httpdate::fmt_http_date(at)
 }
@@ -12,7 +12,7 @@ pub(crate) fn parse_http_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
-/// `20261202T090000Z`
+/// Formats a time as `20261202T090000Z`.
 pub(crate) fn format_iso8601_basic(at: SystemTime) -> String {
     let rfc3339 = humantime::format_rfc3339_seconds(at).to_string();
     rfc3339
@@ -27,12 +27,12 @@ pub(crate) fn format_rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-/// `2026-12-02T09:00:00.000Z`, as XML has it.
+/// Parses a time of the XML of OSS, such as `2026-12-02T09:00:00.000Z`.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339_weak(text).ok()
 }
 
-/// `1m 30s`
+/// Formats a duration as `1m 30s`.
 pub(crate) fn humanize(duration: Duration) -> impl fmt::Display {
     humantime::format_duration(duration)
 }

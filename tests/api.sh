@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
 # The public API is what tests/api.txt says, and names no other crate than std.
 #
-#   tests/api.sh            compares; says so and does nothing where its tools are missing
-#   tests/api.sh --strict   the same, but their absence is a failure
-#   tests/api.sh --update   writes the list anew
+#   tests/api.sh            compares; without its tools it only says so
+#   tests/api.sh --strict   the same, but fails without its tools
+#   tests/api.sh --update   writes the list again
 #
-# It takes: rustup toolchain install nightly --profile minimal; cargo install cargo-public-api --locked
+# Its tools: rustup toolchain install nightly --profile minimal; cargo install cargo-public-api --locked
 set -euo pipefail
 cd "$(dirname "$0")/.."
 list=tests/api.txt toolchain=${API_TOOLCHAIN:-nightly}
 
 if ! cargo public-api --version >/dev/null 2>&1 || ! rustup toolchain list | grep -q "^$toolchain"; then
-    echo "api: skipped, for want of cargo-public-api or the toolchain $toolchain; see tests/api.sh"
+    echo "api: skipped, because cargo-public-api or the toolchain $toolchain is missing; see tests/api.sh"
     [ "${1:-}" != --strict ]
     exit
 fi
 
 now=$(mktemp)
 trap 'rm -f "$now"' EXIT
-# Pages to read are no API.
+# The documentation pages are not part of the API.
 cargo "+$toolchain" public-api -p oss-upload -sss --color never | grep -v '^pub mod oss_upload::docs' >"$now"
 
 foreign=$(grep -oE '(^|[^:A-Za-z0-9_])[a-z_][a-z0-9_]*::' "$now" | grep -oE '[a-z_][a-z0-9_]*' | sort -u |

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The library builds, and its unit tests pass, with the oldest releases that Cargo.toml allows. In a copy: the lock file stays.
 #
-# It takes a nightly toolchain, and does nothing but say so where there is none.
+# It needs a nightly toolchain. Without one it only says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! rustup toolchain list | grep -q '^nightly'; then
-    echo 'minimal versions: skipped, for want of a nightly toolchain'
+    echo 'minimal versions: skipped, because there is no nightly toolchain'
     exit 0
 fi
 

@@ -162,8 +162,8 @@ fn plan(prefix: &str, file: &Path) -> io::Result<(String, u64)> {
     Ok((key, determine_part_size(metadata.len(), PART_SIZE)))
 }
 
-/// A client that retries for a long time: nobody waits for the result, and the network may be
-/// down for half an hour.
+/// A client that retries for a long time: no user waits for the result, and the network may be down
+/// for half an hour.
 fn client() -> Result<Client, oss_upload::Error> {
     let policy = RetryPolicy::default()
         .max_attempts(30)

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::transport::Transport;
 
-/// Stops what a dispatcher does, from any thread.
+/// Stops a dispatcher, from any thread.
 #[derive(Clone)]
 pub(crate) struct AbortHandle(Arc<Inner>);
 
@@ -14,12 +14,12 @@ struct Inner {
 
 struct State {
     phase: Phase,
-    /// Taken out when the dispatcher ends, so that an abort that comes too late does not break
-    /// the connections of whoever uses them next.
+    /// Taken out when the dispatcher ends, so that a late abort does not break connections that
+    /// another call has taken over.
     transport: Option<Arc<dyn Transport>>,
 }
 
-/// What may still be done. Later phases are stricter.
+/// What is still allowed. Later phases are stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum Phase {
     Running,
@@ -67,7 +67,7 @@ impl AbortHandle {
         self.disconnect();
     }
 
-    /// Breaks the requests in flight. What follows uses new connections.
+    /// Breaks the requests in flight. Later requests use new connections.
     pub(crate) fn disconnect(&self) {
         if let Some(transport) = self.take_transport() {
             transport.shutdown();
@@ -99,8 +99,8 @@ impl AbortHandle {
         waited.unwrap_or_else(PoisonError::into_inner).0.phase < limit
     }
 
-    /// Returns the transport, made by `connect` if there is none, or `None` once everything was
-    /// aborted.
+    /// Returns the transport, which `connect` makes for the first request, or `None` once
+    /// everything was aborted.
     pub(super) fn transport(
         &self,
         connect: impl FnOnce() -> Arc<dyn Transport>,

@@ -4,13 +4,14 @@ use std::iter;
 use crate::Error;
 use crate::protocol::request::Sent;
 
-/// What a request sends. Every attempt reads it from the beginning.
+/// A request body that can be sent again. Every attempt reads it from the start.
 pub(crate) trait RequestBody {
     /// Returns its length in bytes.
     fn len(&self) -> u64;
-    /// Starts again from the beginning.
+    /// Returns a reader that starts at the first byte.
     fn rewind(&mut self) -> Result<&mut dyn Read, Error>;
-    /// Returns why reading failed, if it did: that is not the network's fault.
+    /// Takes the error with which reading failed, so that it is not reported as a failure of the
+    /// network.
     fn take_error(&mut self) -> Option<Error>;
     /// Returns how many bytes were read since the last rewind.
     fn bytes_read(&self) -> u64;

@@ -157,8 +157,8 @@ impl ClientBuilder {
         }
     }
 
-    /// Sets how long nothing may move before an attempt is given up. Defaults to 60 s. Limit: more
-    /// than zero.
+    /// Sets how long no byte may be acknowledged or received before an attempt is aborted and
+    /// retried. Defaults to 60 s. Limit: more than zero.
     ///
     /// There is no limit on the whole upload: a slow connection that moves never fails. The
     /// response to CompleteMultipartUpload may take five times as long.

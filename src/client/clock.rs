@@ -9,7 +9,7 @@ pub(crate) trait Clock: Send + Sync {
     /// Returns the reading of a clock that never goes back.
     fn instant(&self) -> Instant;
 
-    /// Begins a wait of `duration` and returns how long the caller has to block for it.
+    /// Starts a wait of `duration` and returns how long the caller has to block for it.
     fn wait(&self, duration: Duration) -> Duration;
 }
 
@@ -45,7 +45,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still except while somebody waits.
+/// A clock that advances only by waits.
 #[cfg(test)]
 pub(crate) struct VirtualClock {
     start: Instant,

@@ -16,23 +16,23 @@ use crate::protocol::retry::retry_after;
 use crate::transport::{HttpRequest, TransportError};
 use crate::{Error, Result};
 
-/// CompleteMultipartUpload: OSS may take minutes to join 10,000 parts.
+/// How many times longer CompleteMultipartUpload may take: OSS needs minutes to join 10,000 parts.
 const COMPLETE_TIMEOUT_FACTOR: u32 = 5;
 /// How much of the reason for an invalid response is kept.
 const REASON_CHARS_MAX: usize = 300;
 
 /// Sends the requests of one call: signs, sends, classifies the response, waits and retries.
 ///
-/// All threads of the call share it. Its [`AbortHandle`] stops it.
+/// All threads of a call share one. Its [`AbortHandle`] stops it.
 pub(crate) struct Dispatcher {
     client: Client,
     abort: AbortHandle,
     budget: Option<CleanupBudget>,
-    /// A response has arrived, so the endpoint is right, and an outage is worth waiting for.
+    /// A response has arrived. So the endpoint is right, and an outage is waited for.
     has_reached_oss: AtomicBool,
 }
 
-/// What cleaning up may take. It must not take as long as what has just failed.
+/// The limits of requests that clean up. Cleaning up must not take as long as the call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CleanupBudget {
     max_attempts: u32,
@@ -70,7 +70,7 @@ pub(crate) enum CallError {
     },
 }
 
-/// What an error response says beyond the error itself.
+/// The parts of an error response that the error does not have.
 pub(crate) struct ErrorDetails {
     pub(crate) response: Response,
     /// The ETag of the part that exists already (`PartAlreadyExist`).
@@ -102,20 +102,22 @@ enum Backoff {
 #[derive(Default)]
 struct RetryState {
     attempts: u32,
-    /// Attempts that failed for a reason that says nothing of this request.
+    /// Attempts that do not count, because their failure has another cause than this request.
     uncounted: u32,
-    /// The latest attempts could not connect: since when, and how many they are.
+    /// Set while attempts cannot connect: the start of the outage, and the number of these
+    /// attempts.
     outage: Option<(Instant, u32)>,
     response_lost: bool,
-    /// A body was cut off, and perhaps the server's reason with it: ask before sending the next.
+    /// A body was cut off, and an error response may have been lost with it. So the next attempt
+    /// sends `Expect: 100-continue`.
     expect_continue: bool,
-    /// The server did not respond to that question; some proxies do not understand it.
+    /// The server did not respond to `Expect: 100-continue`, which some proxies do not understand.
     expect_continue_failed: bool,
     stale_connection_replaced: bool,
     clock_synchronized: bool,
     credentials_refreshed: bool,
     last_credentials: Option<Credentials>,
-    /// What the provider returned when it was asked for others.
+    /// What the provider returned when it was asked once more.
     refreshed_credentials: Option<Credentials>,
 }
 
@@ -243,7 +245,7 @@ impl Dispatcher {
         Ok(response)
     }
 
-    /// Waits if the request should be retried; otherwise says why it failed.
+    /// Waits if the request should be retried; otherwise returns why it failed.
     fn handle_failure(
         &self,
         error: AttemptError,
@@ -309,7 +311,7 @@ impl Dispatcher {
                 Some(Backoff::Immediate)
             }
             AttemptError::Transport(_) | AttemptError::Invalid(..) => backoff,
-            // Somebody in between does not understand `Expect`.
+            // A proxy does not understand `Expect`.
             AttemptError::Service(error, _)
                 if error.service.status == 417 && state.expect_continue_failed =>
             {
@@ -331,7 +333,7 @@ impl Dispatcher {
         }
     }
 
-    /// Asks the provider once more. The credentials that were refused would be refused again.
+    /// Asks the provider once more. The credentials that OSS has rejected would be rejected again.
     fn refresh_credentials(&self, state: &mut RetryState) -> bool {
         let Some(refused) = state.last_credentials.as_ref() else {
             return false;
@@ -342,7 +344,8 @@ impl Dispatcher {
         state.refreshed_credentials.is_some()
     }
 
-    /// A cancelled call does not wait for the provider again: what signed last signs the abort.
+    /// Returns the credentials for the next attempt. A cancelled call does not wait for the
+    /// provider again: its abort is signed with the last credentials.
     fn credentials(&self) -> Result<Credentials, Error> {
         match self.budget {
             Some(CleanupBudget::CANCELLED) => self.client.last_credentials(),

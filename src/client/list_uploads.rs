@@ -4,7 +4,7 @@ use super::{CallError, Dispatcher, TextBody};
 use crate::protocol::list_uploads::{ListMultipartUploads, Marker, MultipartUpload};
 use crate::protocol::request::Header;
 
-/// Unfinished uploads, page after page, as they are asked for.
+/// An iterator over unfinished uploads, which requests one page after the other as needed.
 pub(crate) struct UploadPages<D> {
     dispatcher: D,
     bucket: String,
@@ -16,7 +16,7 @@ pub(crate) struct UploadPages<D> {
 }
 
 impl<D: Borrow<Dispatcher>> UploadPages<D> {
-    /// Lists the uploads whose keys begin with `prefix`.
+    /// Lists the uploads whose keys start with `prefix`.
     pub(crate) fn new(dispatcher: D, bucket: &str, prefix: &str, headers: &[Header]) -> Self {
         UploadPages {
             dispatcher,

@@ -40,8 +40,8 @@ use crate::time;
 use crate::transport::Transport;
 use crate::{Error, Result};
 
-/// Server times that are believed, in seconds since 1970: the years 2010 to 2100. The local clock
-/// may well say 1970.
+/// Server times that are accepted, in seconds since 1970: the years 2010 to 2100. They cannot be
+/// compared with the local clock, which may be wrong by decades.
 const PLAUSIBLE_SERVER_TIME: std::ops::Range<u64> = 1_262_304_000..4_102_444_800;
 /// The last second of the year 9999, the last one that the signatures can write.
 const LATEST_TIME: Duration = Duration::from_secs(253_402_300_799);
@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Adopts the server's time from the response's `Date`, or from its error. Returns `false` if
-    /// neither can be read or believed.
+    /// neither is readable and plausible.
     fn sync_clock(&self, response: &Response, error: &ErrorResponse) -> bool {
         let in_error = || error.server_time.as_deref().and_then(time::parse_rfc3339);
         let Some(server_time) = response.date().or_else(in_error) else {
@@ -196,7 +196,7 @@ impl Client {
         is_plausible
     }
 
-    /// Asks the provider.
+    /// Asks the provider for credentials, and validates them.
     fn credentials(&self) -> Result<Credentials> {
         let credentials = self.shared.credentials.credentials();
         let credentials = credentials.map_err(credentials_error)?;
@@ -256,7 +256,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// What a panic may leave behind is a lock, and every lock here survives it.
+// A panic can only poison a lock, and every lock here ignores poisoning.
 impl UnwindSafe for Client {}
 impl RefUnwindSafe for Client {}
 

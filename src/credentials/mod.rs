@@ -27,8 +27,8 @@ pub struct Credentials {
     security_token: Option<String>,
 }
 
-/// Provides credentials. It is asked before every request, so a token may change in mid-upload; an implementation that
-/// fetches credentials should keep them until they are about to expire.
+/// Provides credentials. It is asked before every request, so a token may change during an upload.
+/// An implementation that fetches credentials should keep them until they are about to expire.
 ///
 /// Implemented for [`Credentials`], for closures and for `Arc<P>`:
 ///
@@ -44,21 +44,21 @@ pub trait ProvideCredentials: Send + Sync {
     /// Returns the credentials for the next request.
     ///
     /// # Errors
-    /// Whatever keeps the provider from giving any; it becomes the source of [`Error::Credentials`].
+    /// Any error of the provider. It becomes the source of [`Error::Credentials`].
     fn credentials(&self) -> std::result::Result<Credentials, BoxError>;
 
     /// Called when OSS did not accept `credentials`, before the provider is asked once more.
     ///
-    /// A provider that keeps credentials until they expire should drop these: they may have been revoked. Does nothing by
-    /// default.
+    /// A provider that keeps credentials until they expire should drop these, because they may have
+    /// been revoked. Does nothing by default.
     fn refused(&self, credentials: &Credentials) {
         let _ = credentials;
     }
 }
 
 impl Credentials {
-    /// Makes credentials of an AccessKey pair: of a RAM user, or together with
-    /// [`with_security_token`](Credentials::with_security_token) of an STS role.
+    /// Creates credentials from an AccessKey pair. It belongs to a RAM user or, together with
+    /// [`with_security_token`](Credentials::with_security_token), to an STS role.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Credentials {
         Credentials {
             id: id.into(),
@@ -78,10 +78,11 @@ impl Credentials {
 
     /// Reads the credentials from the environment.
     ///
-    /// The variables are `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, optionally, `OSS_SESSION_TOKEN`, which the SDKs of
-    /// OSS use; or else `ALIBABA_CLOUD_ACCESS_KEY_ID`, `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, optionally,
-    /// `ALIBABA_CLOUD_SECURITY_TOKEN`, which the other tools of Alibaba Cloud use. The two families are never mixed: if any
-    /// `OSS_` variable of the three is set, the pair must be complete. An empty variable counts as not set.
+    /// The variables are `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and, optionally,
+    /// `OSS_SESSION_TOKEN`, which the SDKs of OSS use; or else `ALIBABA_CLOUD_ACCESS_KEY_ID`,
+    /// `ALIBABA_CLOUD_ACCESS_KEY_SECRET` and, optionally, `ALIBABA_CLOUD_SECURITY_TOKEN`, which the
+    /// other tools of Alibaba Cloud use. The two families are never mixed: if any `OSS_` variable
+    /// of the three is set, the pair must be complete. An empty variable counts as not set.
     ///
     /// # Errors
     /// [`Error::Credentials`] names the variable that is not set or is not UTF-8.
@@ -104,7 +105,8 @@ impl Credentials {
         self.security_token.as_deref()
     }
 
-    /// Checks whether the credentials can be part of a request. A line end after a key is a common mistake.
+    /// Checks whether the credentials can be part of a request. A line end after a key is a common
+    /// mistake.
     pub(crate) fn check(&self) -> std::result::Result<(), BoxError> {
         Ok(self.validate()?)
     }
@@ -120,7 +122,7 @@ impl Credentials {
             if value.is_empty() {
                 return Err(InvalidCredentials(format!("the {name} is empty")));
             }
-            // The value is not shown: only where to look.
+            // The message says where in the value the mistake is. It does not show the value.
             let visible = |byte: u8| byte.is_ascii_graphic();
             let problem = match value.bytes().position(|byte| !visible(byte)) {
                 None => continue,

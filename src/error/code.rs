@@ -80,7 +80,8 @@ pub(crate) enum RetryDecision {
     GiveUp,
 }
 
-/// What an error response means for the request, for the next call, and for the reader of the message.
+/// What an error response means for the request, for the next call, and for the reader of the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classification {
     pub(crate) retry: RetryDecision,
@@ -95,7 +96,7 @@ pub(super) const RETRY_OR_CHECK_ENDPOINT: &str = "run the same call again; if th
      check the endpoint and any proxy in between";
 const GIVE_REGION: &str = "give the bucket's region with ClientBuilder::region";
 
-/// The table. The first row that matches counts.
+/// Classifies an error response. The first row of the table that matches counts.
 pub(crate) fn classify(error: &ServiceError) -> Classification {
     use ErrorCode as Code;
     use RetryDecision::{Backoff, GiveUp, RefreshCredentials, SyncClock};
@@ -190,7 +191,8 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
         (200, Code::InternalError | Code::ServiceUnavailable | Code::RequestTimeout) => {
             (Backoff, true, Some(rerun))
         }
-        // The official SDKs retry both. Their causes are not documented, so the next call is not promised anything.
+        // The official SDKs retry both. Their causes are not documented, so the next call is not
+        // promised anything.
         (401, Code::BadErrorResponse) => (Backoff, false, Some(CHECK_ENDPOINT_AND_PROXY)),
         (401, _) | (400, Code::BadRequest) => (Backoff, false, None),
 
@@ -222,7 +224,7 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
 
 const SET_CLOCK: &str = "set this machine's clock and run the same call again";
 
-/// What to do after a failure that may pass.
+/// Returns what to do after a transient failure.
 pub(crate) fn rerun_hint(operation: Option<OperationKind>) -> &'static str {
     match operation {
         Some(

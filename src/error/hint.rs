@@ -1,4 +1,4 @@
-//! What to do about an error, in a few words: the end of its message.
+//! Hints: what to do about an error. A hint is the end of the message.
 
 use std::io::{self, ErrorKind};
 

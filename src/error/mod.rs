@@ -95,7 +95,7 @@ pub enum Error {
     NotACheckpoint {
         /// What exists there; empty for a [`CheckpointStore`](crate::CheckpointStore).
         path: PathBuf,
-        /// What it is instead, and what to do about it.
+        /// Why it cannot be used, and what to do about it.
         reason: String,
     },
     /// There are no usable credentials: the provider failed, or returned something that cannot be
@@ -205,7 +205,7 @@ impl Error {
         hint::hint(self)
     }
 
-    /// Returns whether OSS, or whoever responded, says that this request is wrong.
+    /// Returns whether the response says that this request is wrong.
     pub(crate) fn is_about_request(&self) -> bool {
         match self {
             Error::Service(service) => !classify(service).is_resumable,
@@ -310,7 +310,7 @@ impl Error {
         }
     }
 
-    /// Returns what the support of Alibaba Cloud asks for.
+    /// Returns the IDs that the support of Alibaba Cloud asks for.
     fn support_ids(&self) -> String {
         match self {
             Error::Response {
@@ -324,7 +324,7 @@ impl Error {
     }
 }
 
-/// Returns whether the same would happen again until somebody has acted.
+/// Returns whether the error would happen again until the user has done something.
 fn needs_user_action(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
@@ -349,7 +349,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The same as `Display`: it is what a `main` that returns this error prints.
+/// Shows the same as `Display`, because a `main` that returns this error prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

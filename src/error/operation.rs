@@ -34,8 +34,8 @@ impl OperationKind {
 
 /// A request to OSS: the name of its API operation, and the object that it was for.
 ///
-/// It is displayed as `UploadPart 7 of oss://examplebucket/dir/object.bin`. It compares with and dereferences to its
-/// [`name`](Operation::name).
+/// It is displayed as `UploadPart 7 of oss://examplebucket/dir/object.bin`. It compares with and
+/// dereferences to its [`name`](Operation::name).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
     kind: Option<OperationKind>,
@@ -52,12 +52,12 @@ impl Operation {
         }
     }
 
-    /// The name of the API operation in the OSS documentation, such as `UploadPart`.
+    /// Returns the name of the API operation in the OSS documentation, such as `UploadPart`.
     ///
     /// ```
     /// # fn f(service: &oss_upload::ServiceError) {
     /// if service.operation.name() == "UploadPart" {
-    ///     println!("part {:?} was refused", service.part);
+    ///     println!("part {:?} was rejected", service.part);
     /// }
     /// # }
     /// ```
@@ -69,7 +69,7 @@ impl Operation {
         self.kind
     }
 
-    /// The object's URL, or the key alone if the operation has no object.
+    /// Returns the URL of the object, or the key alone if the operation has no object.
     pub(super) fn object(&self, key: &str) -> String {
         if self.object.is_empty() {
             escape_control(key)

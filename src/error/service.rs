@@ -53,7 +53,7 @@ impl ServiceError {
         }
     }
 
-    /// Returns what the support of Alibaba Cloud asks for.
+    /// Returns the IDs that the support of Alibaba Cloud asks for.
     pub(super) fn support_ids(&self) -> String {
         let id = self
             .request_id

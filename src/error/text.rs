@@ -9,8 +9,8 @@ const INVISIBLE: [RangeInclusive<char>; 3] = [
     '\u{200e}'..='\u{200f}',
 ];
 
-/// Escapes what would break a message into lines or change the terminal: names, and the texts of
-/// others, may hold anything.
+/// Escapes characters that would break a message into lines or change the terminal. Names and texts
+/// from outside may have any character.
 pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -35,8 +35,8 @@ pub(super) fn display_cause(cause: &impl fmt::Display) -> String {
     escape_control(&cause.to_string())
 }
 
-/// Shortens a reason that quotes a whole file by mistake. Its beginning tells which file it is,
-/// and what is wrong comes last.
+/// Shortens a reason that quotes a whole file by mistake. The start of the text shows which file it
+/// is, and the end says what is wrong.
 pub(super) fn shorten(reason: String) -> String {
     const WHOLE_CHARS: usize = 400;
     const HEAD_CHARS: usize = 80;

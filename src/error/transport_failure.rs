@@ -1,10 +1,10 @@
-//! Why a request got no response, as a value: what may be retried and what to do is decided by it.
+//! The reasons why a request got no response. They decide what is retried and which hint is given.
 
 use std::fmt;
 use std::io;
 
 /// The kinds of failure between the request and its response.
-// Only rustls tells the certificates' faults apart.
+// Only rustls reports what is wrong with a certificate.
 #[cfg_attr(not(feature = "rustls"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FailureKind {
@@ -36,9 +36,9 @@ pub(crate) enum FailureKind {
     TlsFailed,
     /// The response is not valid HTTP.
     NotHttp,
-    /// The proxy wants credentials, or other ones.
+    /// The proxy requires credentials, or rejects those that it got.
     ProxyAuthRequired,
-    /// The proxy refused to open a tunnel.
+    /// The proxy did not open a tunnel.
     ProxyRefused,
     /// The proxy's response to `CONNECT` could not be understood.
     ProxyResponse,
@@ -53,7 +53,8 @@ pub(crate) enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns the kind of an error that a transport returned; [`FailureKind::Other`] for any other error.
+    /// Returns the kind of an error that a transport returned; [`FailureKind::Other`] for any other
+    /// error.
     pub(crate) fn of(error: &io::Error) -> FailureKind {
         let inner = error
             .get_ref()
@@ -61,7 +62,8 @@ impl FailureKind {
         inner.map_or(FailureKind::Other, |failure| failure.kind)
     }
 
-    /// Returns true if the same request fails again until somebody has acted. Everything else is worth a retry.
+    /// Returns true if the same request fails again until somebody has acted. Everything else is
+    /// worth a retry.
     pub(crate) fn is_permanent(self) -> bool {
         use FailureKind::{
             Aborted, CertificateExpired, CertificateIsRoot, CertificateOther, CertificateUntrusted,
@@ -136,7 +138,7 @@ impl FailureKind {
         Some(hint)
     }
 
-    /// The closest kind of `std`, for callers that look at it.
+    /// Returns the closest kind of `std`, for callers that check it.
     fn io_kind(self) -> io::ErrorKind {
         use FailureKind as Kind;
         use io::ErrorKind as Io;
@@ -174,7 +176,7 @@ impl FailureKind {
 #[derive(Clone, Debug)]
 pub(crate) struct TransportFailure {
     pub(crate) kind: FailureKind,
-    /// For people; names the peer where it could not be reached.
+    /// The message. It names the peer if that could not be reached.
     pub(crate) detail: String,
 }
 

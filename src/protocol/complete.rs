@@ -20,7 +20,7 @@ pub(crate) struct CompleteMultipartUpload<'a> {
     pub(crate) has_callback: bool,
 }
 
-/// What OSS says of an object that it has.
+/// The properties of an object, as OSS reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ObjectInfo {
     pub(crate) etag: String,
@@ -32,7 +32,7 @@ pub(crate) struct ObjectInfo {
 }
 
 impl<'a> CompleteMultipartUpload<'a> {
-    /// The list of parts, in chunks: that of 10,000 parts has a megabyte.
+    /// Returns the list of parts in chunks, because that of 10,000 parts has a megabyte.
     pub(crate) fn body(&self) -> impl Iterator<Item = String> + use<'a> {
         let part = |part: &UploadedPart| {
             let (number, etag) = (part.number, xml::escape(&part.etag));
@@ -102,7 +102,8 @@ impl ObjectInfo {
         })
     }
 
-    /// Reads the headers of a 203: the object exists, but its callback failed. Missing headers are no error then.
+    /// Reads the headers of a 203: the object exists, but its callback failed. Missing headers are
+    /// no error then.
     pub(crate) fn from_failed_callback(response: &Response) -> ObjectInfo {
         ObjectInfo {
             etag: response

@@ -5,9 +5,9 @@ use super::xml::{self, clean_text};
 use crate::encoding::base64_decode;
 use crate::error::{OperationKind, ServiceError};
 
-/// How much of a body that is not an error document is repeated in the error: bytes.
+/// The length of the excerpt of a body that is not an error document, in bytes.
 const EXCERPT_BYTES_MAX: usize = 256;
-/// Stands for what an error response repeats of the request's secrets.
+/// Replaces secrets of the request that an error response repeats.
 const REDACTED: &str = "***";
 
 /// An error response, with what retrying and resuming need to know of it.
@@ -20,12 +20,13 @@ pub(crate) struct ErrorResponse {
     pub(crate) part_etag: Option<String>,
 }
 
-/// Whether a response reports an error: by its status, by an error document in a 200, or by a failed callback.
+/// Returns whether a response reports an error: by its status, by an error document in a 200, or by
+/// a failed callback.
 pub(crate) fn is_error(request: &Request, response: &Response) -> bool {
     let has_callback = request.header_value("x-oss-callback").is_some();
     match response.status {
         203 => has_callback,
-        // With a callback the body is what the application server answered.
+        // With a callback, the body is the response of the application server.
         200..=299 => !has_callback && has_error_body(response),
         _ => true,
     }
@@ -33,8 +34,8 @@ pub(crate) fn is_error(request: &Request, response: &Response) -> bool {
 
 /// Reads an error response.
 ///
-/// `signed` is the request as it was sent: what the response repeats of its token and its signature is removed from all
-/// texts.
+/// `signed` is the request as it was sent. Its token and its signature are removed from all texts
+/// of the response.
 pub(crate) fn parse(signed: &Request, response: &Response, attempts: u32) -> ErrorResponse {
     // The response to a HEAD has no body; OSS puts the document into a header.
     let in_header = response.header("x-oss-err").and_then(base64_decode);
@@ -77,7 +78,7 @@ pub(crate) fn parse(signed: &Request, response: &Response, attempts: u32) -> Err
     }
 }
 
-/// Whether the body is an error document, whatever the status is.
+/// Returns whether the body is an error document, regardless of the status.
 pub(crate) fn has_error_body(response: &Response) -> bool {
     xml::parse(&response.body, "Error").is_ok()
 }
@@ -93,14 +94,14 @@ fn code_without_document(request: &Request, response: &Response, body: &[u8]) ->
 
 /// Returns the beginning of a body that is not an error document.
 fn body_excerpt(body: &[u8], secrets: &Secrets) -> String {
-    // Redact first: a secret that is cut off would not be found.
+    // Secrets are removed first, because one that is cut off would not be found.
     let text = secrets.redact(&String::from_utf8_lossy(body));
     let end = (0..=EXCERPT_BYTES_MAX.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end));
     let text = &text[..end.unwrap_or(0)];
     let lower = text.to_ascii_lowercase();
-    // Some servers answer with the request. The excerpt may end within its signature.
+    // Some servers echo the request, and the excerpt may end within its signature.
     if ["authorization", "signature=", "security-token"]
         .iter()
         .any(|word| lower.contains(word))
@@ -112,7 +113,7 @@ fn body_excerpt(body: &[u8], secrets: &Secrets) -> String {
 
 const TOKEN_HEADER: &str = "x-oss-security-token";
 
-/// What must not get from a request into a text.
+/// Returns the secrets of a request, which must not be part of any text.
 struct Secrets<'a>(Vec<&'a str>);
 
 impl<'a> Secrets<'a> {

@@ -53,10 +53,10 @@ impl Action for HeadObject<'_> {
 }
 
 impl Head {
-    /// Whether this is the object that an upload, initiated at `since`, would have made.
+    /// Returns whether this is the object that an upload, initiated at `since`, would have made.
     ///
-    /// An older object is another upload's, even with equal bytes. Some proxies remove the
-    /// Content-Length of a HEAD; then an equal CRC-64 is enough. Without a CRC-64 the size must
+    /// An older object was made by another upload, even if its bytes are equal. Some proxies remove
+    /// the Content-Length of a HEAD; then an equal CRC-64 is enough. Without a CRC-64 the size must
     /// agree, and the age must be known. Both times are the server's, in whole seconds.
     pub(crate) fn matches(&self, size: u64, crc64: u64, since: SystemTime) -> bool {
         let is_older = self
@@ -70,7 +70,7 @@ impl Head {
         }
     }
 
-    /// The value of a header of the response; the name in lower case.
+    /// Returns the value of a header of the response, whose name is given in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()

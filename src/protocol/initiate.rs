@@ -10,7 +10,7 @@ pub(crate) struct InitiateMultipartUpload<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
     pub(crate) sequential: bool,
-    /// What the object will have. No other request of the upload takes these headers.
+    /// The properties of the object. No other request of the upload takes these headers.
     pub(crate) headers: &'a [Header],
 }
 
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn initiate_refuses_an_upload_id_that_is_none() {
+    fn initiate_rejects_an_invalid_upload_id() {
         let body = |id: &str| {
             format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"

@@ -46,8 +46,9 @@ impl Action for ListParts<'_> {
             .headers(self.headers)
     }
 
-    /// The numbers on a page are larger than the marker and not larger than 10,000, and the next marker is not smaller than
-    /// the last of them, so that a whole list has at most 10,000 parts and ends.
+    /// The numbers on a page are larger than the marker and not larger than 10,000, and the next
+    /// marker is not smaller than the last of them, so that a whole list has at most 10,000 parts
+    /// and ends.
     fn parse(&self, response: &Response, sent: &Sent) -> ParseResult<Page> {
         check_success(response, 200, SuccessBody::Document, sent)?;
         let result = xml::parse(&response.body, "ListPartsResult")?;

@@ -31,7 +31,7 @@ pub struct MultipartUpload {
     pub initiated: SystemTime,
 }
 
-/// Where a page begins: after this key and upload id.
+/// The start of a page: after this key and upload ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) key: String,

@@ -31,9 +31,9 @@ impl Method {
 /// A header's name, in lower case, and its value.
 pub(crate) type Header = (Cow<'static, str>, String);
 
-/// An operation of the OSS API: knows how its request is written and how its response is read.
+/// An operation of the OSS API. It writes its request and reads its response.
 pub(crate) trait Action {
-    /// What a good response says.
+    /// The content of a successful response.
     type Output;
 
     /// Returns the request without its body and its signature.
@@ -54,28 +54,29 @@ pub(crate) struct Sent {
 
 #[cfg(test)]
 impl Sent {
-    /// For a request without a body.
+    /// The value for a request without a body.
     pub(crate) const EMPTY: Sent = Sent {
         is_complete: true,
         crc64: 0,
     };
 }
 
-/// Which body a successful response has.
+/// The kind of body that a successful response has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SuccessBody {
     None,
-    /// A document of OSS.
+    /// A document of OSS, or nothing.
     Document,
-    /// What the application server of the callback answered.
+    /// The response of the application server to the callback.
     Callback,
 }
 
 /// Accepts only what OSS itself sends when an operation succeeds.
 ///
-/// Captive portals, proxies and web servers report success for requests that they do not understand. A response without
-/// a request id and without a CRC-64 is not from OSS, whatever its ETag is. `sent` must be complete: a response that came
-/// before the end of the body says nothing of the bytes after it.
+/// Captive portals, proxies and web servers report success for requests that they do not
+/// understand. A response without a request id and without a CRC-64 is not from OSS, whatever its
+/// ETag is. `sent` must be complete, because a response that came before the end of the body does
+/// not confirm the bytes after it.
 pub(super) fn check_success(
     response: &Response,
     status: u16,
@@ -105,7 +106,7 @@ pub(crate) struct Request {
     pub(crate) operation: OperationKind,
     pub(crate) method: Method,
     pub(crate) bucket: String,
-    /// Byte for byte as the user gave it; empty for a request to the bucket.
+    /// The key, byte for byte as the user gave it. Empty for a request to the bucket.
     pub(crate) key: String,
     pub(crate) part: Option<u32>,
     /// Not encoded. A value that is empty is sent as a bare name.
@@ -146,7 +147,7 @@ impl Request {
         self
     }
 
-    /// The value of a header; the name in lower case.
+    /// Returns the value of a header, whose name is given in lower case.
     pub(crate) fn header_value(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -166,7 +167,7 @@ impl Request {
         )
     }
 
-    /// For errors.
+    /// Describes the request in errors.
     pub(crate) fn operation(&self) -> Operation {
         Operation::new(
             self.operation,
@@ -176,7 +177,7 @@ impl Request {
     }
 }
 
-/// Shows the operation; the text is made only where it is printed.
+/// Displays the operation. The text is made only if it is printed.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.operation().fmt(f)
@@ -216,17 +217,17 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The id that OSS gave the request; `None` if it has characters that no such id has.
+    /// Returns the request ID, or `None` if it has characters that no request ID has.
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.header("x-oss-request-id").filter(|id| is_clean(id))
     }
 
-    /// The time of the server.
+    /// Returns the time of the server.
     pub(crate) fn date(&self) -> Option<SystemTime> {
         self.header("date").and_then(time::parse_http_date)
     }
 
-    /// The CRC-64 of the stored bytes, as OSS reports it. 0 is a valid checksum.
+    /// Returns the CRC-64 of the stored bytes, as OSS reports it. 0 is a valid checksum.
     pub(crate) fn crc64(&self) -> ParseResult<Option<u64>> {
         match self
             .header("x-oss-hash-crc64ecma")
@@ -239,7 +240,7 @@ impl Response {
     }
 }
 
-/// Whether a request id or a version id can be shown and logged as it is.
+/// Returns whether a request ID or a version ID can be shown and logged as it is.
 pub(super) fn is_clean(id: &str) -> bool {
     const BYTES_MAX: usize = 128;
     (1..=BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
@@ -249,7 +250,7 @@ pub(super) fn is_clean(id: &str) -> bool {
 pub(super) mod tests {
     use super::*;
 
-    /// A good response with these headers and a request id.
+    /// Returns a successful response with these headers and a request ID.
     pub(in super::super) fn response(
         status: u16,
         headers: &[(&str, &str)],

@@ -9,7 +9,8 @@ use crate::time;
 
 /// How often a failed request is retried, and how long to wait before each retry.
 ///
-/// The wait is a random share of `base_delay` × 2ⁿ, at most `max_delay` (exponential backoff with full jitter).
+/// The wait is a random share of `base_delay` × 2ⁿ, at most `max_delay` (exponential backoff with
+/// full jitter).
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,11 +27,14 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// The longest wait before the second attempt. Defaults to 200 ms.
     pub base_delay: Duration,
-    /// The longest wait before any attempt, and the longest that a `Retry-After` is obeyed. Defaults to 20 s.
+    /// The longest wait before any attempt, and the longest that a `Retry-After` is obeyed.
+    /// Defaults to 20 s.
     pub max_delay: Duration,
-    /// How long a host that cannot be reached is waited for after it was last reached. Defaults to 60 s.
+    /// How long a network outage is waited for, from the first failed connection on. Defaults to 60
+    /// s.
     ///
-    /// `max_attempts` counts everything else, and the first request of a call.
+    /// This applies once the call has had a response. Before that, and for all other failures,
+    /// `max_attempts` counts.
     pub max_outage: Duration,
 }
 
@@ -74,7 +78,7 @@ impl RetryPolicy {
         self
     }
 
-    /// The wait after attempt `attempt`, counted from 1; `random` is in 0.0..1.0.
+    /// Returns the wait after attempt `attempt`, counted from 1; `random` is in 0.0..1.0.
     pub(crate) fn delay(
         &self,
         attempt: u32,
@@ -92,10 +96,10 @@ impl RetryPolicy {
     }
 }
 
-/// How long the server asks to wait before a retry.
+/// Returns how long the server asks to wait before a retry.
 ///
-/// `Retry-After` is a number of seconds or a date. Throttled responses of OSS carry `x-oss-qos-delay-time`, in milliseconds;
-/// of both the longer wait counts.
+/// `Retry-After` is a number of seconds or a date. Throttled responses of OSS have
+/// `x-oss-qos-delay-time`, in milliseconds. The longer wait of both counts.
 pub(crate) fn retry_after(response: &Response, now: SystemTime) -> Option<Duration> {
     let throttled = matches!(response.status, 429 | 503);
     let delay_time = response

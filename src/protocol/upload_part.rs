@@ -20,8 +20,8 @@ pub(crate) struct UploadPart<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredPart {
     pub(crate) etag: String,
-    /// OSS reported the CRC-64 of the bytes that were sent. Without it the caller has to compare the ETag with their
-    /// MD5.
+    /// OSS reported the CRC-64 of the bytes that were sent. Without it the caller has to compare
+    /// the ETag with their MD5.
     pub(crate) crc64_confirmed: bool,
 }
 

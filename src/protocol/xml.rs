@@ -1,4 +1,5 @@
-//! The XML of OSS: documents are read into a tree, text is escaped. The only file that names `quick_xml::`.
+//! The XML of OSS: documents are read into a tree, text is escaped. The only file that names
+//! `quick_xml::`.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -10,7 +11,7 @@ use crate::names::is_upload_id;
 
 /// Documents of OSS are four levels deep at most.
 const DEPTH_MAX: usize = 16;
-/// How much of a text that is shown is kept; a real message has fewer than 300 characters.
+/// The length at which shown texts are cut. Real messages have fewer than 300 characters.
 const TEXT_CHARS_MAX: usize = 1024;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,14 +26,15 @@ impl Element {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// The text of the first child of that name; `None` if there is none or it is empty.
+    /// Returns the text of the first child of that name, or `None` if it is missing or empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let child = self.children.iter().find(|child| child.name == name)?;
         Some(child.text.as_str()).filter(|text| !text.is_empty())
     }
 }
 
-/// Reads a whole document whose root is `root`. A document that stops early is an error, not a shorter document.
+/// Reads a whole document whose root is `root`. A document that stops early is an error, not a
+/// shorter document.
 pub(super) fn parse(document: &[u8], root: &str) -> Result<Element, String> {
     let element = parse_any(document)?;
     if element.name != root {
@@ -120,7 +122,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// Returns the child `UploadId` of an element.
 ///
-/// The id becomes part of URLs, of the checkpoint and of log lines, so nothing but an upload id is accepted.
+/// The id becomes part of URLs, of the checkpoint and of log lines, so nothing but an upload id is
+/// accepted.
 pub(super) fn upload_id(element: &Element) -> ParseResult<String> {
     let id = element.text("UploadId").ok_or("it has no UploadId")?;
     match is_upload_id(id) {
@@ -129,7 +132,7 @@ pub(super) fn upload_id(element: &Element) -> ParseResult<String> {
     }
 }
 
-/// Returns text that can be shown and logged: on one line, and without control characters.
+/// Returns a text that can be shown and logged: one line, without control characters.
 pub(super) fn clean_text(text: &str) -> String {
     let words = text.split(|character: char| character.is_control() || character.is_whitespace());
     let line = words
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_refuses_truncated_and_foreign_documents() {
+    fn xml_rejects_truncated_and_foreign_documents() {
         let document = b"<R><A>1</A><B>2</B></R>";
         for end in 0..document.len() {
             assert!(parse(&document[..end], "R").is_err(), "{end}");

@@ -5,7 +5,7 @@ pub(crate) mod v4;
 
 use crate::protocol::request::{Header, Request};
 
-/// The version of the signature that requests carry.
+/// The version of the signature of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignatureVersion {

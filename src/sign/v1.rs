@@ -56,7 +56,7 @@ fn string_to_sign(request: &Request) -> String {
     )
 }
 
-/// The resource of the request. Key and values are not encoded here.
+/// Returns the resource of the request. Key and values are not encoded here.
 fn resource(request: &Request) -> String {
     let mut resource = match (request.bucket.as_str(), request.key.as_str()) {
         ("", _) => "/".to_owned(),

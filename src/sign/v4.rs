@@ -50,7 +50,8 @@ fn signature(request: &Request, secret: &str, timestamp: &str, scope: &str) -> S
     hex(&hmac(&key, &string_to_sign))
 }
 
-/// The bucket is in the path, even where the URL has it in the host or does not have it.
+/// Returns the path that is signed. It has the bucket, even where the URL has it in the host or not
+/// at all.
 fn canonical_request(request: &Request) -> String {
     let uri = match request.bucket.as_str() {
         "" => "/".to_owned(),

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{FailureKind, TransportFailure};
 
-/// Set once, when a transport is shut down; whoever waits on its behalf looks at it.
+/// Set once, when a transport is shut down. Threads that wait on its behalf check it.
 #[derive(Debug, Default)]
 pub(super) struct AbortFlag(AtomicBool);
 

@@ -1,7 +1,8 @@
 //! Opens a TCP connection to the first of several addresses that accepts one.
 //!
-//! A connect cannot be interrupted, so each address gets a thread that nobody joins. An address that does not answer
-//! within [`NEXT_ADDRESS_AFTER`] is joined by the next one, and the first connection that stands is used.
+//! A connect cannot be interrupted, so each address gets a detached thread. If an address does not
+//! respond within [`NEXT_ADDRESS_AFTER`], the next one is tried as well. The first connection that
+//! is established is used.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -16,13 +17,13 @@ use crate::error::{FailureKind, TransportFailure};
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// How soon an abort is noticed.
 const ABORT_CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// The system's own limit is about two minutes.
+/// Applies to a call without a deadline. The system's own limit is about two minutes.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const STACK_BYTES: usize = 64 * 1024;
 
 type Attempt = (SocketAddr, io::Result<TcpStream>);
 
-/// `peer` names whom it connects to, for the failure's text.
+/// Connects to one of the addresses. `peer` is the name of the server or the proxy in errors.
 pub(super) fn connect(
     addresses: &[SocketAddr],
     deadline: Option<Instant>,
@@ -84,7 +85,7 @@ pub(super) fn connect(
 }
 
 fn start(address: SocketAddr, timeout: Duration, sender: Sender<Attempt>) {
-    // Zero is refused by the system; the deadline has passed anyway.
+    // The system rejects a timeout of zero. The deadline has passed anyway.
     let timeout = timeout.max(Duration::from_millis(1));
     let on_thread = sender.clone();
     let attempt = move || {
@@ -94,7 +95,7 @@ fn start(address: SocketAddr, timeout: Duration, sender: Sender<Attempt>) {
         .name("oss-upload-connect".into())
         .stack_size(STACK_BYTES);
     if builder.spawn(attempt).is_err() {
-        // No thread can be had: one address after the other then.
+        // Without a thread, the addresses are tried one after the other.
         let _ = sender.send((address, TcpStream::connect_timeout(&address, timeout)));
     }
 }
@@ -139,7 +140,7 @@ mod tests {
         Some(Instant::now() + Duration::from_secs(10))
     }
 
-    /// A port on which nobody listens, for as long as nobody takes it.
+    /// A port on which nothing listens, unless another program takes it meanwhile.
     fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_goes_on_to_the_address_that_accepts() {
+    fn connect_tries_the_next_address_until_one_accepts() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let abort = AbortFlag::default();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_does_not_wait_for_an_address_without_an_answer() {
+    fn connect_does_not_wait_for_an_address_that_does_not_respond() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let Some(silent) = silent_address() else {
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn connect_refusal_names_the_peer_and_the_address() {
+    fn connect_error_names_the_peer_and_the_address() {
         let address = closed();
         let abort = AbortFlag::default();
         let failure = connect(&[address], in_ten_seconds(), &abort, "h:1").unwrap_err();

@@ -1,4 +1,4 @@
-//! One request and its response on one connection: how far it has come, and how long it may take.
+//! The state of one request and its response on a connection, and the timeouts that apply to it.
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,9 +9,9 @@ use super::socket;
 use crate::error::{FailureKind, TransportFailure};
 use crate::time;
 
-/// For timeouts that mean "never": what is longer overflows the clock.
+/// The longest timeout that is used. A longer one, which means "never", would overflow the clock.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// What a peer in between may have buffered though the server has not read it yet.
+/// The bytes that a proxy may have acknowledged before the server receives them.
 const BUFFERED_BYTES_MAX: u64 = 256 * 1024;
 
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +32,10 @@ impl Timeouts {
         }
     }
 
-    /// How long nothing may move: a little more than was asked for, since a receiver acknowledges in steps. What it had
-    /// taken before it fell silent counts as well, and all of it stays within twice the timeout.
+    /// Returns how long no byte may be acknowledged or received.
+    ///
+    /// This is a little more than the stall timeout, because a receiver acknowledges in steps. It
+    /// stays within twice the stall timeout even if the last step is not noticed at once.
     pub(super) fn quiet_max(&self) -> Duration {
         (self.stall + self.stall / 8).min(TIMEOUT_MAX)
     }
@@ -41,14 +43,14 @@ impl Timeouts {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not begun, or making the connection. The request cannot have reached the server.
+    /// Not started, or making the connection. The request cannot have reached the server.
     Connecting,
     Sending,
     AwaitingResponse,
     Receiving,
 }
 
-/// Shared by the thread that runs the exchange and whoever aborts it.
+/// Shared by the thread that runs the exchange and the threads that may abort it.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) abort: Arc<AbortFlag>,
@@ -60,7 +62,7 @@ struct State {
     timeouts: Timeouts,
     phase: Phase,
     connect_deadline: Instant,
-    /// Whom it connects to, for people.
+    /// The name of the server or the proxy in errors.
     peer: String,
     is_tls: bool,
     /// The connection was made for this exchange.
@@ -95,8 +97,8 @@ impl Exchange {
         }
     }
 
-    /// The next request on the same connection.
-    pub(super) fn begin(&self, timeouts: Timeouts, peer: String) {
+    /// Starts the next request on the same connection.
+    pub(super) fn start(&self, timeouts: Timeouts, peer: String) {
         let mut state = self.lock();
         let is_connected = state.socket.strong_count() > 0;
         state.phase = if is_connected {
@@ -114,8 +116,8 @@ impl Exchange {
         state.blocked = Duration::ZERO;
     }
 
-    /// The connection that was kept, if any, is not used.
-    pub(super) fn begin_connect(&self) {
+    /// Starts making a new connection; a kept one is not used.
+    pub(super) fn start_connect(&self) {
         let mut state = self.lock();
         state.phase = Phase::Connecting;
         state.is_new = true;
@@ -123,7 +125,7 @@ impl Exchange {
         state.has_peer_closed = false;
     }
 
-    pub(super) fn connected(&self, is_tls: bool) {
+    pub(super) fn mark_connected(&self, is_tls: bool) {
         let mut state = self.lock();
         state.phase = Phase::Sending;
         state.is_tls = is_tls;
@@ -163,7 +165,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn response_began(&self) {
+    pub(super) fn start_response(&self) {
         self.lock().phase = Phase::Receiving;
     }
 
@@ -175,7 +177,7 @@ impl Exchange {
         self.lock().is_body_abandoned
     }
 
-    pub(super) fn peer_closed(&self) {
+    pub(super) fn mark_peer_closed(&self) {
         self.lock().has_peer_closed = true;
     }
 
@@ -183,7 +185,7 @@ impl Exchange {
         self.lock().has_peer_closed
     }
 
-    pub(super) fn sent(&self, bytes: usize, blocked: Duration) {
+    pub(super) fn count_sent(&self, bytes: usize, blocked: Duration) {
         let mut state = self.lock();
         state.bytes_sent += bytes as u64;
         state.blocked += blocked;
@@ -219,19 +221,21 @@ impl Exchange {
         self.lock().peer = peer;
     }
 
-    /// How long to wait for the first byte of the response, once the peer has acknowledged all of the request.
-    /// `is_known` tells whether that is known, or assumed because the system does not say.
+    /// Returns how long to wait for the first byte of the response, once the peer has acknowledged
+    /// all of the request. `is_known` is false where the system does not report acknowledgements,
+    /// so that this is only assumed.
     pub(super) fn response_timeout(&self, waited: Duration, is_known: bool) -> Duration {
         let state = self.lock();
         let timeouts = &state.timeouts;
-        // On a slow line somebody in between may still be passing on what we think has arrived. That takes as long as
-        // the same number of bytes took before.
+        // On a slow connection, a proxy may still be forwarding bytes that it has acknowledged.
+        // That takes as long as the same number of bytes took before.
         let buffered = state.bytes_sent.min(BUFFERED_BYTES_MAX);
         let taken = state.blocked + waited.min(state.blocked);
         let allowance = if is_known {
             taken.mul_f64(buffered as f64 / state.bytes_sent.max(1) as f64)
         } else if state.bytes_sent > BUFFERED_BYTES_MAX / 8 {
-            // Nothing can be said of the line; the whole stays within twice the timeout.
+            // The speed of the connection is not known. The whole wait stays within twice the
+            // timeout.
             timeouts.stall / 8 * 7
         } else {
             Duration::ZERO
@@ -241,26 +245,26 @@ impl Exchange {
 
     pub(super) fn write_stalled(&self) -> TransportFailure {
         let state = self.lock();
-        let stall = in_words(state.timeouts.stall);
+        let stall = humanize(state.timeouts.stall);
         let detail = format!("{} took no data for {stall}", state.peer);
         TransportFailure::new(FailureKind::WriteStalled, detail)
     }
 
     pub(super) fn no_response(&self) -> TransportFailure {
         let state = self.lock();
-        let (is_begun, timeouts) = (state.phase == Phase::Receiving, &state.timeouts);
-        let detail = match is_begun {
+        let (has_started, timeouts) = (state.phase == Phase::Receiving, &state.timeouts);
+        let detail = match has_started {
             true => {
                 format!(
                     "{} sent nothing more for {}",
                     state.peer,
-                    in_words(timeouts.stall)
+                    humanize(timeouts.stall)
                 )
             }
             false => format!(
                 "no response from {} for {}",
                 state.peer,
-                in_words(timeouts.response)
+                humanize(timeouts.response)
             ),
         };
         TransportFailure::new(FailureKind::NoResponse, detail)
@@ -279,7 +283,7 @@ impl Exchange {
     }
 }
 
-fn in_words(duration: Duration) -> String {
+fn humanize(duration: Duration) -> String {
     let whole = Duration::from_secs(duration.as_secs());
     time::humanize(if whole.is_zero() { duration } else { whole }).to_string()
 }

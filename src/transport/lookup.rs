@@ -1,7 +1,9 @@
-//! Name lookups: one at a time for each name, bounded by the caller's deadline, remembered for a moment.
+//! Name lookups: one at a time for each name, bounded by the caller's deadline, remembered for a
+//! few seconds.
 //!
-//! The system's resolver cannot be interrupted, so it runs on a thread that nobody joins. A lookup that outlives its
-//! caller is shared by the next one. While lookups fail, the addresses of the last one that succeeded are served.
+//! The system's resolver cannot be interrupted, so it runs on a detached thread. A lookup that
+//! outlives its caller is shared by the next one. While lookups fail, the addresses of the last one
+//! that succeeded are served.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,12 +19,12 @@ use crate::error::{FailureKind, TransportFailure};
 
 /// Connections that are opened together share a lookup.
 const FRESH: Duration = Duration::from_secs(10);
-/// How long known addresses wait for newer ones.
+/// How long a caller that has known addresses waits for newer ones.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Resolves host names and remembers which address worked. Clones share what they know.
+/// Resolves host names and remembers which address worked. Clones share the cache.
 #[derive(Clone)]
 pub(super) struct NameCache {
     shared: Arc<Shared>,
@@ -36,7 +38,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Name {
-    /// Of the last lookup that succeeded; the one that worked comes first.
+    /// The addresses of the last successful lookup. The one that worked comes first.
     addresses: Vec<SocketAddr>,
     /// When `addresses` were looked up; `None` if they should be looked up again.
     resolved_at: Option<Instant>,
@@ -120,7 +122,7 @@ impl NameCache {
         Err(TransportFailure::new(FailureKind::LookupTimedOut, detail))
     }
 
-    /// The next connection tries this address first.
+    /// Makes the next connection try this address first.
     pub(super) fn prefer(&self, host: &str, port: u16, address: SocketAddr) {
         let mut names = self.shared.lock();
         let Some(name) = names.get_mut(&(host.to_owned(), port)) else {
@@ -131,14 +133,14 @@ impl NameCache {
         }
     }
 
-    /// No address could be reached: the next connection looks the name up again.
+    /// Makes the next connection look the name up again, because no address could be reached.
     pub(super) fn expire(&self, host: &str, port: u16) {
         if let Some(name) = self.shared.lock().get_mut(&(host.to_owned(), port)) {
             name.resolved_at = None;
         }
     }
 
-    /// Wakes all who wait, so that they look at their abort flag.
+    /// Wakes all waiting threads, which then check their abort flags.
     pub(super) fn wake(&self) {
         drop(self.shared.lock());
         self.shared.changed.notify_all();
@@ -154,7 +156,7 @@ impl Shared {
         let (on_thread, name) = (Arc::clone(shared), key.clone());
         let builder = thread::Builder::new().name("oss-upload-lookup".into());
         if builder.spawn(move || on_thread.run_lookup(&name)).is_err() {
-            // No thread can be had: nothing bounds the lookup then, but it is made.
+            // Without a thread, the lookup runs here and has no time limit.
             shared.run_lookup(key);
         }
     }
@@ -313,7 +315,7 @@ mod tests {
                 FailureKind::Aborted
             );
         });
-        // What the silent lookup says in the end is used.
+        // The result of the silent lookup is used when it arrives.
         drop(release);
         let addresses = cache
             .resolve("h", 80, soon(), &AbortFlag::default())

@@ -1,7 +1,8 @@
-//! Sends requests over connections of its own and reads their responses. Knows nothing of OSS.
+//! Sends requests over connections of its own and reads their responses. This layer does not know
+//! OSS.
 //!
-//! `http` is the only folder that names ureq. What is below it is plain `std`: name lookups, connects, sockets that know
-//! a slow line from a dead one, the pool, proxies.
+//! `http` is the only folder that names ureq. What is below it is plain `std`: name lookups,
+//! connects, sockets that distinguish a slow connection from a dead one, the pool, proxies.
 
 mod abort;
 mod connect;
@@ -37,7 +38,8 @@ pub(crate) struct HttpRequest<'a> {
     pub(crate) length: u64,
     /// Ask the server before sending the body.
     pub(crate) expect_continue: bool,
-    /// No byte acknowledged or received for this long is a stall. It is noticed before twice the time has passed.
+    /// No byte acknowledged or received for this long is a stall. It is noticed before twice the
+    /// time has passed.
     pub(crate) stall_timeout: Duration,
     /// The longest wait for the first byte of the response once the request is sent.
     pub(crate) response_timeout: Duration,
@@ -47,13 +49,13 @@ pub(crate) struct HttpRequest<'a> {
 
 #[derive(Debug)]
 pub(crate) struct TransportError {
-    /// One line, for people. Its inner error is a [`TransportFailure`].
+    /// The message, one line. Its inner error is a [`TransportFailure`].
     pub(crate) source: io::Error,
     pub(crate) kind: FailureKind,
     /// The request cannot have reached the server: it failed before the connection was ready.
     pub(crate) is_connect: bool,
-    /// It failed on a connection that had served an earlier request, before any byte of the response arrived. Idle
-    /// connections have been closed since, so a retry opens a new one.
+    /// It failed on a connection that had served an earlier request, before any byte of the
+    /// response arrived. Idle connections have been closed since, so a retry opens a new one.
     pub(crate) was_reused: bool,
 }
 
@@ -72,10 +74,11 @@ impl TransportError {
 pub(crate) trait Transport: Send + Sync {
     fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError>;
 
-    /// Aborts what is in flight, on whichever thread, at once, and refuses all that follows.
+    /// Aborts all requests in flight, on every thread, and rejects all later ones.
     fn shutdown(&self);
 
-    /// Closes idle connections beyond the bound or past their age. Call it when an upload call has ended.
+    /// Closes idle connections beyond the bound or past their age. Call it when an upload call has
+    /// ended.
     fn trim(&self);
 }
 
@@ -83,7 +86,7 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct TransportConfig {
     pub(crate) user_agent: String,
     pub(crate) proxy: ProxyChoice,
-    /// PEM; replaces the bundled ones.
+    /// In PEM. They replace the bundled ones.
     pub(crate) root_certificates: Option<Vec<u8>>,
 }
 

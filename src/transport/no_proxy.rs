@@ -1,4 +1,5 @@
-//! `NO_PROXY`: which hosts are reached without the proxy. Read as curl and Go read it.
+//! `NO_PROXY`, the list of hosts that are reached without the proxy. It is read as curl and Go read
+//! it.
 
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ pub(super) struct NoProxy(Vec<Entry>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Everything,
-    /// The host itself and all below it.
+    /// The host itself and its subdomains.
     Domain(String, Option<u16>),
     Address(IpAddr, Option<u16>),
     /// Address and length of the prefix, in bits.
@@ -16,7 +17,7 @@ enum Entry {
 }
 
 impl NoProxy {
-    /// Entries are separated by commas or spaces. One that makes no sense matches nothing.
+    /// Entries are separated by commas or spaces. An invalid entry matches nothing.
     pub(super) fn parse(text: &str) -> NoProxy {
         let entries = text.split(|c: char| c == ',' || c.is_whitespace());
         NoProxy(

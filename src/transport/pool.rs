@@ -1,4 +1,4 @@
-//! The connections of one transport: which are idle, and how many there may be.
+//! The pool of a transport's connections: which ones are idle, and how many may be open.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +9,8 @@ const IDLE_AGE_MAX: Duration = Duration::from_secs(45);
 const IDLE_MAX: usize = 100;
 /// How many stay open when no call is running.
 const IDLE_MAX_BETWEEN_CALLS: usize = 10;
-/// Descriptors that are left to others, such as the checkpoint, when the process has run out of them.
+/// Descriptors that are left to others, such as the checkpoint, when the process has run out of
+/// them.
 const DESCRIPTORS_LEFT_FREE: usize = 2;
 
 pub(super) struct Pool<C> {
@@ -21,7 +22,7 @@ struct State<C> {
     /// The most recently used one comes last.
     idle: Vec<Idle<C>>,
     busy: usize,
-    /// How many may be busy: lowered when the system refuses to open another one.
+    /// How many may be busy. Lowered when the system cannot open another one.
     limit: usize,
     is_closed: bool,
 }
@@ -34,7 +35,7 @@ struct Idle<C> {
 
 pub(super) enum Checkout<C> {
     Idle(C),
-    /// There is none to this origin, but another one may be opened.
+    /// No connection to this origin is idle, but another one may be opened.
     New,
     Closed,
 }
@@ -53,8 +54,9 @@ impl<C> Pool<C> {
         }
     }
 
-    /// Waits for one to come free if no more may be opened. Each checkout is followed by a
-    /// [`checkin`](Pool::checkin), [`discard`](Pool::discard) or [`starve`](Pool::starve).
+    /// Takes an idle connection to the origin. Waits for one if no more may be opened. Each
+    /// checkout is followed by a [`checkin`](Pool::checkin), [`discard`](Pool::discard) or
+    /// [`starve`](Pool::starve).
     pub(super) fn checkout(&self, origin: &str) -> Checkout<C> {
         let mut state = self.lock();
         loop {
@@ -106,14 +108,14 @@ impl<C> Pool<C> {
         self.changed.notify_one();
     }
 
-    /// The connection is gone.
+    /// Frees the place of a connection that was closed.
     pub(super) fn discard(&self) {
         self.lock().busy -= 1;
         self.changed.notify_one();
     }
 
-    /// The system refused to open the connection for want of descriptors. Returns true if others will come free, and
-    /// lowers the limit to those that could be opened.
+    /// Frees the place of a connection that could not be opened for lack of descriptors, and lowers
+    /// the limit to those that could be opened. Returns true if another one will become free.
     pub(super) fn starve(&self) -> bool {
         let mut state = self.lock();
         state.busy -= 1;
@@ -135,7 +137,7 @@ impl<C> Pool<C> {
         drop(idle);
     }
 
-    /// Keeps only the few newest.
+    /// Closes all idle connections but the newest few.
     pub(super) fn trim(&self) {
         let mut state = self.lock();
         state.limit = usize::MAX;
@@ -147,7 +149,7 @@ impl<C> Pool<C> {
         self.changed.notify_all();
     }
 
-    /// Refuses all that follows.
+    /// Rejects all later checkouts.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -163,7 +165,7 @@ impl<C> Pool<C> {
 }
 
 impl<C> State<C> {
-    /// They are closed outside of the lock.
+    /// Returns the connections to close. The caller closes them outside of the lock.
     fn take_expired(&mut self) -> Vec<Idle<C>> {
         let young = self
             .idle
@@ -244,7 +246,7 @@ mod tests {
             pool.checkin("a", 7);
             assert_eq!(waiting.join().unwrap(), Some(7));
         });
-        assert!(!pool.starve(), "nobody is left to wait for");
+        assert!(!pool.starve(), "no other connection is busy");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which proxy is used, if any.
+//! Finds out which proxy is used, if any.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use crate::{Error, Result};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum ProxyChoice {
-    /// What [`from_environment`] finds.
+    /// The proxy that [`from_environment`] finds.
     #[default]
     Environment,
     None,
     Url(String),
 }
 
-/// An HTTP proxy that is asked for tunnels by `CONNECT`.
+/// An HTTP proxy. Every connection through it is a `CONNECT` tunnel.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
-    /// Spoken to by TLS.
+    /// The connection to the proxy itself uses TLS.
     pub(super) is_https: bool,
-    /// As it stands in a URL: an IPv6 address is in brackets.
+    /// As in a URL: an IPv6 address is in brackets.
     pub(super) host: String,
     pub(super) port: u16,
     /// User name and password.
@@ -45,8 +45,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Reads `HTTPS_PROXY` or `HTTP_PROXY`, as the endpoint's scheme is, else `ALL_PROXY`, in either case. Returns `None`
-/// where `NO_PROXY` names the endpoint.
+/// Reads `HTTPS_PROXY` or `HTTP_PROXY`, depending on the endpoint's scheme, or else `ALL_PROXY`;
+/// names in lower case count, too. Returns `None` where `NO_PROXY` names the endpoint.
 ///
 /// In a CGI program the client decides what `HTTP_PROXY` holds, by a header named `Proxy`.
 fn from_environment(
@@ -85,7 +85,7 @@ fn from_environment(
     }))
 }
 
-/// Of an origin such as `https://h:8443`.
+/// Returns the host and the port of an origin such as `https://h:8443`.
 fn host_and_port(origin: &str) -> Option<(String, u16)> {
     let (scheme, rest) = origin.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -96,7 +96,7 @@ fn host_and_port(origin: &str) -> Option<(String, u16)> {
     ))
 }
 
-/// Splits `h:80`, `h` or `[::1]:80`. Returns `None` for a port that is none.
+/// Splits `h:80`, `h` or `[::1]:80`. Returns `None` if the port is invalid.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let host_end = if authority.starts_with('[') {
         authority.find(']')? + 1
@@ -113,7 +113,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// The value is not repeated in the message: it may hold a password.
+/// Parses the URL of a proxy. Errors do not repeat it, because it may hold a password.
 fn parse(url: &str, name: &str) -> Result<Proxy> {
     let wrong = |reason: &str| Error::option("proxy", format!("{name} {reason}"));
     let not_a_url = || wrong("is not a URL of the form http://[user:password@]host:port");

@@ -1,8 +1,8 @@
-//! How many bytes the system has taken and the peer has not acknowledged.
+//! The length of a socket's send queue: bytes that the peer has not acknowledged.
 
 use std::net::TcpStream;
 
-/// Returns `None` where the system does not tell.
+/// Returns `None` where the system does not report it.
 pub(super) fn unacknowledged_bytes(stream: &TcpStream) -> Option<usize> {
     #[cfg(target_os = "linux")]
     return linux::unacknowledged_bytes(stream);
@@ -19,8 +19,8 @@ mod linux {
     use std::io::{BufRead, BufReader};
     use std::net::{IpAddr, SocketAddr, TcpStream};
 
-    /// Linux lists its sockets as text. It takes a moment where there are very many of them, which does not matter:
-    /// it is looked at only while nothing seems to move.
+    /// Linux lists its sockets as text. Reading the list is slow if there are very many, but it is
+    /// read only while no byte seems to move.
     pub(super) fn unacknowledged_bytes(stream: &TcpStream) -> Option<usize> {
         let (local, peer) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         let table = if local.is_ipv4() {
@@ -40,7 +40,8 @@ mod linux {
         None
     }
 
-    /// `  0: 0100007F:07E8 0100007F:A3F2 01 00002710:00000000 …`: the queue to be sent is before the last colon.
+    /// `  0: 0100007F:07E8 0100007F:A3F2 01 00002710:00000000 …`: the queue to be sent is before
+    /// the last colon.
     fn send_queue(line: &str) -> Option<usize> {
         let queues = line.split_whitespace().nth(4)?;
         usize::from_str_radix(queues.split(':').next()?, 16).ok()

@@ -1,8 +1,9 @@
-//! Reads and writes of a TCP socket that wait as long as something moves.
+//! Reads and writes of a TCP socket that wait as long as bytes move.
 //!
-//! A socket's own timeout says nothing about a body: the system takes bytes long before the peer has them, and a write
-//! that waits for room does not see that a slow line moves. So waits are cut into slices, and after each of them we
-//! look whether the system's queue of unacknowledged bytes has become shorter.
+//! A socket's own timeout cannot detect a stalled body. The system accepts bytes long before the
+//! peer has them, and a write that waits for room does not notice that a slow connection moves. So
+//! a wait is divided into slices. After each slice, this module checks whether the system's queue
+//! of unacknowledged bytes has become shorter.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,25 +14,27 @@ use super::exchange::{Exchange, Phase};
 use super::send_queue;
 use crate::error::{FailureKind, TransportFailure};
 
-/// Windows leaves a socket in an undefined state when a timeout ends a call on it, so there a slice is the whole wait.
+/// Windows leaves a socket in an undefined state when a timeout ends a call on it, so there one
+/// slice is the whole wait.
 const SLICES: u32 = if cfg!(windows) { 1 } else { 8 };
 const SLICE_MIN: Duration = Duration::from_millis(10);
 const SLICE_MAX: Duration = Duration::from_secs(1);
 
-/// A connected socket. The transport's owner aborts it by the exchange's weak reference.
+/// A connected socket. It is aborted from other threads through the exchange, which has a weak
+/// reference to it.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
-    /// What the system was last told, to spare it a call for each read and write.
+    /// The timeout that was set last. It saves a system call for each read and write.
     read_timeout: Mutex<Option<Duration>>,
     write_timeout: Mutex<Option<Duration>>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, exchange: &Exchange) -> Result<Socket, TransportFailure> {
-        // Both only improve matters; a system that has not got them is no reason to fail.
+        // Both are optional: a system without them is no reason to fail.
         let _ = stream.set_nodelay(true);
-        // Later than we do: when it is the system that gives up, nothing can be read any more.
+        // Longer than the stall timeout: once the system gives up, nothing can be read any more.
         let quiet_max = exchange.timeouts().quiet_max();
         set_user_timeout(&stream, quiet_max.saturating_add(quiet_max / 4));
         let stream = Arc::new(stream);
@@ -43,12 +46,12 @@ impl Socket {
         })
     }
 
-    /// Returns true if the connection is open and the peer has sent nothing that nobody asked for.
+    /// Returns true if the connection is open and no unexpected bytes have arrived.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.peek(), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// The number of bytes that wait to be read, at most one; without waiting.
+    /// Returns the number of bytes that can be read without waiting, at most one.
     fn peek(&self) -> io::Result<usize> {
         self.stream.set_nonblocking(true)?;
         let peeked = self.stream.peek(&mut [0]);
@@ -70,17 +73,18 @@ impl Socket {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = &bytes[written..];
-                    exchange.sent(written, before.elapsed());
+                    exchange.count_sent(written, before.elapsed());
                     watch = Watch::new();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
                     exchange.abort.check().map_err(wrap)?;
-                    exchange.sent(0, before.elapsed());
+                    exchange.count_sent(0, before.elapsed());
                     if is_connecting {
                         continue;
                     }
-                    // Without TLS whatever waits to be read is a response, or the end.
+                    // Without TLS, bytes that can be read are a response, and an end is the end of
+                    // the connection.
                     if !exchange.is_tls()
                         && let Ok(waiting) = self.peek()
                     {
@@ -95,7 +99,7 @@ impl Socket {
                 }
                 Err(error) => {
                     exchange.abort.check().map_err(wrap)?;
-                    // The system has given up on bytes that nobody acknowledged.
+                    // The system has given up on bytes that the peer did not acknowledge.
                     let has_stalled = error.kind() == ErrorKind::TimedOut;
                     return Err(if has_stalled {
                         wrap(exchange.write_stalled())
@@ -108,8 +112,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for at least one byte. Returns 0 if the peer has closed the connection, and an error of the kind
-    /// `WouldBlock` after `at_most`.
+    /// Waits for at least one byte. Returns 0 if the peer has closed the connection, and an error
+    /// of the kind `WouldBlock` after `at_most`.
     pub(super) fn read(
         &self,
         buffer: &mut [u8],
@@ -137,7 +141,7 @@ impl Socket {
                 Ok(read) => {
                     if read == 0 {
                         exchange.abort.check().map_err(wrap)?;
-                        exchange.peer_closed();
+                        exchange.mark_peer_closed();
                     }
                     return Ok(read);
                 }
@@ -165,7 +169,7 @@ impl Socket {
         }
     }
 
-    /// How long to wait before looking around.
+    /// Returns how long to wait before the next check.
     fn slice(&self, exchange: &Exchange, is_connecting: bool) -> io::Result<Duration> {
         if is_connecting {
             let left = exchange
@@ -184,7 +188,7 @@ impl Socket {
     }
 }
 
-/// How long nothing has moved.
+/// Measures how long no byte has moved.
 struct Watch {
     queue: Option<usize>,
     moved_at: Instant,
@@ -213,7 +217,7 @@ impl Watch {
 struct ResponseWait {
     started: Instant,
     watch: Watch,
-    /// Since when the peer has had all that we sent.
+    /// Since when the peer has acknowledged the whole request.
     delivered: Option<Instant>,
 }
 
@@ -221,7 +225,7 @@ impl ResponseWait {
     fn is_over(&mut self, stream: &TcpStream, exchange: &Exchange) -> bool {
         match send_queue::unacknowledged_bytes(stream) {
             Some(0) => {
-                // At the first look it may have been so all the time.
+                // At the first check, this may have been so since the start.
                 let is_first = self.watch.queue.replace(0).is_none();
                 let since = if is_first {
                     self.started
@@ -250,7 +254,7 @@ fn set_timeout(
     if *known != Some(timeout) {
         match set(Some(timeout)) {
             Ok(()) => *known = Some(timeout),
-            // macOS refuses it when the peer has closed the connection; the next read says so.
+            // macOS rejects it when the peer has closed the connection. The next read reports that.
             Err(error)
                 if cfg!(target_vendor = "apple") && error.kind() == ErrorKind::InvalidInput => {}
             Err(error) => return Err(error),
@@ -259,12 +263,13 @@ fn set_timeout(
     Ok(())
 }
 
-/// `TimedOut` without a number is ours; the system's own means that it has given up on the connection.
+/// Returns true if a slice has ended. On Unix, `TimedOut` means something else: the system has
+/// given up on the connection.
 fn is_timeout(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock || cfg!(windows) && error.kind() == ErrorKind::TimedOut
 }
 
-/// ureq takes some kinds of error for the end of a body; not this one.
+/// Makes an error of a kind that ureq does not take for the end of a body.
 pub(super) fn wrap(failure: TransportFailure) -> io::Error {
     io::Error::other(failure)
 }
@@ -277,15 +282,16 @@ pub(super) fn kind_of(error: &io::Error) -> Option<FailureKind> {
     unwrap(error).map(|failure| failure.kind)
 }
 
-/// Ends all reads and writes on it, on whichever thread. What the system has not sent yet is dropped with it, so that it
-/// does not delay the next connection.
+/// Ends all reads and writes on the socket, on every thread. Bytes that the system has not sent yet
+/// are dropped, so that they do not delay the next connection.
 pub(super) fn reset(stream: &TcpStream) {
     #[cfg(unix)]
     let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// The system gives up on bytes that nobody acknowledges for this long, even while nobody reads or writes.
+/// Sets how long the system waits for bytes to be acknowledged, even while no thread reads or
+/// writes.
 fn set_user_timeout(stream: &TcpStream, timeout: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -313,10 +319,10 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let exchange = Arc::new(Exchange::new(Arc::new(AbortFlag::default())));
         let timeouts = Timeouts::new(Duration::from_secs(5), STALL, STALL);
-        exchange.begin(timeouts, "peer".into());
-        exchange.begin_connect();
+        exchange.start(timeouts, "peer".into());
+        exchange.start_connect();
         let socket = Socket::new(stream, &exchange).unwrap();
-        exchange.connected(false);
+        exchange.mark_connected(false);
         (socket, exchange, listener.accept().unwrap().0)
     }
 
@@ -347,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_write_to_a_slow_peer_goes_on() {
+    fn socket_write_to_a_slow_peer_succeeds() {
         let (socket, exchange, mut peer) = connected();
         let reading = thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
@@ -374,7 +380,7 @@ mod tests {
     #[test]
     fn socket_read_waits_as_long_as_bytes_come() {
         let (socket, exchange, mut peer) = connected();
-        exchange.response_began();
+        exchange.start_response();
         let writing = thread::spawn(move || {
             for _ in 0..12 {
                 thread::sleep(STALL / 4);

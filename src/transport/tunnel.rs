@@ -1,14 +1,14 @@
-//! What is said to a proxy, and what it says: `CONNECT`.
+//! The `CONNECT` request to a proxy, and the proxy's response.
 
 use super::proxy::Proxy;
 use crate::encoding::base64_encode;
 use crate::error::{FailureKind, TransportFailure, escape_control};
 
-/// Of the proxy's response.
+/// The largest response head that is read from a proxy.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 const REASON_CHARS_MAX: usize = 80;
 
-/// Asks for a tunnel to `target`, which is `host:port`.
+/// Returns the request for a tunnel to `target`, which is `host:port`.
 pub(super) fn request(target: &str, user_agent: &str, proxy: &Proxy) -> String {
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if !user_agent.is_empty() {
@@ -31,7 +31,8 @@ pub(super) fn head_length(bytes: &[u8]) -> Option<usize> {
         .map(|at| at + 4)
 }
 
-/// `head` is the proxy's whole answer; `peer` names the proxy and `target` what is behind it.
+/// Returns an error unless the proxy has opened the tunnel. `head` is the head of its response;
+/// `peer` and `target` are the names of the proxy and of the server in errors.
 pub(super) fn check_response(
     head: &[u8],
     peer: &str,

@@ -1,4 +1,5 @@
-//! What is left behind when a call ends: a pure decision, and the few requests that carry it out.
+//! Decides what is left behind when a call ends (pure, in [`decide`]), and does it (in
+//! [`clean_up`]).
 
 use super::checkpoint::{Checkpoint, CheckpointState};
 use super::job::Job;
@@ -11,16 +12,16 @@ use crate::protocol::abort::AbortMultipartUpload;
 /// The uploads that a call knows of.
 #[derive(Default)]
 pub(super) struct Uploads {
-    /// What an earlier call left, and what this one replaces.
+    /// The upload of an earlier call, which this call replaces.
     pub(super) superseded: Option<CheckpointState>,
-    /// What this call works on.
+    /// The upload that this call works on.
     pub(super) active: Option<MultipartState>,
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The object exists, whatever else is wrong.
+    /// The object exists, even if it or its callback is wrong.
     ObjectCreated,
     Failed,
     Cancelled,
@@ -108,7 +109,7 @@ fn decide(facts: &Facts) -> Cleanup {
             }
             let is_others = facts.adopt_unfinished && !active.is_new;
             Cleanup {
-                // A checkpoint that names another upload stays for the next call to look at.
+                // A checkpoint of another upload is kept for the next call.
                 checkpoint: match active.is_saved || deletes {
                     true => Local::Remove,
                     false => Local::Keep,
@@ -169,7 +170,7 @@ pub(super) fn clean_up(
                 );
             }
         }
-        // It is the only place that knows of the upload.
+        // The checkpoint is kept, because nothing else has the ID of the upload.
         (Local::Remove, _) if left_behind.is_some() => {}
         (Local::Remove, _) => checkpoint.remove(),
         (Local::Keep, Some(upload)) if cleanup.active != Remote::Keep && left_behind.is_none() => {
@@ -180,10 +181,11 @@ pub(super) fn clean_up(
     left_behind
 }
 
-/// Aborts an upload, best effort: what OSS goes on storing is billed, but is no reason to fail.
+/// Aborts an upload, best effort. Parts that OSS still stores are billed, but that is no reason to
+/// fail.
 ///
-/// Only an upload of this client's own endpoint is aborted: a file never decides who receives a
-/// signed request. Returns whether the upload is gone.
+/// Only an upload at the client's own endpoint is aborted, because a checkpoint must not decide
+/// which host receives a signed request. Returns whether the upload is gone.
 pub(super) fn abort(job: &Job<'_>, upload: &CheckpointState, budget: CleanupBudget) -> bool {
     let identity = &upload.identity;
     if identity.endpoint != job.target.client.endpoint() {
@@ -198,7 +200,7 @@ pub(super) fn abort(job: &Job<'_>, upload: &CheckpointState, budget: CleanupBudg
         }
     };
     match is_gone {
-        // A cancel that comes meanwhile leaves one short attempt.
+        // If the call is cancelled meanwhile, one short attempt is left.
         None => send_abort(
             job,
             upload,
@@ -327,7 +329,7 @@ mod tests {
         let table = [
             // options, delete_upload_on_cancelling, upload, checkpoint, upload on the server
             (PLAIN, true, NEW, Local::Remove, ABORT_SHORTLY),
-            // Nobody could resume it.
+            // No call could resume it.
             (PLAIN, false, NEW, Local::Keep, ABORT_SHORTLY),
             (
                 WITH_CHECKPOINT,

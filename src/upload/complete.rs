@@ -1,4 +1,4 @@
-//! Makes the object of its parts, and finds out what became of it if the response is lost.
+//! Completes the object, and finds out whether it exists if the response is lost.
 
 use std::time::SystemTime;
 
@@ -80,7 +80,8 @@ fn check_object_crc(
     }
 }
 
-/// CompleteMultipartUpload has failed, or only seems to have.
+/// Handles a failure of CompleteMultipartUpload, which may have succeeded nevertheless: its
+/// response may be lost.
 fn resolve_failure(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -128,7 +129,7 @@ fn resolve_failure(
         }
         (Some(ErrorCode::FileAlreadyExists), _) if may_exist && job.config.forbid_overwrite => {
             let found = find_completed(job, upload, crc64)?.ok_or(Stop::Failed(error))?;
-            // If another call has made the object, the parts of this one are still there.
+            // If another call has created the object, the parts of this upload still exist.
             cleanup::abort(job, &upload.checkpoint, CleanupBudget::FAILED);
             Ok(found)
         }
@@ -139,8 +140,8 @@ fn resolve_failure(
     }
 }
 
-/// Parts that OSS has not listed, or that somebody else may replace, may differ from what is
-/// known of them.
+/// Returns whether a new upload may succeed after `InvalidPart`. That is so if the parts were not
+/// listed by OSS, or if another machine may have replaced them.
 fn can_restart(origin: Origin) -> bool {
     match origin {
         Origin::New => false,
@@ -149,8 +150,8 @@ fn can_restart(origin: Origin) -> bool {
     }
 }
 
-/// Looks for the object of this upload. What the checkpoint says of resumed parts is not believed:
-/// the file is read again.
+/// Looks for the object of this upload. If parts were resumed, the file is read again, because
+/// their CRC-64 comes from the checkpoint.
 fn find_completed(
     job: &Job<'_>,
     upload: &MultipartState,
@@ -163,7 +164,8 @@ fn find_completed(
     find_object(job, crc64, upload.checkpoint.initiated)
 }
 
-/// Looks for an object that is the file, made since then by a request like this call's.
+/// Looks for an object that equals the file, was created at `since` or later, and has the
+/// properties that this call sets.
 pub(super) fn find_object(
     job: &Job<'_>,
     crc64: u64,
@@ -187,7 +189,7 @@ pub(super) fn find_object(
         Err(CallError::Drained | CallError::Aborted { .. }) => Err(Stop::Cancelled {
             object_may_exist: true,
         }),
-        // A response that proves nothing must not be in the way for ever.
+        // Without this permission, the upload must still be able to restart.
         Err(CallError::Failed { error, .. }) if error.is_about_request() => {
             log::warn!("cannot look for the object: {error}");
             Ok(None)
@@ -196,7 +198,8 @@ pub(super) fn find_object(
     }
 }
 
-/// Status 203: the object is complete, and the application server did not accept it.
+/// Handles status 203: the object is complete, but the application server did not accept the
+/// callback.
 pub(super) fn callback_failed(
     job: &Job<'_>,
     error: Error,

@@ -1,4 +1,4 @@
-//! The options of one call, checked. Nothing below this module checks them again.
+//! The checked options of one call. No other module of `upload` checks them again.
 
 use std::ops::RangeInclusive;
 
@@ -61,7 +61,7 @@ impl UploadConfig {
         Ok((config, caller))
     }
 
-    /// Whether an upload that is being cancelled is deleted. A pause keeps it.
+    /// Returns whether an upload that is being cancelled is deleted. A pause keeps it.
     pub(super) fn deletes_on_cancel(&self) -> bool {
         self.delete_upload_on_cancelling && self.cancel.reason() != Some(CancelReason::Pause)
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_contradict_are_refused() {
+    fn options_that_contradict_are_an_error() {
         assert!(config([sequential(true), routines(2)]).is_err());
         assert!(config([sequential(true), routines(1)]).is_ok());
         assert!(config([sequential(true), routines(2), sequential(false)]).is_ok());

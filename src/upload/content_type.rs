@@ -1,6 +1,7 @@
 //! Guesses a content type from a file name. OSS stores it, and browsers rely on it.
 //!
-//! The list is short on purpose: a table of all 1,400 registered types adds 190 KB to a small static binary.
+//! The list is short on purpose: a table of all 1,400 registered types adds 190 KB to a small
+//! static binary.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The headers that the options of a call set: their names, their values, and which request takes which.
+//! The headers that the options of a call set: their names, their values, and which request takes
+//! which.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,9 +28,10 @@ const CALLBACK_VAR: &str = "x-oss-callback-var";
 const TRAFFIC_LIMIT: &str = "x-oss-traffic-limit";
 const REQUEST_PAYER: &str = "x-oss-request-payer";
 
-/// All user metadata together, in bytes. OSS refuses this much and more.
+/// All user metadata together, in bytes. OSS rejects this much and more.
 const META_BYTES_END: usize = 8 * 1024;
-/// HEAD returns every entry as a header, beside about 25 of OSS's own; clients accept 128 headers or fewer.
+/// HEAD returns every entry as a header, beside about 25 of OSS's own; clients accept 128 headers
+/// or fewer.
 const META_ENTRIES_MAX: usize = 90;
 const TAGS_MAX: usize = 10;
 const TAG_KEY_CHARS_MAX: usize = 128;
@@ -51,7 +53,7 @@ pub(super) struct RequestHeaders {
     forbid_overwrite: Vec<Header>,
     /// Taken by the request that makes the object.
     callback: Vec<Header>,
-    /// Taken by the requests that carry bytes.
+    /// Taken by the requests that send bytes.
     traffic: Vec<Header>,
     /// Taken by every request.
     payer: Vec<Header>,
@@ -114,9 +116,10 @@ impl RequestHeaders {
         format!("{sequential}{headers:?}")
     }
 
-    /// Whether an object has every property that the call sets and that HeadObject reports.
+    /// Returns whether an object has every property that the call sets and that HeadObject reports.
     ///
-    /// It does not report the ACL and the values of the tags: see [`has_hidden_properties`](Self::has_hidden_properties).
+    /// It does not report the ACL and the values of the tags: see
+    /// [`has_hidden_properties`](Self::has_hidden_properties).
     pub(super) fn agree_with(&self, head: &Head) -> bool {
         let reported = self.object.iter().filter(|(name, _)| name != TAGGING);
         reported.into_iter().all(|(name, value)| {
@@ -325,12 +328,13 @@ fn switch(on: bool, name: &'static str, value: &str) -> Vec<Header> {
     }
 }
 
-/// Removes what HTTP does not transport at the ends of a value. Other white space is part of it.
+/// Removes the white space that HTTP does not transport at the ends of a value. Other white space
+/// is part of it.
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// The name in lower case, without the prefix.
+/// Returns the name in lower case, without the prefix.
 fn meta_name(name: &str) -> Result<String> {
     let lower = name.to_ascii_lowercase();
     let bare = lower.strip_prefix(META_PREFIX).unwrap_or(&lower);
@@ -342,7 +346,8 @@ fn meta_name(name: &str) -> Result<String> {
     {
         return Ok(bare.to_owned());
     } else {
-        // Servers in front of OSS drop headers with underscores, and the signature does not match then.
+        // Servers in front of OSS drop headers with underscores, and the signature does not match
+        // then.
         format!(
             "the name {name:?} must have only ASCII letters, digits and '-'; in place of '_' and '.' use '-'"
         )

@@ -1,4 +1,7 @@
+//! The job of a call: what it was asked to do, and the means to do it.
+
 use super::Execution;
+
 use super::checkpoint::UploadIdentity;
 use super::config::UploadConfig;
 use super::part_body::ByteCounters;

@@ -1,8 +1,12 @@
-//! The protocol of a resumable upload, as the calling thread runs it.
+//! The sequence of a resumable upload, as the calling thread runs it.
 //!
-//! A call opens the file and the checkpoint, returns if the object is to be skipped and already is
-//! the file, looks for an earlier upload to resume, initiates a new one otherwise, sends the parts that are missing, and completes the object. Whatever
-//! happens, it cleans up in one place before it returns.
+//! A call opens the file and the checkpoint ([`upload`]). It looks for an earlier upload to resume
+//! ([`resume`]) and initiates a new one if there is none. It sends the missing parts ([`transfer`])
+//! and completes the object ([`complete`]). A file that needs no parts is one PutObject instead
+//! ([`put_object`]).
+//!
+//! However an attempt ends, [`run`] cleans up before it returns ([`cleanup`]). It is the only place
+//! that restarts an upload.
 
 pub(crate) mod checkpoint;
 mod cleanup;
@@ -173,7 +177,8 @@ fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) ->
     }
 }
 
-/// Makes the object, from the parts of an earlier upload or of a new one.
+/// Creates the object, with the parts of an earlier upload if there is one. `restart` is the reason
+/// why the first attempt could not go through; the checkpoint is then not looked at again.
 fn attempt(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -218,7 +223,8 @@ fn attempt(
     Ok(job.uploaded(object, Some(upload)))
 }
 
-/// Starts a new upload in place of an earlier one. Its ID is saved before anything is sent.
+/// Initiates an upload, and saves its ID before any part is sent. The upload that it replaces is
+/// aborted first.
 fn start<'u>(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -226,6 +232,7 @@ fn start<'u>(
     uploads: &'u mut Uploads,
     event: ProgressEvent,
 ) -> Result<&'u mut MultipartState, Stop> {
+    // An upload that is still there if this call is cancelled is aborted by the clean-up.
     if let Some(superseded) = &uploads.superseded
         && cleanup::abort(job, superseded, CleanupBudget::FAILED)
     {
@@ -236,6 +243,8 @@ fn start<'u>(
         .active
         .insert(MultipartState::new(state, Origin::New));
     checkpoint.save(&upload.checkpoint)?;
+    // The checkpoint names the new upload now. If the old one could not be aborted, a lifecycle
+    // rule has to delete it.
     uploads.superseded = None;
     let id = Some(upload.checkpoint.upload_id.as_str());
     events.started(event, id, 0, 0);
@@ -263,7 +272,8 @@ fn initiate(job: &Job<'_>, events: &mut Events<'_>) -> Result<CheckpointState, S
     })
 }
 
-/// Makes the upload that cannot be used any more the one that is to be replaced.
+/// Marks the active upload as the one to be replaced. An upload that does not exist any more, or
+/// that another machine initiated, is not to be aborted.
 fn supersede(uploads: &mut Uploads, reason: RestartReason) {
     let upload = uploads.active.take();
     let is_ours = |upload: &MultipartState| {

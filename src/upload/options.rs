@@ -13,27 +13,33 @@ use crate::callback::Callback;
 use crate::cancel::CancelToken;
 use crate::client::BandwidthLimit;
 
-/// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this crate's root.
+/// One option of [`Bucket::upload_file`](crate::Bucket::upload_file), made by the functions of this
+/// crate's root.
 ///
-/// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an `Option`, a chain. If an
-/// option is given twice, the later one counts; [`meta`] and [`tag`] add up, by their names. The functions themselves
-/// never fail: values are checked when the call begins, before any request, and a wrong one is
+/// Options are given as anything that can be iterated: an array, `[]` for none, a `Vec`, an
+/// `Option`, a chain. If an option is given twice, the later one counts; [`meta`] and [`tag`] add
+/// up, by their names. The functions themselves never fail: values are checked when the call
+/// starts, before any request, and a wrong one is
 /// [`Error::InvalidOption`](crate::Error::InvalidOption) with the name of the option.
 ///
 /// | for | options |
 /// |---|---|
-/// | speed | [`routines`], [`multipart_threshold`], [`bandwidth_limit`], [`traffic_limit`], [`sequential`] |
-/// | checkpoint and resume | [`checkpoint`], [`checkpoint_dir`], [`checkpoint_store`], [`verify_on_resume`], [`adopt_unfinished`] |
+/// | speed | [`routines`], [`multipart_threshold`], [`sequential`] |
+/// | bandwidth | [`bandwidth_limit`], [`traffic_limit`] |
+/// | checkpoint | [`checkpoint`], [`checkpoint_dir`], [`checkpoint_store`] |
+/// | resuming | [`verify_on_resume`], [`adopt_unfinished`] |
 /// | progress and cancel | [`progress`], [`cancel`], [`delete_upload_on_cancelling`] |
-/// | headers of the object | [`content_type`], [`cache_control`], [`content_disposition`], [`content_encoding`], [`content_language`], [`expires`] |
-/// | metadata and storage | [`meta`], [`tag`], [`object_acl`], [`storage_class`], [`server_side_encryption`] |
+/// | content headers | [`content_type`], [`content_encoding`], [`content_language`] |
+/// | download headers | [`cache_control`], [`content_disposition`], [`expires`] |
+/// | metadata and access | [`meta`], [`tag`], [`object_acl`] |
+/// | storage | [`storage_class`], [`server_side_encryption`] |
 /// | safety | [`forbid_overwrite`], [`content_md5`] |
 /// | what need not be sent | [`skip_unchanged`] |
 /// | after the upload | [`callback`] |
 /// | who pays | [`request_payer`] |
 ///
-/// An option is neither `Clone` nor `Send`, since it may hold a callback. To use the same ones again, make a function
-/// of them:
+/// An option is neither `Clone` nor `Send`, since it may hold a callback. To use the same ones
+/// again, make a function of them:
 ///
 /// ```
 /// use oss_upload::{UploadOption, checkpoint, routines};
@@ -112,7 +118,8 @@ pub enum ObjectAcl {
     Default,
 }
 
-/// How the object is stored and billed (`x-oss-storage-class`). OSS API: InitiateMultipartUpload, PutObject.
+/// How the object is stored and billed (`x-oss-storage-class`). OSS API: InitiateMultipartUpload,
+/// PutObject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StorageClass {
@@ -128,7 +135,8 @@ pub enum StorageClass {
     DeepColdArchive,
 }
 
-/// How OSS encrypts the object (`x-oss-server-side-encryption`). OSS API: InitiateMultipartUpload, PutObject.
+/// How OSS encrypts the object (`x-oss-server-side-encryption`). OSS API: InitiateMultipartUpload,
+/// PutObject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerSideEncryption {
@@ -143,10 +151,10 @@ pub enum ServerSideEncryption {
     Sm4,
 }
 
-// ---- speed ---------------------------------------------------------------------------------------------------------
+// ---- speed --------------------------------------------------------------------------------------
 
-/// How many parts are uploaded at the same time, each by a thread and a connection of its own. Limit: 1 to 100. Defaults
-/// to 1.
+/// How many parts are uploaded at the same time, each by a thread and a connection of its own.
+/// Limit: 1 to 100. Defaults to 1.
 ///
 /// With a low [`bandwidth_limit`] fewer are used, so that no connection is silent for too long.
 ///
@@ -168,11 +176,12 @@ pub fn routines(n: usize) -> UploadOption<'static> {
     })
 }
 
-/// Uploads files smaller than this many bytes with one PutObject. Limit: [`PART_SIZE_MAX`](crate::PART_SIZE_MAX). Defaults
-/// to files that one part holds: a file of exactly `part_size` bytes is one PutObject.
+/// Uploads files smaller than this many bytes with one PutObject. Limit:
+/// [`PART_SIZE_MAX`](crate::PART_SIZE_MAX). Defaults to files that one part holds: a file of
+/// exactly `part_size` bytes is one PutObject.
 ///
-/// An empty file is always one PutObject; with `0` every other file is uploaded in parts. A PutObject that is interrupted
-/// starts from the beginning. OSS API: PutObject.
+/// An empty file is always one PutObject; with `0` every other file is uploaded in parts. A
+/// PutObject that is interrupted starts from the beginning. OSS API: PutObject.
 ///
 /// ```
 /// let options = [oss_upload::multipart_threshold(64 << 20)];
@@ -184,8 +193,8 @@ pub fn multipart_threshold(bytes: u64) -> UploadOption<'static> {
     })
 }
 
-/// The bandwidth that this call uses at most, all its threads together, in **bytes** per second. Limit: at least 1,024.
-/// Defaults to none.
+/// The bandwidth that this call uses at most, all its threads together, in **bytes** per second.
+/// Limit: at least 1,024. Defaults to none.
 ///
 /// A [`BandwidthLimit`] in place of the number can be shared by several calls, and changed while they run. The client
 /// keeps the limit by waiting; for a limit that OSS keeps see [`traffic_limit`].
@@ -205,11 +214,11 @@ pub fn bandwidth_limit(limit: impl Into<BandwidthLimit>) -> UploadOption<'static
     })
 }
 
-/// The bandwidth that OSS allows each connection of this upload, in **bits** per second (`x-oss-traffic-limit`). Limit:
-/// 819,200 (100 KB/s) to 838,860,800 (100 MB/s). Defaults to none.
+/// The bandwidth that OSS allows each connection of this upload, in **bits** per second
+/// (`x-oss-traffic-limit`). Limit: 819,200 (100 KB/s) to 838,860,800 (100 MB/s). Defaults to none.
 ///
-/// With several [`routines`] the upload may use as many times this bandwidth. OSS documentation: "Single-connection
-/// bandwidth throttling".
+/// With several [`routines`] the upload may use as many times this bandwidth. OSS documentation:
+/// "Single-connection bandwidth throttling".
 ///
 /// ```
 /// let options = [oss_upload::traffic_limit(8_388_608)]; // 1 MiB/s
@@ -225,10 +234,12 @@ pub fn traffic_limit(bits_per_second: u64) -> UploadOption<'static> {
     )
 }
 
-/// Uploads the parts one after the other; OSS then gives the object a `Content-MD5`. Defaults to `false`.
+/// Uploads the parts one after the other; OSS then gives the object a `Content-MD5`. Defaults to
+/// `false`.
 ///
-/// Limit: not together with [`routines`] above 1. In such an upload a part cannot be replaced: if OSS holds one with other
-/// bytes, the upload restarts. OSS API: InitiateMultipartUpload (`?sequential`).
+/// Limit: not together with [`routines`] above 1. In such an upload a part cannot be replaced: if
+/// OSS holds one with other bytes, the upload restarts. OSS API: InitiateMultipartUpload
+/// (`?sequential`).
 ///
 /// ```
 /// let options = [oss_upload::sequential(true)];
@@ -243,19 +254,21 @@ pub fn sequential(sequential: bool) -> UploadOption<'static> {
     })
 }
 
-// ---- checkpoint and resume -----------------------------------------------------------------------------------------
+// ---- checkpoint and resume ----------------------------------------------------------------------
 
-/// Saves the progress of the upload to a checkpoint file, so that the same call resumes it after a crash. Defaults to
-/// `false`.
+/// Saves the progress of the upload to a checkpoint file, so that the same call resumes it after a
+/// crash. Defaults to `false`.
 ///
-/// An empty `path` means `<file>.cp` beside the source. The file is created before the first request, readable only by
-/// its owner, locked while the call runs, and removed when the object is complete. Of `checkpoint`,
-/// [`checkpoint_dir`] and [`checkpoint_store`] the last one counts. Limit: a regular file, or nothing yet, in a directory
-/// that exists and can be written; not the source itself.
+/// An empty `path` means `<file>.cp` beside the source. The file is created before the first
+/// request, readable only by its owner, locked while the call runs, and removed when the object is
+/// complete. Of `checkpoint`, [`checkpoint_dir`] and [`checkpoint_store`] the last one counts.
+/// Limit: a regular file, or nothing yet, in a directory that exists and can be written; not the
+/// source itself.
 ///
-/// Two uploads of one file at the same time need two checkpoints: use [`checkpoint_dir`]. A file that is uploaded with one
-/// PutObject has no checkpoint. What a checkpoint survives, and when it is stale, is described in
-/// [`docs::checkpoint_format`](crate::docs::checkpoint_format). OSS documentation: "Resumable upload" of each SDK.
+/// Two uploads of one file at the same time need two checkpoints: use [`checkpoint_dir`]. A file
+/// that is uploaded with one PutObject has no checkpoint. What a checkpoint survives, and when it
+/// is stale, is described in [`docs::checkpoint_format`](crate::docs::checkpoint_format). OSS
+/// documentation: "Resumable upload" of each SDK.
 ///
 /// ```
 /// use oss_upload::checkpoint;
@@ -280,9 +293,9 @@ pub fn checkpoint(enable: bool, path: impl Into<PathBuf>) -> UploadOption<'stati
 
 /// Saves the checkpoint in a directory, which is created if it is missing. Defaults to `false`.
 ///
-/// The name of the file is made from the bucket, the key and the absolute path of the source, so one directory serves many
-/// uploads; for an open file, from the bucket and the key. [`pending_uploads`](crate::pending_uploads) lists what is
-/// unfinished in a directory. Otherwise it is as [`checkpoint`].
+/// The name of the file is made from the bucket, the key and the absolute path of the source, so
+/// one directory serves many uploads; for an open file, from the bucket and the key. Otherwise it
+/// is as [`checkpoint`].
 ///
 /// ```
 /// let options = [oss_upload::checkpoint_dir(true, "/var/tmp/uploads")];
@@ -317,12 +330,15 @@ fn checkpoint_option(
     }
 }
 
-/// Saves the checkpoint in a store of the caller. Lend it with `&mut` to use it again. Defaults to none.
+/// Saves the checkpoint in a store of the caller. Lend it with `&mut` to use it again. Defaults to
+/// none.
 ///
-/// Nothing locks a store, so two calls must not use one at the same time. Otherwise it is as [`checkpoint`].
+/// Nothing locks a store, so two calls must not use one at the same time. Otherwise it is as
+/// [`checkpoint`].
 ///
 /// ```
-/// /// use oss_upload::{CheckpointStore, checkpoint_store};
+/// use std::io;
+/// use oss_upload::{CheckpointStore, checkpoint_store};
 ///
 /// #[derive(Default)]
 /// struct Memory(Option<String>);
@@ -354,11 +370,15 @@ pub fn checkpoint_store<'a>(store: impl CheckpointStore + 'a) -> UploadOption<'a
     }
 }
 
-/// Reads the parts of a checkpoint again and compares their CRC-64 before trusting them. Defaults to `false`.
+/// Reads the parts of a checkpoint again and compares their CRC-64 before trusting them. Defaults
+/// to `false`.
 ///
-/// It is done anyway where the ctime, device or inode of the file differ from the checkpoint, and for parts that the
-/// checkpoint does not list. Set it where even the inode cannot be trusted: on some network and overlay file systems. It
-/// costs one reading of what has been uploaded.
+/// The parts are always read again if the metadata may not show an edit: if the path, ctime, device
+/// or inode of the file differ from the checkpoint, if the system was restarted, or if the file had
+/// been changed in the two seconds before a call
+/// ([`docs::checkpoint_format`](crate::docs::checkpoint_format)). So are parts that the checkpoint
+/// does not have. Set this option if metadata cannot be trusted at all, as on some network and
+/// overlay file systems. It costs one reading of the parts that have been uploaded.
 ///
 /// ```
 /// let options = [oss_upload::checkpoint(true, ""), oss_upload::verify_on_resume(true)];
@@ -370,15 +390,17 @@ pub fn verify_on_resume(verify: bool) -> UploadOption<'static> {
     })
 }
 
-/// Without a checkpoint, as on a fresh machine: looks on the server for the newest unfinished upload of this key, and
-/// takes over the parts whose content equals the file's. Defaults to `false`.
+/// Without a checkpoint, as on a fresh machine: looks on the server for the newest unfinished
+/// upload of this key, and takes over the parts whose content equals the file's. Defaults to
+/// `false`.
 ///
-/// It is for keys that one job writes, with the same options each time: the object gets the headers that the adopted
-/// upload was initiated with, and OSS does not report them. With it, a failure leaves the upload on the server for the
-/// next machine, and cancelling deletes it only if this call initiated it.
+/// It is for keys that one job writes, with the same options each time: the object gets the headers
+/// that the adopted upload was initiated with, and OSS does not report them. With it, a failure
+/// leaves the upload on the server for the next machine, and cancelling deletes it only if this
+/// call initiated it.
 ///
-/// It needs `oss:ListMultipartUploads` and `oss:ListParts` ([`docs::permissions`](crate::docs::permissions)). OSS API:
-/// ListMultipartUploads, ListParts.
+/// It needs `oss:ListMultipartUploads` and `oss:ListParts`
+/// ([`docs::permissions`](crate::docs::permissions)). OSS API: ListMultipartUploads, ListParts.
 ///
 /// ```
 /// let options = [oss_upload::adopt_unfinished(true)];
@@ -390,14 +412,15 @@ pub fn adopt_unfinished(adopt: bool) -> UploadOption<'static> {
     })
 }
 
-// ---- progress and cancel -------------------------------------------------------------------------------------------
+// ---- progress and cancel ------------------------------------------------------------------------
 
-/// Calls `callback` on the calling thread: when the upload starts, after every part, at most ten times a second in
-/// between, and at the end. Defaults to none.
+/// Calls `callback` on the calling thread: when the upload starts, after every part, at most ten
+/// times a second in between, and at the end. Defaults to none.
 ///
-/// It may borrow what is around it and need not be `Send`. The workers continue meanwhile, but no checkpoint is saved until
-/// it returns, and after two parts each the workers wait for it, so it should be quick. If the callback panics, the upload
-/// stops, the checkpoint is kept, and the panic is resumed on the calling thread. The bytes in [`Progress`] never decrease.
+/// It may borrow local variables and need not be `Send`. The workers continue meanwhile, but no
+/// checkpoint is saved until it returns, and after two parts each the workers wait for it, so it
+/// should be quick. If the callback panics, the upload stops, the checkpoint is kept, and the panic
+/// is resumed on the calling thread. The bytes in [`Progress`] never decrease.
 ///
 /// ```
 /// use oss_upload::progress;
@@ -422,12 +445,13 @@ pub fn progress<'a>(callback: impl FnMut(&Progress) + 'a) -> UploadOption<'a> {
     }
 }
 
-/// Lets `token` stop the upload. The call returns [`Error::Cancelled`](crate::Error::Cancelled) within a second or
-/// two; only a name lookup or a TCP connect in progress may take
+/// Lets `token` stop the upload. The call returns [`Error::Cancelled`](crate::Error::Cancelled)
+/// within a second or two; only a name lookup or a TCP connect in progress may take
 /// [`connect_timeout`](crate::ClientBuilder::connect_timeout). Defaults to none.
 ///
-/// If it is cancelled in the moment in which OSS initiates the upload, the upload id may never arrive. A lifecycle rule
-/// for unfinished parts removes such an upload ([`docs::permissions`](crate::docs::permissions)).
+/// If it is cancelled in the moment in which OSS initiates the upload, the upload id may never
+/// arrive. A lifecycle rule for unfinished parts removes such an upload
+/// ([`docs::permissions`](crate::docs::permissions)).
 ///
 /// ```
 /// use oss_upload::{CancelToken, cancel};
@@ -447,11 +471,12 @@ pub fn cancel(token: &CancelToken) -> UploadOption<'static> {
     })
 }
 
-/// Whether cancelling deletes the checkpoint and the parts that OSS has (best effort: one attempt of one second). With
-/// `false` the same call resumes later. Defaults to `true`. Without a checkpoint the parts are always deleted.
+/// Sets whether cancelling deletes the checkpoint and the parts that OSS has (best effort: one
+/// attempt of one second). With `false` the same call resumes later. Defaults to `true`. Without a
+/// checkpoint the parts are always deleted.
 ///
-/// [`CancelToken::pause`] keeps both, whatever this option says. Other failures keep both as well. OSS API:
-/// AbortMultipartUpload.
+/// [`CancelToken::pause`] keeps both, whatever this option says. Other failures keep both as well.
+/// OSS API: AbortMultipartUpload.
 ///
 /// ```
 /// let options = [oss_upload::delete_upload_on_cancelling(false)];
@@ -465,10 +490,11 @@ pub fn delete_upload_on_cancelling(delete: bool) -> UploadOption<'static> {
     })
 }
 
-// ---- headers of the object -----------------------------------------------------------------------------------------
+// ---- headers of the object ----------------------------------------------------------------------
 
-/// The object's `Content-Type`. Limit: ASCII without control characters, as for all headers here. Defaults to a guess
-/// from the name of the file, then from the key, then `application/octet-stream`.
+/// The object's `Content-Type`. Limit: ASCII without control characters, as for all headers here.
+/// Defaults to a guess from the name of the file, then from the key, then
+/// `application/octet-stream`.
 ///
 /// OSS API: InitiateMultipartUpload, PutObject.
 ///
@@ -492,8 +518,8 @@ pub fn cache_control(value: impl Into<String>) -> UploadOption<'static> {
     UploadOption::text("cache_control", "cache-control", value.into())
 }
 
-/// The object's `Content-Disposition`. Defaults to none. A name outside ASCII is written `filename*=UTF-8''…`,
-/// percent-encoded. OSS API: InitiateMultipartUpload, PutObject.
+/// The object's `Content-Disposition`. Defaults to none. A name outside ASCII is written
+/// `filename*=UTF-8''…`, percent-encoded. OSS API: InitiateMultipartUpload, PutObject.
 ///
 /// ```
 /// let options = [oss_upload::content_disposition("attachment; filename=\"report.pdf\"")];
@@ -503,8 +529,8 @@ pub fn content_disposition(value: impl Into<String>) -> UploadOption<'static> {
     UploadOption::text("content_disposition", "content-disposition", value.into())
 }
 
-/// The object's `Content-Encoding`. Defaults to none. The file is sent as it is: compress it yourself. OSS API:
-/// InitiateMultipartUpload, PutObject.
+/// The object's `Content-Encoding`. Defaults to none. The file is sent as it is: compress it
+/// yourself. OSS API: InitiateMultipartUpload, PutObject.
 ///
 /// ```
 /// let options = [oss_upload::content_encoding("gzip")];
@@ -526,8 +552,8 @@ pub fn content_language(value: impl Into<String>) -> UploadOption<'static> {
 
 /// The object's `Expires`, in whole seconds. Limit: the years 1970 to 9999. Defaults to none.
 ///
-/// A checkpoint remembers it: a time that is computed from the current time restarts the upload on every call. OSS API:
-/// InitiateMultipartUpload, PutObject.
+/// A checkpoint remembers it: a time that is computed from the current time restarts the upload on
+/// every call. OSS API: InitiateMultipartUpload, PutObject.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -542,14 +568,15 @@ pub fn expires(at: SystemTime) -> UploadOption<'static> {
     })
 }
 
-// ---- metadata and storage ------------------------------------------------------------------------------------------
+// ---- metadata and storage -----------------------------------------------------------------------
 
 /// An entry of user metadata, `x-oss-meta-<name>`. May be given many times. Defaults to none.
 ///
-/// The name may have ASCII letters, digits and `-`; it is sent in lower case, and may be given with its prefix. Characters
-/// outside ASCII in the value are percent-encoded; spaces and tabs at its ends are removed, since HTTP does not transport
-/// them. Limit: no empty value; 90 entries; fewer than 8,192 bytes of names and encoded values in all.
-/// OSS API: InitiateMultipartUpload, PutObject.
+/// The name may have ASCII letters, digits and `-`; it is sent in lower case, and may be given with
+/// its prefix. Characters outside ASCII in the value are percent-encoded; spaces and tabs at its
+/// ends are removed, since HTTP does not transport them. Limit: no empty value; 90 entries; fewer
+/// than 8,192 bytes of names and encoded values in all. OSS API: InitiateMultipartUpload,
+/// PutObject.
 ///
 /// ```
 /// use oss_upload::meta;
@@ -569,8 +596,9 @@ pub fn meta(name: impl Into<String>, value: impl Into<String>) -> UploadOption<'
 
 /// A tag of the object (`x-oss-tagging`). May be given many times. Defaults to none.
 ///
-/// Limit: 10 tags, with keys of up to 128 and values of up to 256 characters: letters, digits, spaces and `+ - = . _ : /`.
-/// It needs `oss:PutObjectTagging`. OSS API: InitiateMultipartUpload, PutObject.
+/// Limit: 10 tags, with keys of up to 128 and values of up to 256 characters: letters, digits,
+/// spaces and `+ - = . _ : /`. It needs `oss:PutObjectTagging`. OSS API: InitiateMultipartUpload,
+/// PutObject.
 ///
 /// ```
 /// use oss_upload::tag;
@@ -590,8 +618,8 @@ pub fn tag(key: impl Into<String>, value: impl Into<String>) -> UploadOption<'st
 
 /// The object's ACL (`x-oss-object-acl`). Defaults to the ACL of the bucket.
 ///
-/// It is sent with the request that initiates the upload and with the one that completes it. OSS API:
-/// InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
+/// It is sent with the request that initiates the upload and with the one that completes it. OSS
+/// API: InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
 ///
 /// ```
 /// use oss_upload::{ObjectAcl, object_acl};
@@ -634,7 +662,8 @@ pub fn storage_class(class: StorageClass) -> UploadOption<'static> {
     )
 }
 
-/// Server-side encryption (`x-oss-server-side-encryption` and, for KMS, the id of the key). Defaults to that of the bucket.
+/// Server-side encryption (`x-oss-server-side-encryption` and, for KMS, the id of the key).
+/// Defaults to that of the bucket.
 ///
 /// KMS needs `kms:GenerateDataKey` and `kms:Decrypt`. OSS API: InitiateMultipartUpload, PutObject.
 ///
@@ -654,13 +683,14 @@ pub fn server_side_encryption(encryption: ServerSideEncryption) -> UploadOption<
     )
 }
 
-// ---- safety --------------------------------------------------------------------------------------------------------
+// ---- safety -------------------------------------------------------------------------------------
 
 /// Fails with `FileAlreadyExists` if an object of this key exists, instead of overwriting it
 /// (`x-oss-forbid-overwrite`). Defaults to `false`.
 ///
-/// OSS checks it when the upload is initiated and again when it is completed. In a bucket with versioning, enabled or
-/// suspended, OSS ignores it: nothing is lost there. OSS API: InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
+/// OSS checks it when the upload is initiated and again when it is completed. In a bucket with
+/// versioning, enabled or suspended, OSS ignores it: nothing is lost there. OSS API:
+/// InitiateMultipartUpload, CompleteMultipartUpload, PutObject.
 ///
 /// ```
 /// let options = [oss_upload::forbid_overwrite(true)];
@@ -678,9 +708,11 @@ pub fn forbid_overwrite(forbid: bool) -> UploadOption<'static> {
 
 /// Sends `Content-MD5` with every part, or with the single PutObject. Defaults to `false`.
 ///
-/// It costs a second reading of the file and the time of an MD5 ([`docs::costs`](crate::docs::costs)). CRC-64 is always
-/// compared. With `Content-MD5`, OSS refuses bytes that were damaged in transit before it stores them; without it, a
-/// damaged PutObject is detected, and sent again, after it has replaced the object. OSS API: UploadPart, PutObject.
+/// It costs a second reading of the file and the time of an MD5
+/// ([`docs::costs`](crate::docs::costs)). CRC-64 is always compared. With `Content-MD5`, OSS
+/// rejects bytes that were damaged in transit before it stores them; without it, a damaged
+/// PutObject is detected, and sent again, after it has replaced the object. OSS API: UploadPart,
+/// PutObject.
 ///
 /// ```
 /// let options = [oss_upload::content_md5(true)];
@@ -735,14 +767,14 @@ pub fn skip_unchanged(skip: bool) -> UploadOption<'static> {
     })
 }
 
-// ---- after the upload, and who pays --------------------------------------------------------------------------------
+// ---- after the upload, and who pays -------------------------------------------------------------
 
 /// A request that OSS makes to an application server when the object is complete (`x-oss-callback`,
 /// `x-oss-callback-var`). Defaults to none.
 ///
-/// The response of the server is in [`Uploaded::callback_body`](crate::Uploaded::callback_body). If the server does not
-/// accept, the object is complete all the same, and the call returns [`Error::Callback`](crate::Error::Callback). OSS API:
-/// Callback.
+/// The response of the server is in [`Uploaded::callback_body`](crate::Uploaded::callback_body). If
+/// the server does not accept, the object is complete nevertheless, and the call returns
+/// [`Error::Callback`](crate::Error::Callback). OSS API: Callback.
 ///
 /// ```
 /// use oss_upload::{Callback, callback};
@@ -759,8 +791,8 @@ pub fn callback(callback: Callback) -> UploadOption<'static> {
     })
 }
 
-/// The requester pays for the requests, not the owner of the bucket (`x-oss-request-payer: requester`). Defaults to
-/// `false`.
+/// The requester pays for the requests, not the owner of the bucket
+/// (`x-oss-request-payer: requester`). Defaults to `false`.
 ///
 /// It is sent with every request. OSS documentation: "Pay-by-requester".
 ///

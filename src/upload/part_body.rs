@@ -10,13 +10,14 @@ use crate::part::PartRange;
 use crate::protocol::request::Sent;
 use crate::{Error, Result};
 
-/// Reads a part range once per attempt, straight into the connection's buffer.
+/// Reads a part range once per attempt, directly into the buffer of the connection.
 pub(super) struct PartBody<'a> {
     job: &'a Job<'a>,
     range: PartRange,
     position: u64,
     crc64: Digest,
-    /// Check the source once more before the last bytes are sent: afterwards it is too late.
+    /// Checks the source once more before the last bytes are sent. With them a PutObject creates
+    /// the object.
     verify_source_before_end: bool,
     error: Option<Error>,
 }
@@ -27,9 +28,9 @@ pub(super) struct ByteCounters(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    /// Of parts that are not acknowledged yet.
+    /// Bytes of parts that are not acknowledged yet.
     in_flight: u64,
-    /// Of all bodies, including those that were sent again.
+    /// Bytes of all bodies, including those that were sent again.
     sent: u64,
 }
 

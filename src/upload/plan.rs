@@ -1,4 +1,4 @@
-//! How a file is split into parts.
+//! The plan of an upload: how a file is split into parts.
 
 use crate::part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, PartRange};
 use crate::{Error, Result};
@@ -17,8 +17,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Plans the upload of a file.
     ///
-    /// A file smaller than `threshold` is one PutObject; without a threshold, one that has a single part. An empty file
-    /// always is: OSS completes no upload without parts.
+    /// A file smaller than `threshold` is one PutObject; without a threshold, a file of a single
+    /// part is. An empty file is always one, because OSS completes no upload without parts.
     pub(super) fn new(size: u64, part_size: u64, threshold: Option<u64>) -> Result<Plan> {
         if !(PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
             let reason = format!(
@@ -51,7 +51,7 @@ impl Plan {
         })
     }
 
-    /// The number of requests that carry the file.
+    /// Returns the number of requests that send the file: parts, or one PutObject.
     pub(super) fn count(&self) -> u32 {
         let count = if self.is_single {
             1
@@ -61,12 +61,12 @@ impl Plan {
         u32::try_from(count).expect("checked: no more than 10,000 parts")
     }
 
-    /// Returns the ranges of all parts, in their order.
+    /// Returns the ranges of all parts in order.
     pub(super) fn ranges(&self) -> impl Iterator<Item = PartRange> {
         (1..=self.count()).filter_map(|number| self.range_of(number))
     }
 
-    /// The range of part `number`, if the plan has it.
+    /// Returns the range of part `number`, or `None` if the plan has no such part.
     pub(super) fn range_of(&self, number: u32) -> Option<PartRange> {
         PartRange::new(number, self.size, self.part_size).filter(|_| !self.is_single)
     }

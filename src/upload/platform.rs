@@ -1,11 +1,12 @@
-//! Where operating systems and file systems differ.
+//! Differences between operating systems and between file systems.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 
-/// Makes opening a named pipe return at once. Regular files do not care.
+/// Makes opening a named pipe return at once. It has no effect on regular files.
 pub(super) fn never_block(options: &mut OpenOptions) {
-    // `O_NONBLOCK`, whose value no crate of ours names. Elsewhere a pipe is noticed only by looking before.
+    // The value of `O_NONBLOCK`, which no dependency exports. On other systems, a pipe is only
+    // detected by the check before opening.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const O_NONBLOCK: i32 = if cfg!(any(
         target_arch = "mips",
@@ -52,7 +53,8 @@ pub(super) fn is_sync_unsupported(error: &io::Error) -> bool {
     ) || cfg!(unix) && error.raw_os_error() == Some(EBADF)
 }
 
-/// The run of the system since it was started; `None` where it has no id.
+/// Returns the ID of this run of the system, which changes at a restart. Returns `None` if the
+/// system has none.
 pub(super) fn boot_id() -> Option<u128> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     if !cfg!(any(target_os = "linux", target_os = "android")) {
@@ -61,7 +63,7 @@ pub(super) fn boot_id() -> Option<u128> {
     parse_boot_id(&std::fs::read_to_string(PATH).ok()?)
 }
 
-/// A UUID; its hyphens stand where they like.
+/// Parses a UUID, with hyphens at any place.
 fn parse_boot_id(text: &str) -> Option<u128> {
     let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
     let is_uuid = digits.len() == 32 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
@@ -83,7 +85,8 @@ pub(super) fn positioned_read(file: &File, buffer: &mut [u8], offset: u64) -> io
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
-/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network shares).
+/// A file system without locks, or one whose lock service does not run (`ENOLCK`, on network
+/// shares).
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     let no_service = match () {
         () if cfg!(target_os = "linux") => Some(37),
@@ -96,8 +99,9 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 
 /// A rename failed because its target is open, not because it is forbidden.
 ///
-/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or `ETXTBSY`; that a
-/// directory may not be written to would have been noticed when the new file was created there.
+/// Windows says access denied or sharing violation. SMB shares under Linux say `EACCES`, `EBUSY` or
+/// `ETXTBSY`; that a directory may not be written to would have been noticed when the new file was
+/// created there.
 pub(super) fn is_held_open(error: &io::Error) -> bool {
     const EACCES: i32 = 13;
     const EBUSY: i32 = 16;
@@ -123,7 +127,7 @@ pub(super) fn is_link_unsupported(error: &io::Error) -> bool {
     )
 }
 
-/// Returns whether both are of one file, as far as the system tells.
+/// Returns whether both are of one file, as far as the system reports it.
 #[cfg(unix)]
 pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -219,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn sync_errors_are_told_apart_from_lost_bytes() {
+    fn sync_unsupported_is_not_an_error_that_loses_bytes() {
         for kind in [
             ErrorKind::Unsupported,
             ErrorKind::InvalidInput,

@@ -1,3 +1,5 @@
+//! Progress: what the callback receives, and when it is called.
+
 use std::fmt;
 
 /// The state of an upload, as the callback of [`progress`](crate::progress) receives it.
@@ -6,11 +8,11 @@ use std::fmt;
 pub struct Progress {
     /// What has just happened.
     pub event: ProgressEvent,
-    /// Bytes that are acknowledged or in flight. Never goes back and never passes `total`.
+    /// Bytes that are acknowledged or in flight. Never decreases and never exceeds `total`.
     pub transferred: u64,
     /// The size of the file in bytes.
     pub total: u64,
-    /// UploadedParts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
+    /// Parts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
     pub parts_done: usize,
     /// Parts of the file; 1 if it is uploaded with one PutObject.
     pub parts_total: usize,
@@ -96,7 +98,7 @@ impl fmt::Display for RestartReason {
 
 pub(super) type Callback<'a> = Box<dyn FnMut(&Progress) + 'a>;
 
-/// Keeps count of the progress and calls the callback.
+/// Counts the progress and calls the callback.
 pub(super) struct Events<'a> {
     /// Taken out while it runs, so that one that has panicked is not called again.
     callback: Option<Callback<'a>>,
@@ -121,7 +123,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// An upload starts or is resumed, with so much of it done.
+    /// Reports that an upload has started or is resumed, with `parts` parts of `bytes` bytes done.
     pub(super) fn started(
         &mut self,
         event: ProgressEvent,

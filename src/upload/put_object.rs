@@ -1,4 +1,4 @@
-//! Uploads a file that needs no parts: one PutObject, run by a worker like a part.
+//! Uploads a file that needs no parts, by one PutObject. A worker sends it, like a part.
 
 use std::iter;
 use std::time::Duration;
@@ -78,7 +78,7 @@ fn send_file(
             object_may_exist: false,
         }));
     }
-    // Nothing of an empty file is read that would notice a change.
+    // The body of an empty file is never read, which would detect a change.
     if range.size == 0 {
         job.source.ensure_unchanged::<Error>(|_| Ok(true))?;
     }
@@ -105,7 +105,8 @@ fn send_file(
                 if response_lost && job.config.forbid_overwrite =>
             {
                 let (crc64, _) = job.digest(range, false)?;
-                // By the server's clock: this call's first attempt, rounded down to a second.
+                // The time of this call's first attempt by the server's clock, rounded down to a
+                // second.
                 let elapsed = client.clock().instant() - started + Duration::from_secs(1);
                 let date = details.and_then(|details| details.response.date());
                 let since = date

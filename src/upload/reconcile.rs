@@ -1,4 +1,5 @@
-//! What of an earlier upload still holds: a pure decision.
+//! Decides which parts of an earlier upload can be used. Pure: no request is made and no file is
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ pub(super) enum PartListing {
     NoSuchUpload,
 }
 
-/// How far what was found is trusted.
+/// How far the checkpoint is trusted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) origin: Origin,
@@ -33,7 +34,8 @@ pub(super) enum Reconciliation {
         confirmed: UploadedParts,
         /// Parts that count if they equal the file.
         candidates: Candidates,
-        /// How many of both must hold.
+        /// How many of both must be equal to the file, or else the upload restarts. In a sequential
+        /// upload this is every listed part, because none can be replaced. Otherwise it is 0.
         required: usize,
     },
     /// OSS does not know the upload, which may have been completed to an object.
@@ -41,7 +43,7 @@ pub(super) enum Reconciliation {
     Restart(RestartReason),
 }
 
-/// A part that OSS has, and what it is compared with.
+/// A part that OSS has, and the checksum that the file must have there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) range: PartRange,
@@ -52,7 +54,7 @@ pub(super) struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Crc64(u64),
-    /// The ETag is the MD5. That of an encrypted part is not, and then the part does not count.
+    /// The ETag is the MD5. The ETag of an encrypted part is not, so such a part is not used.
     Md5Etag,
 }
 
@@ -61,7 +63,7 @@ pub(super) type Candidates = BTreeMap<u32, Candidate>;
 
 /// Decides which parts of an earlier upload can be used.
 pub(super) fn reconcile(
-    recorded: &UploadedParts,
+    saved: &UploadedParts,
     listing: PartListing,
     plan: &Plan,
     policy: Policy,
@@ -79,23 +81,23 @@ pub(super) fn reconcile(
         }
         (PartListing::Denied, _) if policy.verify => Reconciliation::Parts {
             confirmed: UploadedParts::default(),
-            candidates: candidates(recorded, plan),
+            candidates: candidates(saved, plan),
             required: 0,
         },
         (PartListing::Denied, _) => {
             let in_plan = |part: &&UploadedPart| plan.range_of(part.number).is_some();
             Reconciliation::Parts {
-                confirmed: recorded.iter().filter(in_plan).cloned().collect(),
+                confirmed: saved.iter().filter(in_plan).cloned().collect(),
                 candidates: Candidates::new(),
                 required: 0,
             }
         }
-        (PartListing::Parts(listed), _) => compare(recorded, listed, plan, policy),
+        (PartListing::Parts(listed), _) => compare(saved, listed, plan, policy),
     }
 }
 
-/// Makes every recorded part a candidate, to be compared with the CRC-64 that it had.
-pub(super) fn candidates(recorded: &UploadedParts, plan: &Plan) -> Candidates {
+/// Makes every saved part a candidate, which is compared with its saved CRC-64.
+pub(super) fn candidates(saved: &UploadedParts, plan: &Plan) -> Candidates {
     let candidate = |part: &UploadedPart| {
         let candidate = Candidate {
             range: plan.range_of(part.number)?,
@@ -104,11 +106,11 @@ pub(super) fn candidates(recorded: &UploadedParts, plan: &Plan) -> Candidates {
         };
         Some((part.number, candidate))
     };
-    recorded.iter().filter_map(candidate).collect()
+    saved.iter().filter_map(candidate).collect()
 }
 
 fn compare(
-    recorded: &UploadedParts,
+    saved: &UploadedParts,
     listed: Vec<ListedPart>,
     plan: &Plan,
     policy: Policy,
@@ -121,9 +123,9 @@ fn compare(
         let Some(range) = plan.range_of(part.number).filter(has_size) else {
             continue;
         };
-        let agreed = recorded.get(part.number).filter(|recorded| {
-            recorded.etag.eq_ignore_ascii_case(&part.etag)
-                && part.crc64.is_none_or(|crc64| crc64 == recorded.crc64)
+        let agreed = saved.get(part.number).filter(|saved| {
+            saved.etag.eq_ignore_ascii_case(&part.etag)
+                && part.crc64.is_none_or(|crc64| crc64 == saved.crc64)
         });
         match agreed {
             Some(agreed) if !policy.verify => confirmed.insert(agreed.clone()),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     /// The CRC-64 of part `number` is its number, its ETag is `E` and its number.
-    fn recorded(numbers: &[u32]) -> UploadedParts {
+    fn saved(numbers: &[u32]) -> UploadedParts {
         let part = |number: &u32| UploadedPart {
             number: *number,
             size: plan()
@@ -209,11 +211,11 @@ mod tests {
 
     /// The numbers of the confirmed parts, and the candidates with what they are compared with.
     fn parts(
-        recorded_numbers: &[u32],
+        saved_numbers: &[u32],
         listing: PartListing,
         policy: Policy,
     ) -> (Vec<u32>, Vec<(u32, Expected)>, usize) {
-        match reconcile(&recorded(recorded_numbers), listing, &plan(), policy) {
+        match reconcile(&saved(saved_numbers), listing, &plan(), policy) {
             Reconciliation::Parts {
                 confirmed,
                 candidates,
@@ -298,7 +300,7 @@ mod tests {
             parts(&[1, 2], PartListing::Denied, verify),
             (vec![], all, 0)
         );
-        // Without a CRC-64 from OSS, the recorded one is what the file must still have.
+        // Without a CRC-64 from OSS, the file must have the saved one.
         let without = ListedPart {
             crc64: None,
             ..listed(1)
@@ -332,7 +334,7 @@ mod tests {
         let gone = Reconciliation::Restart(RestartReason::UploadNotFound);
         let decide = |listing, origin| {
             let policy = Policy { origin, ..TRUST };
-            reconcile(&recorded(&[1]), listing, &plan(), policy)
+            reconcile(&saved(&[1]), listing, &plan(), policy)
         };
         assert_eq!(decide(PartListing::NoSuchUpload, FROM_CHECKPOINT), gone);
         assert_eq!(decide(PartListing::NoSuchUpload, Origin::Adopted), gone);
@@ -344,6 +346,6 @@ mod tests {
     #[test]
     fn candidates_are_the_recorded_parts_of_the_plan() {
         let expected = [candidate(2, Expected::Crc64(2))].into_iter().collect();
-        assert_eq!(candidates(&recorded(&[2, 9]), &plan()), expected);
+        assert_eq!(candidates(&saved(&[2, 9]), &plan()), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Finds what an earlier call has left, and what of it still holds.
+//! Finds the upload of an earlier call, and those of its parts that can be used.
 
 use super::checkpoint::{Checkpoint, CheckpointState, Loaded};
 use super::cleanup::Uploads;
@@ -15,18 +15,19 @@ use crate::part::UploadedParts;
 use crate::protocol::complete::ObjectInfo;
 use crate::protocol::list_parts::ListParts;
 
-/// What there is to resume.
+/// What an earlier call has left.
 pub(super) enum Resumption {
     Nothing,
-    /// Something, but it cannot be used.
+    /// There is an upload or a checkpoint, but it cannot be used.
     Unusable(RestartReason),
-    /// An upload, with the parts that hold.
+    /// An upload, with the parts that can be used.
     Parts(MultipartState),
     /// An earlier call has completed the object.
     Completed(ObjectInfo, MultipartState),
 }
 
-/// Looks for an upload to resume. While it is examined, it stands in `uploads`.
+/// Looks for an upload to resume. While an upload is examined, it is the active one of `uploads`,
+/// so that it is cleaned up if this fails.
 pub(super) fn find(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -67,7 +68,7 @@ fn resume(
     Ok(take_resumption(reconciled, uploads))
 }
 
-/// Without a checkpoint: takes over the newest unfinished upload of this very key.
+/// Takes over the newest unfinished upload of exactly this key, without a checkpoint.
 fn adopt(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -109,7 +110,7 @@ fn adopt(
         .insert(MultipartState::new(state, Origin::Adopted));
     match reconcile_with_server(job, upload, false)? {
         Reconciled::Parts => {}
-        // Somebody else's upload is not aborted.
+        // It may be in use by another machine, so it is not aborted.
         Reconciled::Unusable(_) | Reconciled::Completed(_) => {
             uploads.active = None;
             return Ok(Resumption::Nothing);
@@ -136,13 +137,13 @@ fn take_resumption(reconciled: Reconciled, uploads: &mut Uploads) -> Resumption 
 }
 
 enum Reconciled {
-    /// The upload's parts are those that hold.
+    /// The upload has only parts that can be used.
     Parts,
     Completed(ObjectInfo),
     Unusable(RestartReason),
 }
 
-/// Leaves in the upload the parts that OSS has and that equal the file.
+/// Reduces the parts of the upload to those that OSS has and that equal the file.
 fn reconcile_with_server(
     job: &Job<'_>,
     upload: &mut MultipartState,

@@ -1,4 +1,7 @@
+//! The multipart upload that a call works on, as far as it has come.
+
 use super::checkpoint::CheckpointState;
+
 /// The multipart upload that a call works on.
 pub(super) struct MultipartState {
     /// What is known of it, and what the checkpoint remembers.

@@ -1,3 +1,5 @@
+//! The reasons why an upload stops early.
+
 use std::any::Any;
 use std::panic::resume_unwind;
 
@@ -43,6 +45,7 @@ impl Stop {
     }
 }
 
+/// `NoSuchUpload` becomes a restart, whichever request it comes from.
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {

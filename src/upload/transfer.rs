@@ -17,7 +17,7 @@ use crate::part::{PartRange, UploadedPart};
 use crate::protocol::request::Action;
 use crate::protocol::upload_part::UploadPart;
 
-/// The checkpoint is written at most once a second; ticks are tenths of a second.
+/// The checkpoint is written at most once a second. A tick is a tenth of a second.
 const TICKS_BETWEEN_SAVES: u32 = 10;
 
 pub(super) fn send_missing(
@@ -93,7 +93,7 @@ fn send_part(
             let etag = details.part_etag.unwrap_or_default();
             return accept_existing_part(job, upload_id, range, etag, error).map(Done::Part);
         }
-        // Somebody else is sending to the same upload, or it was initiated as another kind.
+        // Another program sends parts to the same upload, or it was initiated as a sequential one.
         Err(CallError::Failed { error, .. })
             if error.code() == Some(ErrorCode::PartNotSequential) =>
         {
@@ -122,7 +122,8 @@ pub(super) fn content_md5(job: &Job<'_>, range: PartRange) -> Result<Option<Md5D
     }
 }
 
-/// Without a CRC-64 in the response, only an ETag that is the MD5 shows that OSS has these bytes.
+/// Confirms that OSS has the bytes of the file, for a response without a CRC-64: the ETag has to be
+/// their MD5.
 pub(super) fn confirm_by_etag(
     job: &Job<'_>,
     operation: Operation,
@@ -141,8 +142,9 @@ pub(super) fn confirm_by_etag(
     }
 }
 
-/// In a sequential upload a part cannot be replaced. The one that OSS has is ours if its ETag is
-/// the MD5 of the range or, where it is encrypted, if the list gives the CRC-64 of the range.
+/// Accepts a part that OSS has already, because a part of a sequential upload cannot be replaced.
+/// It has to be equal to the file: its ETag is the MD5 of the range or, if it is encrypted,
+/// ListParts reports the CRC-64 of the range.
 fn accept_existing_part(
     job: &Job<'_>,
     upload_id: &str,

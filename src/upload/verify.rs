@@ -1,4 +1,4 @@
-//! Verifies by reading the file that the parts which OSS has are its bytes.
+//! Compares parts that OSS has with the file, by reading the file.
 
 use super::job::Job;
 use super::reconcile::{Candidate, Candidates, Expected, candidates};
@@ -62,7 +62,7 @@ pub(super) fn source_crc64(job: &Job<'_>, source: &Source) -> Result<u64, Stop> 
     Ok(parts.crc64())
 }
 
-/// Returns whether all of `parts` equal the file.
+/// Returns whether all `parts` equal the file.
 pub(super) fn all_hold(
     job: &Job<'_>,
     source: &Source,

@@ -20,7 +20,7 @@ use crate::protocol::complete::ObjectInfo;
 /// Part ranges that wait, and events that are not handled yet, for each worker.
 const QUEUE_DEPTH_PER_WORKER: usize = 2;
 const TICK: Duration = Duration::from_millis(100);
-/// How long parts in flight may go on after another one has failed for good: 5 seconds.
+/// How long parts in flight may still take after another part has failed permanently: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
 
 const CANCELLED: Error = Error::Cancelled {
@@ -132,7 +132,7 @@ impl Pool<'_> {
             let result = catch_unwind(AssertUnwindSafe(|| task(range, &mut on_retry)));
             let message = match result {
                 Ok(Ok(done)) => WorkerMessage::Done(done),
-                // Whoever stopped the others reports why.
+                // The worker that stopped the others reports why.
                 Ok(Err(PartStop::Drained)) => return,
                 Ok(Err(PartStop::Stopped(stop))) => WorkerMessage::Stopped(stop),
                 Err(panic) => WorkerMessage::Stopped(Stop::Panicked(panic)),
@@ -198,7 +198,7 @@ impl Pool<'_> {
     }
 }
 
-/// Does the work of the pool where the system gives it no thread.
+/// Does the work of the pool if no thread can be created.
 fn run_on_this_thread(
     ranges: &mut dyn ExactSizeIterator<Item = PartRange>,
     task: &PartTask<'_>,
@@ -223,7 +223,8 @@ fn run_on_this_thread(
     Ok(())
 }
 
-/// The sending end of the queue: a few part ranges ahead, then one for each that is done.
+/// The sending end of the queue. It is filled at the start, and gets one more part range for each
+/// that is done.
 struct JobQueue<'a> {
     /// `None` when there are no more.
     jobs_tx: Option<Sender<PartRange>>,

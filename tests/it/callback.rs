@@ -112,21 +112,21 @@ fn callback_urls_are_tried_in_order() {
 
 #[test]
 fn callback_response_of_megabytes_is_returned_whole() {
-    let answer = format!("\"{}\"", "x".repeat(3_000_000));
-    let (t, app) = (Harness::new(), CallbackServer::start(200, &answer));
+    let response = format!("\"{}\"", "x".repeat(3_000_000));
+    let (t, app) = (Harness::new(), CallbackServer::start(200, &response));
     let call = callback(Callback::new(app.url("/"), "body"));
     let uploaded = t
         .bucket
         .upload_file("o", t.file("f", 1), PART, [call])
         .unwrap();
-    assert!(uploaded.callback_body.unwrap() == answer.as_bytes());
+    assert!(uploaded.callback_body.unwrap() == response.as_bytes());
 }
 
 #[test]
 fn callback_failure_reports_the_uploaded_object() {
     for size in SIZES {
-        for (status, answer, why) in [(500, "{}", "500"), (200, "no JSON", "json")] {
-            let (t, app) = (Harness::new(), CallbackServer::start(status, answer));
+        for (status, response, why) in [(500, "{}", "500"), (200, "no JSON", "json")] {
+            let (t, app) = (Harness::new(), CallbackServer::start(status, response));
             let path = t.file("f", size);
             let mut events = Vec::new();
             let error = t

@@ -232,7 +232,7 @@ fn while_it_runs(
 }
 
 #[test]
-fn checkpoint_in_use_is_refused_to_second_call() {
+fn checkpoint_in_use_is_an_error_in_second_call() {
     let t = Harness::new();
     let checkpoint_path = t.path("f.cp");
     while_it_runs(

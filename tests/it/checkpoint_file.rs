@@ -1,4 +1,5 @@
-//! The checkpoint file: what is there before, what else stands there, and what keeps it from being written.
+//! The checkpoint file: existing files at its path, foreign files, and reasons why it cannot be
+//! written.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -64,7 +65,7 @@ fn checkpoint_of_version_1_resumes() {
 
 /// Another release, or another program, put it there.
 #[test]
-fn checkpoint_of_a_newer_version_is_refused_kindly() {
+fn checkpoint_of_a_newer_version_is_an_error_that_names_it() {
     let newer = "oss-upload checkpoint 7\nendpoint x\n";
     let t = Harness::new();
     t.file("f", SIZE);
@@ -133,7 +134,7 @@ fn checkpoint_with_values_that_no_call_takes_is_damaged() {
     }
 }
 
-/// Nobody knows whose an empty file is.
+/// An empty file may belong to another program.
 #[test]
 fn checkpoint_in_an_empty_file_leaves_an_empty_file() {
     for size in [8, SIZE] {
@@ -163,7 +164,7 @@ fn checkpoint_in_an_empty_file_leaves_an_empty_file() {
     }
 }
 
-/// It resumes in between like any other.
+/// The first one is kept, and can be resumed.
 #[test]
 fn checkpoint_in_an_empty_file_resumes() {
     let t = Harness::new();
@@ -173,7 +174,7 @@ fn checkpoint_in_an_empty_file_resumes() {
     t.assert_stored("o", &t.path("f"));
 }
 
-/// What a crash leaves before there is an upload.
+/// A crash leaves this file before there is an upload.
 #[test]
 fn checkpoint_without_an_upload_is_used_and_removed() {
     for left in ["oss-upload checkpoint 1\n", "oss-upload checkpoint 2\n"] {
@@ -233,7 +234,7 @@ fn put_object_touches_no_checkpoint() {
     result.unwrap();
 }
 
-/// An unfinished upload that it replaces goes.
+/// An unfinished upload that it replaces is aborted.
 #[test]
 fn put_object_removes_the_checkpoint_that_is_there() {
     let t = Harness::new();
@@ -367,7 +368,7 @@ fn checkpoint_of_a_long_file_name_is_kept_or_shown_a_place() {
     }
 }
 
-/// Locks keep nobody out who does not ask for one.
+/// Locks do not stop a program that does not ask for them.
 #[cfg(unix)]
 #[test]
 fn checkpoint_that_something_else_wrote_into_is_left_as_it_is() {
@@ -534,7 +535,7 @@ fn hogging_child() {
         .unwrap();
 }
 
-/// A descriptor is kept for it.
+/// A descriptor is reserved for it.
 #[cfg(unix)]
 #[test]
 fn checkpoint_is_saved_when_no_descriptor_is_left() {
@@ -687,7 +688,7 @@ fn checkpoint_survives_a_kill_at_each_of_its_system_calls() {
     }
 }
 
-/// What file systems answer, and which of that means that something is lost.
+/// The errors of file systems, and which of them mean that bytes are lost.
 #[cfg(target_os = "linux")]
 #[test]
 fn checkpoint_on_a_faulty_file_system() {

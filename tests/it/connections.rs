@@ -1,5 +1,5 @@
-//! Connections as networks treat them: reused ones that are dead, peers that stall, slow lines, proxies, failures by
-//! type. Servers are raw sockets, so that each byte is the test's.
+//! Connections over real networks: reused ones that are dead, peers that stall, slow connections,
+//! proxies, failures by type. The servers are raw sockets, so that a test controls each byte.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -43,10 +43,10 @@ struct Server {
 }
 
 impl Server {
-    /// Calls `answer` for each request when its head has arrived; the body is `answer`'s to read. The connection ends
-    /// with an error.
+    /// Calls `respond` for each request when its head has arrived; `respond` has to read the body.
+    /// An error ends the connection.
     fn start(
-        answer: impl Fn(&Received, usize, &mut BufReader<TcpStream>) -> io::Result<()>
+        respond: impl Fn(&Received, usize, &mut BufReader<TcpStream>) -> io::Result<()>
         + Send
         + Sync
         + 'static,
@@ -60,11 +60,11 @@ impl Server {
             received: received.clone(),
             connections: connections.clone(),
         };
-        let answer = Arc::new(answer);
+        let respond = Arc::new(respond);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let connection = connections.fetch_add(1, Ordering::SeqCst);
-                let (received, answer) = (received.clone(), answer.clone());
+                let (received, respond) = (received.clone(), respond.clone());
                 thread::spawn(move || -> io::Result<()> {
                     let mut stream = BufReader::new(stream);
                     loop {
@@ -77,7 +77,7 @@ impl Server {
                             received.push(request.clone());
                             received.len() - 1
                         };
-                        answer(&request, number, &mut stream)?;
+                        respond(&request, number, &mut stream)?;
                     }
                 });
             }
@@ -262,10 +262,10 @@ fn response_that_trickles_is_not_a_stall() {
     assert_eq!(error.service_code(), Some("X"), "{error}");
 }
 
-/// A peer that reads 256 KiB/s, with a stall timeout of one second. On the loopback device a receiver acknowledges in
-/// steps of about 100 KiB, so it could not be much slower.
+/// A peer that reads 256 KiB/s, with a stall timeout of one second. On the loopback device a
+/// receiver acknowledges in steps of about 100 KiB, so it could not be much slower.
 #[test]
-fn request_over_a_slow_line_is_not_a_stall() {
+fn request_over_a_slow_connection_is_not_a_stall() {
     let server = Server::start(|request, _, stream| {
         let mut left = request.body_length();
         let mut buffer = vec![0; 8 << 10];
@@ -284,7 +284,7 @@ fn request_over_a_slow_line_is_not_a_stall() {
 }
 
 /// Sends its response at once and reads nothing of the body.
-fn early_refusal() -> Server {
+fn early_error_response() -> Server {
     Server::start(|_, _, stream| {
         let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
         let head = format!(
@@ -297,10 +297,10 @@ fn early_refusal() -> Server {
     })
 }
 
-/// The response comes while the body is still being sent, and nobody reads the rest.
+/// The response comes while the body is still being sent, and the server does not read the rest.
 #[test]
 fn response_in_mid_body_is_found() {
-    let server = early_refusal();
+    let server = early_error_response();
     let (_dir, path) = file(32 << 20);
     let started = Instant::now();
     let error = put(&bucket(server.builder()), &path).unwrap_err();
@@ -313,7 +313,7 @@ fn response_in_mid_body_is_found() {
 #[cfg(feature = "rustls")]
 #[test]
 fn response_in_mid_body_is_found_over_tls() {
-    let server = early_refusal();
+    let server = early_error_response();
     let address = crate::tls::tls_in_front_of(server.address);
     let (_dir, path) = file(32 << 20);
     let builder = builder(&format!("https://localhost:{}", address.port()));
@@ -421,7 +421,7 @@ fn response_that_is_cut_is_retried() {
     }
 }
 
-/// An HTTP proxy that answers `CONNECT` as it is told and then is the server itself.
+/// An HTTP proxy that sends a prepared response to `CONNECT`, and then is the server itself.
 fn proxy(
     response: impl Fn(&mut BufReader<TcpStream>) -> io::Result<()> + Send + Sync + 'static,
 ) -> Server {
@@ -438,7 +438,7 @@ fn through(proxy: &Server) -> ClientBuilder {
 }
 
 #[test]
-fn proxy_may_answer_with_many_header_lines() {
+fn proxy_may_respond_with_many_header_lines() {
     let proxy = proxy(|stream| {
         let lines: String = (0..60).map(|number| format!("x-{number}: y\r\n")).collect();
         say(
@@ -670,7 +670,8 @@ fn root_certificates_must_be_certificates() {
         .unwrap();
 }
 
-/// 100 threads and few descriptors: the connections that there are carry all parts, and the checkpoint is written.
+/// 100 threads and few descriptors: the existing connections send all parts, and the checkpoint is
+/// written.
 #[cfg(unix)]
 #[test]
 fn descriptors_that_run_out_mean_fewer_connections() {

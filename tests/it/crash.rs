@@ -147,11 +147,11 @@ type Sent = (Option<String>, Option<u32>);
 impl AckLog {
     fn kill(&mut self, t: &Harness, mut child: Child) {
         let requests = t.server.requests();
-        let answered = parts(&requests)
+        let acknowledged = parts(&requests)
             .filter(|part| part.status == Some(200))
             .map(sent)
             .collect();
-        self.kills.push((requests.len(), answered));
+        self.kills.push((requests.len(), acknowledged));
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -162,10 +162,10 @@ impl AckLog {
     fn assert_nothing_sent_twice(&self, t: &Harness, path: &Path, what: &str) {
         t.assert_stored("o", path);
         let requests = t.server.requests();
-        for (seen, answered) in &self.kills {
+        for (seen, acknowledged) in &self.kills {
             let again: Vec<_> = parts(&requests[*seen..])
                 .map(sent)
-                .filter(|part| answered.contains(part))
+                .filter(|part| acknowledged.contains(part))
                 .collect();
             assert!(
                 again.is_empty(),

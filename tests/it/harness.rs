@@ -1,5 +1,5 @@
-//! What all tests share: a local OSS server with a client of it, files, faults, servers that answer
-//! as told, and checkpoint stores.
+//! What all tests share: a local OSS server with a client of it, files, faults, servers with
+//! prepared responses, and checkpoint stores.
 
 use std::fmt::Debug;
 use std::fs;
@@ -81,7 +81,7 @@ impl Harness {
         );
     }
 
-    /// The unfinished multipart uploads of the bucket whose keys begin with `prefix`.
+    /// The unfinished multipart uploads of the bucket whose keys start with `prefix`.
     #[track_caller]
     pub fn unfinished_uploads(&self, prefix: &str) -> Vec<MultipartUpload> {
         list_uploads(&self.bucket, prefix).unwrap()
@@ -195,17 +195,17 @@ impl Harness {
         );
     }
 
-    /// Answers the next request of this operation with 403 AccessDenied.
+    /// Rejects the next request of this operation by 403 AccessDenied.
     pub fn deny(&self, operation: Operation) {
         self.inject(operation, access_denied());
     }
 
-    /// Answers every request of this operation with 403 AccessDenied.
+    /// Rejects every request of this operation by 403 AccessDenied.
     pub fn deny_always(&self, operation: Operation) {
         self.inject_always(operation, access_denied());
     }
 
-    /// Answers the next request that uploads this part with 403 AccessDenied. The call fails; no
+    /// Rejects the next request that uploads this part by 403 AccessDenied. The call fails; no
     /// other part is lost.
     pub fn refuse_part(&self, number: u32) {
         self.inject_part(number, access_denied());
@@ -331,7 +331,7 @@ pub fn for_each_case_parallel<C: Debug + Send>(
     });
 }
 
-/// A TCP server that answers as told, correctly or not, and records what it received.
+/// A TCP server that sends prepared responses, correct or not, and keeps what it received.
 pub struct RawServer {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<RawRequest>>>,
@@ -346,8 +346,8 @@ pub struct RawRequest {
 }
 
 impl RawServer {
-    /// Reads each request whole, answers it with these bytes, and closes the connection.
-    pub fn answering(response: impl Into<Vec<u8>>) -> RawServer {
+    /// Reads each request completely, sends these bytes, and closes the connection.
+    pub fn responding(response: impl Into<Vec<u8>>) -> RawServer {
         let response = response.into();
         RawServer::start(move |stream, requests| {
             let mut reader = BufReader::new(&stream);
@@ -361,8 +361,9 @@ impl RawServer {
         })
     }
 
-    /// Answers the n-th connection, counted from 1, as soon as it has read the head of the request.
-    pub fn answering_before_the_body(
+    /// Responds on the n-th connection, counted from 1, as soon as it has read the head of the
+    /// request.
+    pub fn responding_before_the_body(
         response: impl Fn(usize) -> String + Send + 'static,
     ) -> RawServer {
         RawServer::start(move |stream, requests| {
@@ -461,12 +462,12 @@ pub fn stored_headers(bytes: &[u8]) -> String {
     )
 }
 
-/// The application server that OSS calls back. It answers every request with the same response.
+/// The application server that OSS calls back. It sends the same response to every request.
 pub struct CallbackServer(RawServer);
 
 impl CallbackServer {
     pub fn start(status: u16, body: &str) -> CallbackServer {
-        CallbackServer(RawServer::answering(http_response(status, "", body)))
+        CallbackServer(RawServer::responding(http_response(status, "", body)))
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -569,14 +570,14 @@ impl CheckpointStore for NullStore {
     }
 }
 
-/// A checkpoint store in memory whose calls fail as told.
+/// A checkpoint store in memory whose calls fail as set.
 #[derive(Default)]
 pub struct FailingStore {
     pub memory: MemoryStore,
     pub fails: StoreFailure,
     /// The text of the error.
     pub message: &'static str,
-    /// A call that fails takes effect all the same.
+    /// A call that fails takes effect nevertheless.
     pub fails_after_effect: bool,
     /// The calls that failed: `load`, `save` or `remove`.
     pub failed: Vec<&'static str>,

@@ -556,7 +556,7 @@ fn retry_after_reset_in_body_uses_expect_continue() {
 
 #[test]
 fn early_error_response_is_reported_despite_reset() {
-    let refusals: [fn(u16, String) -> Fault; 2] = [
+    let rejections: [fn(u16, String) -> Fault; 2] = [
         |status, code| Fault::EarlyStatus { status, code },
         |status, code| Fault::StatusBeforeContinue { status, code },
     ];
@@ -564,10 +564,10 @@ fn early_error_response_is_reported_despite_reset() {
         (Operation::UploadPart, LARGE / 2),
         (Operation::PutObject, LARGE),
     ] {
-        for refusal in refusals {
+        for rejection in rejections {
             let t = Harness::new();
             let path = t.file("f", LARGE);
-            t.inject_always(operation, refusal(403, "AccessDenied".into()));
+            t.inject_always(operation, rejection(403, "AccessDenied".into()));
             let error = t.bucket.upload_file("o", &path, part_size, []).unwrap_err();
             assert_eq!(error.service_code(), Some("AccessDenied"), "{error}");
             assert!(error.request_id().is_some());

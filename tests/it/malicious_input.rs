@@ -29,7 +29,7 @@ fn client_of(endpoint: &str) -> ClientBuilder {
 /// host.
 #[test]
 fn checkpoint_with_forged_bucket_gets_no_signed_request() {
-    let attacker = RawServer::answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let attacker = RawServer::responding("HTTP/1.1 204 No Content\r\n\r\n");
     let t = Harness::new();
     let path = t.file("f", 3 * PART);
     let text = format!(
@@ -54,7 +54,7 @@ fn response_before_the_body_is_no_success() {
     for body in [400_000, 40_000_000] {
         // The first attempt gets no response, so the second one sends `Expect: 100-continue`, and
         // gets a 200 at once.
-        let server = RawServer::answering_before_the_body(|n| match n {
+        let server = RawServer::responding_before_the_body(|n| match n {
             1 => String::new(),
             _ => "HTTP/1.1 200 OK\r\nETag: \"AB\"\r\nContent-Length: 0\r\n\r\n".into(),
         });
@@ -133,7 +133,7 @@ fn source_that_was_empty_and_grows_has_changed() {
 #[test]
 fn error_is_one_line_whatever_it_quotes() {
     let xml = "<Error><Code>Access\nDenied\u{1b}[31m</Code><RequestId>a\nb</RequestId><EC>1\n2</EC><Endpoint>x\ny</Endpoint></Error>";
-    let server = RawServer::answering_before_the_body(move |_| http_response(403, "", xml));
+    let server = RawServer::responding_before_the_body(move |_| http_response(403, "", xml));
     let t = Harness::new();
     let path = t.file(if cfg!(windows) { "a b" } else { "a\nb" }, 8);
     let bucket = bucket(client_of(&server.url("")));

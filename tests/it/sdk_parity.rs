@@ -636,7 +636,7 @@ fn c_resumable_upload_file_keeps_checkpoint_if_complete_fails() {
     t.assert_nothing_left(&["yourLocalFilename"]);
 }
 
-/// `resumable_upload` with a callback that has a query; refused by the application, it is a
+/// `resumable_upload` with a callback that has a query; rejected by the application, it is a
 /// `CallbackError`.
 #[test]
 fn ruby_resumable_upload_reports_callback_failure() {

@@ -1,4 +1,4 @@
-//! The file to upload: what its metadata can hide, and what happens to it on the way.
+//! The file to upload: edits that its metadata hide, and changes during the upload.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -55,7 +55,7 @@ fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn source_whose_size_is_not_that_of_its_content_is_refused() {
+fn source_whose_size_is_not_that_of_its_content_is_rejected() {
     let t = Harness::new();
     let paths = [
         "/proc/version",
@@ -112,7 +112,8 @@ impl CoarseDisk {
         Some(CoarseDisk(dir))
     }
 
-    /// A file that was written at the beginning of the current second, so that there is time for an edit.
+    /// A file that was written at the beginning of the current second, so that there is time for an
+    /// edit.
     fn fresh_file(&self, size: u64) -> PathBuf {
         let path = self.0.join("f");
         fs::write(&path, content("f", size)).unwrap();
@@ -411,9 +412,9 @@ fn source_that_cannot_be_looked_at_is_not_called_changed() {
 /// A relative path can lead to a file whose absolute path no system call takes.
 #[cfg(target_os = "linux")]
 #[test]
-fn source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first() {
+fn source_that_cannot_be_looked_at_by_its_absolute_path_is_rejected_first() {
     if !run_in_subprocess(
-        "source_files::source_that_cannot_be_looked_at_by_its_absolute_path_is_refused_first",
+        "source_files::source_that_cannot_be_looked_at_by_its_absolute_path_is_rejected_first",
     ) {
         return;
     }
@@ -492,7 +493,7 @@ fn source_swapped_for_a_pipe_does_not_hang() {
                 }
             }
         });
-        // Should a call wait in `open`, this lets it go on, and the test fail.
+        // If a call waits in `open`, this ends the wait, and the test fails.
         let rescued = scope.spawn(|| {
             let started = std::time::Instant::now();
             while !over.load(Ordering::Relaxed) && started.elapsed() < Duration::from_secs(60) {

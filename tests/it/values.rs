@@ -26,7 +26,7 @@ fn status(status: u16, code: &str) -> Fault {
 }
 
 #[test]
-fn key_with_control_characters_is_uploaded_and_one_with_nul_is_refused() {
+fn key_with_control_characters_is_uploaded_and_one_with_nul_is_rejected() {
     let t = Harness::new();
     let path = t.file("f", 2 * PART);
     let key = "dir/\u{1}\u{1f} \u{7f}%\u{85}+中";
@@ -108,7 +108,7 @@ fn response_that_is_not_from_oss_is_not_a_success() {
     }
 }
 
-/// Gives a revoked token until it is told so.
+/// Returns a revoked token until OSS has rejected it.
 #[derive(Default)]
 struct CachingProvider {
     refused: Mutex<Vec<Credentials>>,
@@ -148,7 +148,7 @@ fn credentials_provider_is_told_which_ones_were_refused() {
             .build()
             .unwrap();
         let bucket = bucket.bucket("examplebucket").unwrap();
-        // The server may refuse the new token: what matters here is that it was sent.
+        // The server may reject the new token. The test checks only that it was sent.
         let _ = bucket.upload_file("o", &path, PART, []);
         let refused = provider.refused.lock().unwrap();
         let old = Credentials::new("ak", "sk").with_security_token("old");

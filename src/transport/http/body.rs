@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::super::exchange::Exchange;
 use crate::error::{FailureKind, TransportFailure};
 
-/// The body on its way to ureq. Once the server wants no more of it, the caller's reader is left alone: ureq gets as
-/// many bytes as it still expects, and they go nowhere.
+/// The request body as ureq reads it. Once the server wants no more of it, the caller's reader is
+/// not read any further. ureq then gets as many bytes as it still expects, and they are discarded.
 pub(super) struct BodyReader<'a> {
     inner: &'a mut dyn Read,
     length: u64,
@@ -33,7 +33,7 @@ impl<'a> BodyReader<'a> {
         self.length
     }
 
-    /// What the caller's reader failed with: that is not the network's fault.
+    /// The error of the caller's reader, which must not be reported as a failure of the network.
     pub(super) fn take_failure(&mut self) -> Option<TransportFailure> {
         self.failure.take()
     }
@@ -51,7 +51,7 @@ impl Read for BodyReader<'_> {
         }
         let result = self.inner.read(buffer);
         match &result {
-            // ureq would ask for the missing bytes for ever.
+            // ureq would wait for the missing bytes forever.
             Ok(0) if self.left > 0 && !buffer.is_empty() => {
                 let detail = "the body ended before its announced length";
                 self.failure = Some(TransportFailure::new(FailureKind::Other, detail));

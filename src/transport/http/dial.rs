@@ -20,7 +20,7 @@ use super::tls::TlsLayer;
 use crate::error::{FailureKind, TransportFailure};
 use crate::{Error, Result};
 
-/// How connections are made; shared by all of a client.
+/// How connections are made. Shared by all transports of a client.
 #[derive(Debug)]
 pub(super) struct Route {
     names: NameCache,
@@ -48,13 +48,14 @@ impl Route {
         })
     }
 
-    /// Wakes all who wait for a lookup.
+    /// Wakes all threads that wait for a lookup.
     pub(super) fn wake(&self) {
         self.names.wake();
     }
 }
 
-/// ureq resolves names for every request, even when it has a connection. Ours are resolved when one is made.
+/// ureq resolves names for every request, even when it has a connection. Here they are resolved
+/// when a connection is made.
 #[derive(Debug)]
 pub(super) struct NoLookup;
 
@@ -66,7 +67,7 @@ impl Resolver for NoLookup {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        // ureq wants at least one; nobody looks at it.
+        // ureq requires at least one address. It is not used.
         addresses.push(SocketAddr::from(([0, 0, 0, 0], 0)));
         Ok(addresses)
     }
@@ -88,7 +89,7 @@ impl Connector for Dialer {
         _: Option<()>,
     ) -> Result<Option<Box<dyn Transport>>, ureq::Error> {
         let exchange = &self.exchange;
-        exchange.begin_connect();
+        exchange.start_connect();
         let (Some(host), Some(port)) = (details.uri.host(), port_of(details.uri)) else {
             let detail = "the URL of the request has no host";
             return Err(failed(TransportFailure::new(
@@ -125,7 +126,7 @@ impl Connector for Dialer {
         if details.needs_tls() {
             transport = self.route.tls.wrap(details, transport)?;
         }
-        exchange.connected(is_tls);
+        exchange.mark_connected(is_tls);
         Ok(Some(Box::new(ResponseStream::new(
             transport,
             Arc::clone(exchange),
@@ -211,7 +212,7 @@ impl Dialer {
     }
 }
 
-/// A failure on its way through ureq.
+/// Wraps a failure so that ureq passes it through.
 pub(super) fn failed(failure: TransportFailure) -> ureq::Error {
     ureq::Error::Io(socket::wrap(failure))
 }
@@ -240,7 +241,8 @@ fn towards_proxy<'a>(details: &'a ConnectionDetails<'a>, uri: &'a Uri) -> Connec
     }
 }
 
-/// What is behind the proxy: TLS to the proxy is not TLS to the server.
+/// The tunnel through the proxy. It counts as unencrypted, because TLS to the proxy is not TLS to
+/// the server.
 #[derive(Debug)]
 struct Tunnel(Box<dyn Transport>);
 

@@ -1,4 +1,5 @@
-//! What ureq and TLS report, as a failure of ours. Decided by types and by the phase of the exchange.
+//! Turns errors of ureq and of TLS into a [`TransportFailure`], by their types and by the phase of
+//! the exchange.
 
 use std::io;
 
@@ -19,7 +20,7 @@ pub(super) fn describe(error: ureq::Error, exchange: &Exchange) -> TransportFail
         ureq::Error::Rustls(error) => super::tls::describe(&error, &peer),
         #[cfg(feature = "native-tls")]
         ureq::Error::NativeTls(_) if exchange.has_peer_closed() => closed(exchange),
-        // The library does not say more than this in types: it does not like what the server shows.
+        // The library's types say only that it rejects what the server has sent.
         #[cfg(feature = "native-tls")]
         ureq::Error::NativeTls(error) => {
             let detail = format!("no TLS connection to {peer}: {error}");

@@ -6,7 +6,8 @@ use super::super::{HttpRequest, TransportError};
 use super::{Connection, HttpTransport};
 use crate::protocol::request::Response;
 
-/// A connection that is in use. Whatever ends the use, a panic too, gives its place back.
+/// A connection that is in use. Its place in the pool is given back however the use ends, also by a
+/// panic.
 pub(super) struct Lease<'a> {
     transport: &'a HttpTransport,
     origin: &'a str,
@@ -40,13 +41,13 @@ impl<'a> Lease<'a> {
             request.stall_timeout,
             request.response_timeout,
         );
-        exchange.begin(timeouts, peer);
+        exchange.start(timeouts, peer);
         let in_flight = &self.transport.in_flight;
         in_flight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(exchange));
-        // A shutdown that came before has not seen it.
+        // A shutdown that came before did not interrupt it.
         let result = match self.transport.abort.check() {
             Ok(()) => connection.run(request),
             Err(failure) => Err(failure),
@@ -58,7 +59,7 @@ impl<'a> Lease<'a> {
         })
     }
 
-    /// The exchange is over; the connection waits for the next one, if it still stands.
+    /// Ends the exchange. The connection is kept for the next one if it is still open.
     pub(super) fn keep(mut self) {
         self.unregister();
         let Some(connection) = self.connection.take() else {
@@ -72,7 +73,7 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Returns true if another connection will come free.
+    /// Returns true if another connection will become free.
     pub(super) fn starve(&mut self) -> bool {
         self.unregister();
         drop(self.connection.take());

@@ -1,12 +1,13 @@
-//! HTTP by ureq: the only folder that names it.
+//! HTTP by ureq. No other folder names ureq.
 //!
-//! Of ureq we use the HTTP state machine and the TLS layers. Resolver, connector and sockets are our own, by the traits
-//! in [`ureq::unversioned`]. They may change with a minor release of ureq; `tests/newest.sh` builds against the newest
-//! one. Used from there are the traits `Resolver`, `Connector`, `Transport` and `Buffers`, the structs
+//! The HTTP state machine and the TLS layers are those of ureq. Resolver, connector and sockets are
+//! this crate's own; they implement the traits in [`ureq::unversioned`]. These traits may change
+//! with a minor release of ureq; `tests/newest.sh` builds against the newest one. Used from there
+//! are the traits `Resolver`, `Connector`, `Transport` and `Buffers`, the structs
 //! `ConnectionDetails`, `NextTimeout` and `LazyBuffers`, and the TLS connectors.
 //!
-//! Each connection has an agent of its own, which keeps at most that one connection. So it is known which connection
-//! serves a request, whether an earlier request made it, and when to close it.
+//! Each connection has an agent of its own, which keeps at most that one connection. So it is known
+//! which connection serves a request, whether an earlier request made it, and when to close it.
 
 mod body;
 mod dial;
@@ -39,21 +40,21 @@ use crate::protocol::request::{Header, Method, Response};
 /// A page of ListParts has 250 KB; a callback's response may have 3 MB.
 const RESPONSE_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
-/// What is pulled from the body and written to the socket at a time: bytes for each connection. A part of the smallest
-/// size is one write, and four of them stay in a core's cache.
+/// The bytes of a body that are read and written at a time, for each connection. A part of the
+/// smallest size is one write, and four such buffers fit into a core's cache.
 const OUTPUT_BUFFER_BYTES: usize = 112 * 1024;
 const INPUT_BUFFER_BYTES: usize = 16 * 1024;
 /// ureq's own limit on the age of idle connections is not used.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Settings that have been checked; makes transports, which share what they learn of host names.
+/// Makes transports from checked settings. The transports share one cache of host names.
 pub(crate) struct TransportFactory {
     config: Config,
     route: Arc<Route>,
 }
 
 impl TransportFactory {
-    /// `origin` is the endpoint's.
+    /// `origin` is that of the endpoint.
     pub(crate) fn new(config: &TransportConfig, origin: &str) -> Result<TransportFactory> {
         let proxy = config.proxy.resolve(origin)?;
         let needs_tls =
@@ -100,17 +101,17 @@ pub(crate) struct HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, request: HttpRequest<'_>) -> Result<Response, TransportError> {
-        let refuse = |failure| Err(TransportError::new(failure, true, false));
+        let fail = |failure| Err(TransportError::new(failure, true, false));
         let (origin, peer) = match origin_and_peer(request.url) {
             Ok(names) => names,
-            Err(failure) => return refuse(failure),
+            Err(failure) => return fail(failure),
         };
         let mut request = request;
         loop {
             let connection = match self.pool.checkout(&origin) {
                 Checkout::Idle(connection) => connection,
                 Checkout::New => self.new_connection(),
-                Checkout::Closed => return refuse(aborted()),
+                Checkout::Closed => return fail(aborted()),
             };
             let mut lease = Lease::new(self, &origin, connection);
             let error = match lease.run(&mut request, peer.clone()) {
@@ -191,7 +192,7 @@ impl Connection {
             return Err(TransportFailure::new(FailureKind::ConnectionClosed, detail));
         }
         let encoding = response.header("content-encoding").unwrap_or("identity");
-        // The answer to HEAD shows the object's own.
+        // The response to HEAD has the encoding of the object.
         if request.method != Method::Head
             && !response.body.is_empty()
             && !encoding.eq_ignore_ascii_case("identity")
@@ -258,7 +259,7 @@ impl Connection {
     }
 }
 
-/// Kept out of ureq's own log lines.
+/// Returns true for headers that ureq must not log.
 fn is_secret(header: &str) -> bool {
     matches!(
         header,
@@ -266,7 +267,7 @@ fn is_secret(header: &str) -> bool {
     )
 }
 
-/// `https://h:443` and, for people, `h:443`.
+/// Returns the origin, `https://h:443`, and the name of the peer in errors, `h:443`.
 fn origin_and_peer(url: &str) -> Result<(String, String), TransportFailure> {
     let invalid = || {
         let detail = "the URL of the request is not valid".to_owned();

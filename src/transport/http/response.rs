@@ -1,4 +1,5 @@
-//! The outermost layer of a connection, where HTTP is plain text: interim responses, and responses in mid-body.
+//! The outermost layer of a connection, where HTTP is plain text: interim responses, and responses
+//! in mid-body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) struct ResponseStream {
     inner: Box<dyn Transport>,
     exchange: Arc<Exchange>,
-    /// It grows, since some responses have many headers.
+    /// It grows if a response has many headers.
     input: Vec<u8>,
-    /// Input was added or used since ureq looked last.
+    /// Input was added or used since ureq checked last.
     has_progress: bool,
     interim_bytes: usize,
 }
@@ -38,8 +39,8 @@ impl ResponseStream {
         }
     }
 
-    /// Removes what is no answer yet: `100 Continue` that nobody asked for, `103 Early Hints`. ureq understands a
-    /// `100` only without headers.
+    /// Removes interim responses: an unrequested `100 Continue`, and `103 Early Hints`. ureq
+    /// understands a `100` only without headers.
     fn skip_interim(&mut self, wants_continue: bool) -> Interim {
         loop {
             match interim_length(&self.input) {
@@ -59,7 +60,8 @@ impl ResponseStream {
         }
     }
 
-    /// The request could not be sent to its end. If the server has said why, that is the response.
+    /// Handles a request that could not be sent completely. If the server has sent an error
+    /// response, that is the result.
     fn find_response(&mut self, error: ureq::Error) -> Result<(), ureq::Error> {
         let is_body = self.exchange.phase() == Phase::Sending;
         if !is_body || !may_have_responded(&error) || self.exchange.is_body_abandoned() {
@@ -98,7 +100,8 @@ impl Transport for ResponseStream {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        // ureq limits nothing but its wait for 100 Continue; the other limit is that of our last look.
+        // ureq sets a timeout only for `100 Continue`. The other timeout is that of the last read
+        // after a failure.
         let wants_continue =
             !timeout.after.is_not_happening() && timeout.reason != Timeout::RecvResponse;
         self.exchange.await_response();
@@ -115,7 +118,7 @@ impl Transport for ResponseStream {
                 Interim::None if self.input.is_empty() => {}
                 Interim::None => {
                     if !self.input.starts_with(CONTINUE) {
-                        self.exchange.response_began();
+                        self.exchange.start_response();
                     }
                     return Ok(true);
                 }
@@ -178,13 +181,13 @@ impl Buffers for ResponseStream {
 #[derive(Debug, PartialEq, Eq)]
 enum Interim {
     None,
-    /// It may become one.
+    /// It may be the start of one.
     Partial,
-    /// One of this many bytes.
+    /// It is one, of this many bytes.
     Whole(usize),
 }
 
-/// `101` is none: it switches protocols for good.
+/// Looks for an interim response. `101` is not one: it switches protocols for good.
 fn interim_length(input: &[u8]) -> Interim {
     const START: &[u8] = b"HTTP/1.x 1";
     let matches = |(index, byte): (usize, &u8)| match index {
@@ -201,7 +204,8 @@ fn interim_length(input: &[u8]) -> Interim {
     }
 }
 
-/// A peer that resets the connection, or reads no more, may have sent its response before.
+/// Returns true if the peer may have sent a response before it reset the connection or stopped
+/// reading.
 fn may_have_responded(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => match socket::kind_of(error) {

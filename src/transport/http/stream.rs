@@ -8,10 +8,10 @@ use super::super::exchange::Exchange;
 use super::super::socket::Socket;
 use super::{INPUT_BUFFER_BYTES, OUTPUT_BUFFER_BYTES};
 
-/// Below TLS, whose own buffer holds the body, a write is one record.
+/// Under TLS a write is one TLS record; the body is in the buffer of the TLS layer.
 const RECORD_BYTES: usize = 17 * 1024;
 
-/// A socket as ureq wants to have it. How long it waits is the exchange's business, not ureq's.
+/// A socket as ureq requires it. The timeouts are those of the exchange, not those of ureq.
 #[derive(Debug)]
 pub(super) struct SocketStream {
     socket: Socket,
@@ -41,7 +41,7 @@ impl Transport for SocketStream {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        // What is left of the body goes nowhere.
+        // The rest of the body is discarded.
         if !self.exchange.is_body_abandoned() {
             let output = &self.buffers.output()[..amount];
             self.socket.write_all(output, &self.exchange)?;

@@ -6,7 +6,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Transport};
 
 use crate::{Error, Result};
 
-/// The connector keeps what it has built of the configuration, so that all connections share it.
+/// All connections share one connector, because it caches the TLS configuration.
 #[derive(Debug, Default)]
 pub(super) struct TlsLayer {
     #[cfg(feature = "rustls")]
@@ -117,7 +117,8 @@ fn parse_certificates(pem: &[u8], name: &str) -> Result<Vec<ureq::tls::Certifica
             _ => {}
         }
     }
-    // A file of the system's may hold one that is out of date; what was given for us may not.
+    // A file of the system may have an invalid certificate. Certificates that the caller gives may
+    // not.
     if invalid > 0 && (certificates.is_empty() || name == "it") {
         return Err(wrong("holds a certificate that is not valid X.509"));
     }
@@ -136,8 +137,8 @@ fn is_certificate(der: &[u8]) -> bool {
         .is_ok()
 }
 
-/// The library cannot be asked before a connection is made; at least it is a sequence of the right length that begins
-/// with another one.
+/// The library cannot check it before a connection is made. This checks that it is a DER sequence
+/// of the right length that starts with another sequence.
 #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
 fn is_certificate(der: &[u8]) -> bool {
     let content = |der: &[u8]| -> Option<Vec<u8>> {

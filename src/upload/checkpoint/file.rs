@@ -1,8 +1,9 @@
-//! The checkpoint on disk: locked for one call, replaced as a whole, and nobody else's file touched.
+//! The checkpoint on disk. It is locked for one call and replaced as a whole, and no foreign file
+//! is modified.
 //!
-//! A lock on a file that is renamed over says nothing about the file that has the name afterwards. So each save locks
-//! its new file *before* that takes the name, and keeps that lock; and whoever gets a lock looks whether the name still
-//! belongs to what was locked.
+//! A lock belongs to a file and not to its name: after a rename, a lock on the old file says
+//! nothing about the new one. So each save locks the new file *before* that gets the name, and
+//! keeps this lock. A call that gets a lock checks that the name still belongs to the locked file.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -17,26 +18,30 @@ use crate::upload::platform::{
     never_block,
 };
 
-/// More than the checkpoint of 10,000 parts ever has: bytes.
+/// The largest file that is read as a checkpoint, in bytes. A checkpoint of 10,000 parts is
+/// smaller.
 pub(super) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Read at a time to see whether the file is untouched.
+/// The bytes that are read at a time to check that the file is unchanged.
 const BUFFER_BYTES: usize = 8 * 1024;
 /// How often a file that is replaced again and again is tried before it counts as in use.
 pub(super) const TRIES_MAX: usize = 100;
-/// Of the file that takes the checkpoint's place next. No checkpoint may have such a name.
+/// The end of the name of the temporary file, which replaces the checkpoint. No checkpoint may have
+/// such a name.
 pub(super) const TEMP_SUFFIX: &str = ".oss-upload-tmp";
-/// What most file systems allow a name to have: bytes.
+/// The longest name that most file systems allow, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
 pub(in crate::upload) struct CheckpointFile {
     pub(super) path: PathBuf,
-    /// What the path names. Its lock is held as long as this is open.
+    /// The file at the path. Its lock is held as long as this is open.
     pub(super) locked: File,
-    /// Of what this call last read or wrote there. Anything else was written by somebody else.
+    /// The digest of the content that this call last read or wrote. Any other content was written
+    /// by another program.
     pub(super) content: Md5Digest,
-    /// It holds no upload: it is removed when the call ends.
+    /// The file has no upload, so it is removed when the call ends.
     pub(super) is_empty: bool,
-    /// An empty file stood there before. Nobody knows whose it was, so an empty file is left there.
+    /// The file was empty when it was found. Its owner is unknown, so an empty file is left in its
+    /// place.
     pub(super) was_empty: bool,
     /// Held open to be synced after each save.
     directory: Option<File>,
@@ -74,7 +79,7 @@ impl CheckpointFile {
         Ok(bytes)
     }
 
-    /// Writes a new file and lets it take the place of the one that is locked.
+    /// Writes a new file, and replaces the locked one by it.
     pub(super) fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         let replaced = self.try_replace(content);
         self.spare = self
@@ -103,8 +108,8 @@ impl CheckpointFile {
         self.sync_directory()
     }
 
-    /// Takes the spare descriptor. Another thread may be faster, but has to give it back when it finds that one is not
-    /// enough for a connection.
+    /// Creates the temporary file with the spare descriptor. Another thread may take the descriptor
+    /// first, but frees it again, because a connection needs more than one.
     fn create_next(&mut self, temp: &Path) -> io::Result<File> {
         self.spare = None;
         let mut created = create_private(temp);
@@ -131,8 +136,8 @@ impl CheckpointFile {
             return moved;
         }
         self.locked = file;
-        // Windows, FAT and SMB shares replace no file that is open. Now it is closed, and whoever opens it will find
-        // that the name has gone to another file, which is locked.
+        // Windows, FAT and SMB shares replace no file that is open. Now the old file is closed. A
+        // call that opens it will find that the name belongs to another file, which is locked.
         for _ in 0..TRIES_MAX {
             if !moved.as_ref().is_err_and(is_held_open) {
                 break;
@@ -143,12 +148,12 @@ impl CheckpointFile {
         moved
     }
 
-    /// Makes the new name survive a power cut.
+    /// Makes the new name survive a power loss.
     pub(super) fn sync_directory(&self) -> io::Result<()> {
         ignore_unsupported(self.directory.as_ref().map_or(Ok(()), File::sync_all))
     }
 
-    /// Somebody else may have written into the file, whatever locks say.
+    /// Returns an error if another program has written into the file. Locks do not prevent that.
     fn ensure_untouched(&self) -> io::Result<()> {
         let (mut content, mut buffer) = (Md5::new(), [0; BUFFER_BYTES]);
         (&self.locked).rewind()?;
@@ -171,7 +176,7 @@ impl CheckpointFile {
 impl CheckpointStore for CheckpointFile {
     fn load(&mut self) -> io::Result<Option<String>> {
         let content = self.read_content()?;
-        // Bytes that are no text are damaged text.
+        // Bytes that are not UTF-8 are a damaged text.
         Ok((!is_blank(&content)).then(|| String::from_utf8_lossy(&content).into_owned()))
     }
 
@@ -198,7 +203,8 @@ impl Drop for CheckpointFile {
         if self.is_empty && self.remove().is_err() {
             log::warn!("cannot remove the empty checkpoint {}", self.path.display());
         }
-        // Closing is not enough: a process that is just being started may hold a copy of the descriptor.
+        // Closing is not enough: a process that is just being started may hold a copy of the
+        // descriptor.
         let _ = self.locked.unlock();
     }
 }
@@ -219,7 +225,7 @@ fn ignore_unsupported(synced: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Creates a file that nobody else may read. Whatever has that name already is left alone.
+/// Creates a file that only its owner may read. Returns an error if the name exists.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -228,7 +234,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Where the next checkpoint is written before it takes the place of the last one.
+/// Returns the path of the temporary file, which replaces the checkpoint.
 pub(super) fn temp_path(path: &Path) -> PathBuf {
     let (directory, name) = directory_and_name(path);
     let mut temp = OsString::from(name);
@@ -239,7 +245,7 @@ pub(super) fn temp_path(path: &Path) -> PathBuf {
     directory.join(temp)
 }
 
-/// Returns whether the path names this very file. A link in its place does not.
+/// Returns whether the path leads to exactly this file, and not by a link.
 pub(super) fn is_same_file_at(file: &File, path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(there) => Ok(there.is_file() && is_same_file(&file.metadata()?, &there)),

@@ -1,7 +1,8 @@
 //! The state of an unfinished upload, and its text form. Pure: no file is touched here.
 //!
-//! The form: a first line with the version, then `name value` lines in a fixed order, values percent-encoded, and at the
-//! end the MD5 of all lines before. Version 1 had no `boot-id` and no `doubtful`; it is read for ever.
+//! The text has a first line with the version, then `name value` lines in a fixed order with
+//! percent-encoded values, and at the end the MD5 of all lines before. Version 1, which is still
+//! read, has no `boot-id` and no `doubtful`.
 //!
 //! ```text
 //! oss-upload checkpoint 2
@@ -37,14 +38,16 @@ use crate::upload::source::{Fingerprint, Identity};
 
 const MAGIC: &str = "oss-upload checkpoint ";
 const VERSION: u32 = 2;
-/// What a new checkpoint holds before there is an upload.
+/// The content of a new checkpoint, before there is an upload.
 pub(super) const FIRST_LINE: &str = "oss-upload checkpoint 2\n";
-/// Digits of a version that is believed to be one.
+/// The most digits that a version may have.
 const VERSION_DIGITS_MAX: usize = 9;
-/// Longer than any upload id or ETag that OSS gives, and short enough for a request line.
+/// The longest ETag that is accepted, in bytes. Those of OSS are shorter, and it still fits into a
+/// request.
 const ID_BYTES_MAX: usize = 1024;
 
-/// What an upload is of. If any of it differs, its parts belong to another upload.
+/// The object and the file of an upload, and what its parts depend on. An upload can only be
+/// resumed with the same identity; see [`mismatch`](UploadIdentity::mismatch).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct UploadIdentity {
     pub(in crate::upload) endpoint: String,
@@ -67,14 +70,15 @@ pub(in crate::upload) struct CheckpointState {
     pub(in crate::upload) initiated: SystemTime,
     /// Acknowledged parts by number.
     pub(in crate::upload) parts: UploadedParts,
-    /// Complete is about to be sent, or was: the CRC-64 that the object will have.
+    /// The CRC-64 that the object will have, once CompleteMultipartUpload has been sent or is about
+    /// to be sent.
     pub(in crate::upload) completing: Option<u64>,
 }
 
-/// What a text is, judged by its first line.
+/// The kind of a text, by its first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Header {
-    /// Nothing is there, so nobody can say whose it is.
+    /// There is no text. It may be an empty file of another program.
     Empty,
     /// Our first line, of a version that can be read, or the beginning of it.
     Ours,
@@ -111,7 +115,8 @@ impl Header {
     }
 }
 
-/// Returns whether nothing follows the first line: a call made the file and ended before it had an upload.
+/// Returns whether the text ends with the first line, or earlier: a call has created the file and
+/// ended before it had an upload.
 pub(super) fn is_blank(text: &[u8]) -> bool {
     matches!(Header::of(text), Header::Empty | Header::Ours)
         && text
@@ -154,8 +159,8 @@ impl UploadIdentity {
 
     /// Returns why an upload of `saved` cannot be resumed as one of `self`, or `None` if it can.
     ///
-    /// The path is a hint and no reason: a file may have been moved together with its checkpoint, or be reached by a
-    /// link. See [`UploadIdentity::needs_verification`].
+    /// Another path is not a reason, because a file may have been moved together with its
+    /// checkpoint, or be reached by a link. See [`UploadIdentity::needs_verification`].
     pub(in crate::upload) fn mismatch(&self, saved: &UploadIdentity) -> Option<RestartReason> {
         let target = |of: &UploadIdentity| (of.endpoint.clone(), of.bucket.clone(), of.key.clone());
         if target(self) != target(saved) {
@@ -171,10 +176,11 @@ impl UploadIdentity {
         (self.headers != saved.headers).then_some(RestartReason::OptionsChanged)
     }
 
-    /// Returns whether the saved parts have to be compared with the file although nothing is known to differ.
+    /// Returns whether the saved parts have to be compared with the file although nothing is known
+    /// to differ.
     ///
-    /// So it is after a look at the file that its time stamps may not outlive, after a restart of the system, for
-    /// another path or inode, and wherever the system gives files no inode (Windows).
+    /// That is so if a fingerprint is doubtful, after a restart of the system, for another path,
+    /// ctime or inode, and on systems whose files have no inodes (Windows).
     pub(in crate::upload) fn needs_verification(&self, saved: &UploadIdentity) -> bool {
         let (now, then) = (&self.fingerprint, &saved.fingerprint);
         now.identity.is_none()
@@ -246,7 +252,8 @@ impl CheckpointState {
         text
     }
 
-    /// Returns `None` if any byte is not as it was written, or if a value is not what the call itself would take.
+    /// Returns `None` if any byte is not as it was written, or if a value is not what the call
+    /// itself would take.
     pub(in crate::upload) fn from_text(text: &str) -> Option<CheckpointState> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
         let body = &text[..=body.len()];
@@ -256,8 +263,8 @@ impl CheckpointState {
         let (version, rest) = body.strip_prefix(MAGIC)?.split_once('\n')?;
         let version: u32 = ["1", "2"].iter().position(|known| *known == version)? as u32 + 1;
         let mut lines = Lines(rest.lines().peekable());
-        // The checksum is not authentication: anyone can write a valid checkpoint. The bucket becomes part of the
-        // request host, key and upload id become part of its path and query.
+        // The checksum is not authentication: anyone can write a valid checkpoint. The bucket
+        // becomes part of the request host, key and upload id become part of its path and query.
         let endpoint = percent_decode(lines.value("endpoint")?)?;
         let bucket =
             percent_decode(lines.value("bucket")?).filter(|bucket| is_bucket_name(bucket))?;
@@ -300,7 +307,7 @@ impl CheckpointState {
     }
 }
 
-/// Version 1 did not say in which run of the system it was written, nor how far its time stamps could be trusted.
+/// Parses the fingerprint. A checkpoint of version 1 has no boot ID and counts as doubtful.
 fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
     let (size, mtime) = (lines.number("size")?, lines.number("mtime")?);
     let identity = parse_identity(lines.value("identity")?)?;
@@ -373,7 +380,8 @@ fn parse_part(value: &str, file_size: u64, part_size: u64) -> Option<UploadedPar
     fields.next().is_none().then_some(part)
 }
 
-/// No character that XML cannot hold.
+/// Returns whether the text can be an ETag: not too long, and without characters that XML does not
+/// allow.
 fn is_etag(etag: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&etag.len()) && !etag.contains(char::is_control)
 }

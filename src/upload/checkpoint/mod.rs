@@ -1,4 +1,4 @@
-//! Where a call keeps its checkpoint, if it does.
+//! The checkpoint of a call: where it is kept, when it is written, and what is in it.
 
 mod file;
 mod format;
@@ -39,7 +39,7 @@ pub trait CheckpointStore {
     ///
     /// # Errors
     /// Any error of the store. The upload fails with
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint).
+    /// [`Error::Checkpoint`].
     fn save(&mut self, text: &str) -> io::Result<()>;
     /// Removes the text. It is not an error if there is none.
     ///
@@ -72,17 +72,17 @@ pub(in crate::upload) enum CheckpointLocation<'a> {
     Store(Box<dyn CheckpointStore + 'a>),
 }
 
-/// Nothing is written unless it differs from what was written last.
+/// The checkpoint of a call, or nothing if the call keeps none.
 pub(super) struct Checkpoint<'a> {
     store: Option<Box<dyn CheckpointStore + 'a>>,
-    /// For errors; a store of the caller's has none.
+    /// For errors. `None` for a store of the caller.
     path: Option<PathBuf>,
-    /// The upload id that was saved last, or loaded.
+    /// The ID of the upload that was saved last, or loaded.
     saved: Option<String>,
     dirty: bool,
 }
 
-/// What was found at the beginning.
+/// What was found when the call started.
 pub(super) enum Loaded {
     Nothing,
     Damaged,
@@ -92,8 +92,8 @@ pub(super) enum Loaded {
 impl<'a> Checkpoint<'a> {
     /// Opens and locks the checkpoint, before any request is made.
     ///
-    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is opened, since it may
-    /// name an unfinished upload, but none is created.
+    /// `needed` is false for an upload that is one request: then a checkpoint file that is there is
+    /// opened, since it may name an unfinished upload, but none is created.
     pub(super) fn open(
         choice: CheckpointLocation<'a>,
         source: &Source,
@@ -187,7 +187,7 @@ impl<'a> Checkpoint<'a> {
         )
     }
 
-    /// The state has changed; it is saved when its time has come.
+    /// Notes that the state has changed. The next `flush` saves it.
     pub(super) fn mark_dirty(&mut self) {
         self.dirty = true;
     }
@@ -222,7 +222,8 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// The upload is over. A checkpoint that stays does no harm: the next call finds out.
+    /// Removes the checkpoint after the end of the upload. A failure is only logged, because the
+    /// next call detects that the upload is over.
     pub(super) fn remove(&mut self) {
         let Some(store) = &mut self.store else { return };
         if let Err(error) = store.remove() {
@@ -249,7 +250,7 @@ pub(super) fn is_checkpoint_file(path: &Path) -> io::Result<bool> {
     ))
 }
 
-/// Made absolute once: the working directory may change while the upload runs.
+/// Makes the path absolute, because the working directory may change while the upload runs.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|source| Error::Checkpoint {
         path: Some(path.to_owned()),
@@ -257,7 +258,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
+/// Checks that neither the checkpoint nor its temporary file is the source, and that the name is
+/// not one of a temporary file.
 fn check_path(path: &Path, source: &Source) -> Result<()> {
     if [path, &temp_path(path)]
         .into_iter()
@@ -283,7 +285,7 @@ fn check_path(path: &Path, source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// `<file>.cp`, as in the Go SDK's documentation.
+/// Returns `<file>.cp`, as in the documentation of the Go SDK.
 fn default_path(source: &Source) -> Result<PathBuf> {
     let Some(path) = source.path() else {
         let reason = "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
@@ -294,7 +296,7 @@ fn default_path(source: &Source) -> Result<PathBuf> {
     Ok(path.into())
 }
 
-/// A name of its own for each object and file, whatever characters they have.
+/// Returns a path that is unique for the object and the file, whatever characters their names have.
 fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
         return Err(Error::option(

@@ -1,4 +1,5 @@
-//! Getting hold of the checkpoint file: it is found, or created so that it is ours from the beginning.
+//! Opens and locks the checkpoint file. A missing file is created with its first line, so that it
+//! never looks like a foreign file.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
@@ -15,19 +16,19 @@ use crate::upload::platform::{
 };
 use crate::{Error, Result};
 
-/// What became of one attempt to get hold of the file.
+/// The result of one attempt to open and lock the file.
 enum Attempt {
     Opened(CheckpointFile),
     Absent,
-    /// The file came or went meanwhile; try again.
+    /// The file was created, removed or replaced meanwhile; try again.
     Raced(Option<io::Error>),
 }
 
 impl CheckpointFile {
     /// Opens and locks the file, which is created if it is missing.
     ///
-    /// It is then replaced by a file of the same content, in the way that a save replaces it: a directory that allows
-    /// no saves is noticed before there is an upload.
+    /// It is then replaced by a file of the same content, in the way that a save replaces it: a
+    /// directory that allows no saves is noticed before there is an upload.
     pub(in crate::upload) fn open(path: &Path) -> Result<CheckpointFile> {
         let mut last_error = None;
         for _ in 0..TRIES_MAX {
@@ -42,7 +43,7 @@ impl CheckpointFile {
                 Attempt::Raced(error) => last_error = error.or(last_error),
             }
         }
-        // Others come and go without end; or no file can be created here.
+        // Other calls replace the file again and again, or no file can be created here.
         Err(last_error.map_or(
             Error::CheckpointInUse {
                 path: path.to_owned(),
@@ -72,6 +73,7 @@ impl CheckpointFile {
         }
     }
 
+    /// Replaces the file by one of the same content, to find out whether saves will work.
     fn rehearse(mut self) -> Result<Attempt> {
         remove_orphan(&self.path)?;
         let io_failed = |error| failed(&self.path, error);
@@ -86,7 +88,7 @@ impl CheckpointFile {
         let Err(error) = self.replace(content) else {
             return Ok(Attempt::Opened(self));
         };
-        // Neither the old file nor the new one is there: another call was faster.
+        // If neither the old file nor the new one is there, another call was faster.
         let is_there = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|there| is_same_file(&before, &there))
             || is_same_file_at(&self.locked, &self.path).unwrap_or(true);
@@ -120,7 +122,7 @@ fn lock_existing(path: &Path) -> Result<Attempt> {
         Err(TryLockError::Error(error)) if !has_no_locks(&error) => {
             return Err(failed(path, error));
         }
-        // A file system without locks. The documentation says what is lost.
+        // A file system without locks. The documentation describes the consequences.
         _ => {}
     }
     if !is_same_file_at(&file, path).map_err(|error| failed(path, error))?
@@ -197,7 +199,8 @@ pub(super) fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()>
     from.persist_noclobber(to).map_err(|refused| refused.error)
 }
 
-/// For file systems that can neither link nor rename without replacing. A crash in the middle leaves an empty file.
+/// For file systems that can neither link nor rename without replacing. A crash in the middle
+/// leaves an empty file.
 pub(super) fn create_in_place(path: &Path) -> Result<Option<File>> {
     let file = match create_private(path) {
         Ok(file) => file,
@@ -213,7 +216,7 @@ pub(super) fn create_in_place(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Removes what a crash left between writing and renaming.
+/// Removes a temporary file that a crash left between writing and renaming.
 fn remove_orphan(path: &Path) -> Result<()> {
     let temp = temp_path(path);
     match std::fs::symlink_metadata(&temp) {
@@ -255,7 +258,7 @@ fn read_header(file: &File) -> io::Result<Header> {
     Ok(Header::of(&start))
 }
 
-/// Opens without waiting for the other end, should a pipe have taken the file's place.
+/// Opens the file. If a pipe has taken its place, this does not wait for the other end.
 fn open_existing_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -263,7 +266,8 @@ fn open_existing_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Where files have no inodes, a file that took the place of the one just opened shows by its size or time.
+/// Returns whether another file has taken the place of the one just opened. Where files have no
+/// inodes, this is judged by size and time.
 fn looks_replaced(file: &File, path: &Path) -> bool {
     let stat = |metadata: io::Result<Metadata>| {
         metadata.and_then(|it| Ok((it.len(), it.modified()?))).ok()
@@ -271,7 +275,7 @@ fn looks_replaced(file: &File, path: &Path) -> bool {
     cfg!(not(unix)) && stat(file.metadata()) != stat(std::fs::symlink_metadata(path))
 }
 
-/// Why a text that does not begin like our checkpoints was left alone, and what to do about it.
+/// Returns why a text that does not start like a checkpoint was not used, and what to do about it.
 pub(super) fn foreign_reason(header: Header) -> String {
     match header {
         Header::Newer(version) => format!(

@@ -1,4 +1,5 @@
-//! What a look at the file tells: whether it is still the same, and how far that can be trusted.
+//! The fingerprint of a file: the metadata by which a change is detected, and how far they can be
+//! trusted.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -6,14 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use crate::upload::platform::{boot_id, is_sync_unsupported, positioned_read};
 
-/// How long an edit may leave a time stamp as it is: 2 seconds on FAT, and what a kernel's coarse clock lags behind.
+/// How long after an edit another one may leave the time stamp unchanged: 2 seconds on FAT, plus
+/// the granularity of the kernel's clock.
 const STAMP_GRAIN: Duration = Duration::from_millis(2_100);
-/// How often a file that changes while it is opened is looked at again.
+/// How often the fingerprint of a file that changes meanwhile is taken.
 const OPEN_TRIES_MAX: usize = 10;
 pub(super) const UNKNOWN_SIZE: &str = "its real size cannot be known, because the size that the system reports is not the size \
                             of its content; copy it to an ordinary file and upload the copy";
 
-/// Tells whether a file is still the same.
+/// The metadata by which a change of a file is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct Fingerprint {
     /// Bytes.
@@ -22,15 +24,16 @@ pub(in crate::upload) struct Fingerprint {
     pub(in crate::upload) mtime: i128,
     /// `None` where the system has none (Windows).
     pub(in crate::upload) identity: Option<Identity>,
-    /// The run of the system in which the fingerprint was taken. A power cut can keep a file's new times and lose its
-    /// new bytes, so a fingerprint of another run proves nothing. `None` where the system has no such id; then all runs
-    /// count as the same one.
+    /// The run of the system in which the fingerprint was taken. A power loss can keep a file's new
+    /// times and lose its new bytes, so a fingerprint of another run is not trusted. `None` where
+    /// the system has no such ID; then all runs count as the same one.
     pub(in crate::upload) boot_id: Option<u128>,
-    /// The file had been changed so recently that another edit may leave no trace in its time stamps.
+    /// The file had been changed so recently that another edit may leave no trace in its time
+    /// stamps.
     pub(in crate::upload) doubtful: bool,
 }
 
-/// What an edit changes even when it restores size and mtime.
+/// The metadata that an edit changes even if it restores size and mtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct Identity {
     /// Nanoseconds since 1970.
@@ -40,8 +43,9 @@ pub(in crate::upload) struct Identity {
 }
 
 impl Fingerprint {
-    /// Syncs the file first. Without that, a power cut could keep the times of the latest edit and lose its bytes, and
-    /// bytes written through a memory map could change without changing the times.
+    /// Takes the fingerprint, after syncing the file. Without that, a power loss could keep the
+    /// times of the latest edit and lose its bytes, and bytes written through a memory map could
+    /// change without changing the times.
     pub(super) fn take(file: &File, now: SystemTime) -> io::Result<Fingerprint> {
         for _ in 0..OPEN_TRIES_MAX {
             let metadata = file.metadata()?;
@@ -79,7 +83,7 @@ impl Fingerprint {
     }
 }
 
-/// What one look at a file gives.
+/// The metadata of a file at one time.
 pub(super) struct Stat {
     pub(super) size: u64,
     pub(super) mtime: i128,
@@ -146,17 +150,18 @@ fn sync(file: &File) -> io::Result<()> {
 
 /// Returns whether the file ends where its size says, judged by its last byte.
 ///
-/// Files of `/proc` have size 0 and those of `/sys` 4,096, whatever is in them.
+/// Files of `/proc` have size 0 and those of `/sys` 4,096, whatever they contain.
 fn has_content_of_size(file: &File, size: u64) -> io::Result<bool> {
     match read_at(file, &mut [0], size.saturating_sub(1)) {
         Ok(read) => Ok((read == 0) == (size == 0)),
-        // No regular file of a disk lets a reader wait.
+        // Reading a regular file on a disk never blocks.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Returns whether an edit after `now` could leave the stamp as it is. One in the future may come from another clock.
+/// Returns whether an edit after `now` could leave the stamp as it is. A stamp in the future may
+/// come from another clock, so it counts as fresh, too.
 fn is_fresh(stamp: i128, now: SystemTime) -> bool {
     nanoseconds(now) - stamp < STAMP_GRAIN.as_nanos().cast_signed()
 }
@@ -207,7 +212,8 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(&path, "x").unwrap();
         let file = File::options().read(true).write(true).open(path).unwrap();
-        // 1901, just before 1970, the end of 32 bits, 2300, and beyond what most file systems can store.
+        // 1901, just before 1970, the end of 32 bits, 2300, and beyond what most file systems can
+        // store.
         for seconds in [
             -2_177_452_800,
             -1,
@@ -255,7 +261,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn fingerprint_refuses_files_whose_size_is_not_that_of_their_content() {
+    fn fingerprint_rejects_files_whose_size_is_not_that_of_their_content() {
         for path in [
             "/proc/version",
             "/proc/self/status",

@@ -1,4 +1,4 @@
-//! The local file: its fingerprint when it was opened, and its bytes by position.
+//! The file to upload: its fingerprint when it was opened, and reads at any position.
 
 mod fingerprint;
 
@@ -17,7 +17,7 @@ use crate::md5_digest::{Md5, Md5Digest};
 use crate::part::{PartRange, determine_part_size};
 use crate::{Error, Result};
 
-/// Bytes read at a time when no request takes them.
+/// The bytes that are read at a time if they are not sent.
 const BUFFER_BYTES: usize = 128 * 1024;
 
 /// What [`part_size_for`] gives files that have at most [`PARTS_MAX`](crate::PARTS_MAX) such
@@ -62,7 +62,7 @@ pub(in crate::upload) struct Source {
 enum SourceOrigin {
     /// An absolute path.
     Path(PathBuf),
-    /// An open file, whose path nobody knows.
+    /// An open file, whose path is unknown.
     Handle,
 }
 
@@ -72,8 +72,8 @@ enum Change {
     Unchanged,
     /// Size and mtime are the same, but other metadata is not.
     MetadataChanged,
-    /// The path leads to another inode of the same size and mtime. It may be the same file: some FUSE file systems give
-    /// a file another inode at each look by path.
+    /// The path leads to another inode of the same size and mtime. It may be the same file: some
+    /// FUSE file systems report another inode each time the path is looked up.
     OtherInode,
     Changed,
     /// The path leads to another file, or to none.
@@ -83,7 +83,8 @@ enum Change {
 impl Source {
     /// Opens the file, writes its cached bytes to the disk, and takes its fingerprint.
     ///
-    /// `now` is the local time, read before this call: a change that comes later makes the fingerprint doubtful.
+    /// `now` is the local time, read before this call: a change that comes later makes the
+    /// fingerprint doubtful.
     pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source> {
         if path.as_os_str().is_empty() {
             return Err(Error::option(
@@ -95,12 +96,13 @@ impl Source {
             path: path.to_owned(),
             source,
         };
-        // Opening some devices has effects, so look first.
+        // Opening some devices has effects, so the kind of the file is checked first.
         ensure_regular(&metadata_at(path).map_err(failed)?).map_err(failed)?;
         let file = open_for_reading(path).map_err(failed)?;
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         let absolute = std::path::absolute(path).map_err(failed)?;
-        // The absolute path is looked at again at the end. Where that cannot work (it may be too long), fail now.
+        // The absolute path is checked again at the end. If that is not possible (it may be too
+        // long), this fails now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
             file,
@@ -122,7 +124,7 @@ impl Source {
         })
     }
 
-    /// The absolute path; `None` for an open file.
+    /// Returns the absolute path, or `None` for an open file.
     pub(in crate::upload) fn path(&self) -> Option<&Path> {
         match &self.origin {
             SourceOrigin::Path(path) => Some(path),
@@ -130,7 +132,7 @@ impl Source {
         }
     }
 
-    /// Compares handle and path with the fingerprint.
+    /// Compares the open file and the file at the path with the fingerprint.
     fn detect_change(&self) -> Result<Change> {
         let now = self.stat(&self.file)?;
         if (now.size, now.mtime) != (self.fingerprint.size, self.fingerprint.mtime) {
@@ -162,14 +164,16 @@ impl Source {
 
     /// Returns an error if the file is not what it was when it was opened.
     ///
-    /// Where metadata cannot tell, `verify` has to compare the bytes of the source that it is given with those that
-    /// were sent. If another file may have taken the place of this one, that source is opened anew by the path.
+    /// If the metadata are not sufficient, `verify` has to compare the bytes of a source with those
+    /// that were sent. This source is opened again by its path if another file may have taken its
+    /// place.
     pub(in crate::upload) fn ensure_unchanged<E: From<Error>>(
         &self,
         verify: impl FnOnce(&Source) -> Result<bool, E>,
     ) -> Result<(), E> {
         match self.detect_change()? {
             Change::Unchanged if !self.fingerprint.doubtful => Ok(()),
+            // The path leads to the open file, so an edit shows in the bytes of this source.
             Change::Unchanged | Change::MetadataChanged if self.fingerprint.identity.is_some() => {
                 if verify(self)? {
                     Ok(())
@@ -177,7 +181,7 @@ impl Source {
                     Err(self.changed_error().into())
                 }
             }
-            // Where files have no inodes, any of them may be another one.
+            // Where files have no inodes, the path may lead to another file.
             Change::Unchanged | Change::MetadataChanged | Change::OtherInode => {
                 let Some(reopened) = self.reopen()? else {
                     return Err(self.replaced_error().into());
@@ -193,7 +197,8 @@ impl Source {
         }
     }
 
-    /// The file that the path leads to now, with the first one's fingerprint; `None` if there is none.
+    /// Opens the file that the path leads to now. It gets the fingerprint of the first one. Returns
+    /// `None` if there is no such file.
     fn reopen(&self) -> Result<Option<Source>> {
         let (file, origin) = match &self.origin {
             SourceOrigin::Handle => (self.file.try_clone(), SourceOrigin::Handle),
@@ -210,7 +215,8 @@ impl Source {
         }
     }
 
-    /// Returns whether the file has another size than its fingerprint. One system call: cheap enough after each part.
+    /// Returns whether the file has another size than its fingerprint. This is one system call, so
+    /// it can be done after each part.
     pub(in crate::upload) fn looks_grown_or_shrunk(&self) -> Result<bool> {
         let metadata = self
             .file
@@ -219,7 +225,7 @@ impl Source {
         Ok(metadata.len() != self.fingerprint.size)
     }
 
-    /// Returns whether the path leads to this very file, by whatever name.
+    /// Returns whether the path leads to this file, also by a link.
     pub(in crate::upload) fn is_same_file_as(&self, path: &Path) -> bool {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         let by_path = self
@@ -232,7 +238,7 @@ impl Source {
         by_path || both_equal(place(there), place(self.fingerprint.identity))
     }
 
-    /// Returns whether the file was deleted: no path leads to it any more, and none will.
+    /// Returns whether the file was deleted. Then no later call can open it.
     pub(in crate::upload) fn is_deleted(&self) -> bool {
         self.file
             .metadata()
@@ -253,7 +259,7 @@ impl Source {
         }
     }
 
-    /// The error for a read that ends before the size of the fingerprint.
+    /// Returns the error for a read that ends before the size of the fingerprint.
     pub(in crate::upload) fn unexpected_end_error(&self) -> Error {
         match self.looks_grown_or_shrunk() {
             Ok(true) => self.changed_error(),
@@ -269,7 +275,7 @@ impl Source {
         }
     }
 
-    /// For errors, where an open file has an empty path.
+    /// Returns the path in errors, which is empty for an open file.
     fn named(&self) -> PathBuf {
         self.path().map(Path::to_owned).unwrap_or_default()
     }
@@ -280,7 +286,8 @@ impl Source {
             .map_err(|error| self.read_error(error))
     }
 
-    /// CRC-64 and, if wanted, MD5 of a piece. An error once the line is cut.
+    /// Reads a part range and returns its CRC-64 and, if wanted, its MD5. Returns an error once the
+    /// dispatcher is aborted.
     pub(in crate::upload) fn digest(
         &self,
         range: PartRange,
@@ -318,7 +325,7 @@ impl Source {
     }
 }
 
-/// Follows links, as opening does.
+/// Returns the metadata of the file at the path. It follows links, as opening does.
 fn metadata_at(path: &Path) -> io::Result<Metadata> {
     loop {
         match std::fs::metadata(path) {
@@ -328,14 +335,15 @@ fn metadata_at(path: &Path) -> io::Result<Metadata> {
     }
 }
 
-/// A pipe that took the file's place a moment ago must not make this wait for a writer.
+/// Opens the file. If a pipe has just taken its place, this does not wait for a writer.
 fn open_for_reading(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     let mut unblocked = options.clone();
     never_block(&mut unblocked);
     match unblocked.open(path) {
-        // Another process has a lease on this regular file, which the system takes back while a blocking open waits.
+        // Another process has a lease on this regular file, which the system takes back while a
+        // blocking open waits.
         Err(error) if error.kind() == ErrorKind::WouldBlock => options.open(path),
         other => other,
     }

@@ -1,5 +1,6 @@
-//! The time of each step of a resumed upload, with 1 to 10,000 parts. It is measured from outside: by the times at which
-//! the checkpoint is loaded and saved, and at which credentials are requested.
+//! The time of each step of a resumed upload, with 1 to 10,000 parts. It is measured from outside:
+//! by the times at which the checkpoint is loaded and saved, and at which credentials are
+//! requested.
 //!
 //! `cargo bench -p oss-upload-bench --bench resume`
 
@@ -127,7 +128,7 @@ fn row(parts: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns a bucket whose credentials provider logs its calls; each request begins with one.
+/// Returns a bucket whose credentials provider logs its calls; each request starts with one.
 fn bucket(server: &LocalOss, events: &EventLog) -> Result<Bucket> {
     let events = events.clone();
     let credentials = move || {

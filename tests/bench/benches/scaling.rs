@@ -1,4 +1,5 @@
-//! Benchmarks over a range of values: memory by part size, latency, resuming, small files and bandwidth limits.
+//! Benchmarks over a range of values: memory by part size, latency, resuming, small files and
+//! bandwidth limits.
 //!
 //! `cargo bench -p oss-upload-bench --bench scaling`
 
@@ -49,7 +50,8 @@ fn ours(endpoint: &str, path: &Path, threads: usize, part_size: u64) -> Command 
     command
 }
 
-/// Must run first, while this process is small: the peak memory of a child includes that of its parent.
+/// Must run first, while this process is small: the peak memory of a child includes that of its
+/// parent.
 fn memory(path: &Path) -> Result<()> {
     let server = Server::start(env!("CARGO_BIN_EXE_bench-server"), Duration::ZERO)?;
     for (name, part_size, threads) in [
@@ -67,7 +69,8 @@ fn memory(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// With 8 threads, 400 parts of 25 ms each take 50 times the latency; initiating and completing take one each.
+/// With 8 threads, 400 parts of 25 ms each take 50 times the latency; initiating and completing
+/// take one each.
 fn latency(path: &Path) -> Result<()> {
     let latency = Duration::from_millis(25);
     let mut server = Server::start(env!("CARGO_BIN_EXE_bench-server"), latency)?;

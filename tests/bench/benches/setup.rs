@@ -1,5 +1,6 @@
-//! Benchmarks of the public API that need no network: building a client, planning an upload, and loading a
-//! checkpoint. Signing, XML and CRC-64 are in `internals`; saving a checkpoint is in `resume`.
+//! Benchmarks of the public API that need no network: building a client, planning an upload, and
+//! loading a checkpoint. Signing, XML and CRC-64 are in `internals`; saving a checkpoint is in
+//! `resume`.
 //!
 //! `cargo bench -p oss-upload-bench --bench setup`
 

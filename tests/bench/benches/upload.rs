@@ -183,7 +183,8 @@ fn fill(path: PathBuf, bytes: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Runs all contenders in turn, so that other load on the machine affects all of them. The first round is a warm-up.
+/// Runs all contenders in turn, so that other load on the machine affects all of them. The first
+/// round is a warm-up.
 fn run_all(mut setup: Setup, arguments: &Arguments) -> Result<BTreeMap<usize, Vec<Cost>>> {
     let chosen = |name: &str| name.contains(&arguments.only) || name.starts_with("floor");
     let mut runs: BTreeMap<usize, Vec<Cost>> = BTreeMap::new();
@@ -305,7 +306,8 @@ fn oss2(setup: &Setup) -> Option<Command> {
     Some(command)
 }
 
-/// Builds opendal below the target directory on the first use, so that its dependencies stay out of this workspace.
+/// Builds opendal below the target directory on the first use, so that its dependencies stay out of
+/// this workspace.
 fn opendal(setup: &Setup) -> Option<Command> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("opendal");
     let program = target.join("release/opendal-upload");

@@ -1,4 +1,5 @@
-//! Shared code of the benchmarks: a server in a process of its own, and the cost of a child process.
+//! Shared code of the benchmarks: a server in a process of its own, and the cost of a child
+//! process.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -1,4 +1,5 @@
-//! A server that discards bodies, in a process of its own, so that its CPU time is not counted as the client's.
+//! A server that discards bodies, in a process of its own, so that its CPU time is not counted as
+//! the client's.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -29,7 +29,7 @@ const SIZE: u64 = 3 * PART + 7;
 /// Without the cancelling it would take minutes: the limit is generous, for machines under load.
 const SILENT_SERVER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a cancelled call may take if the server responds to the abort. Without the cancelling,
-/// a request that is not answered takes the stall timeout, 60 seconds, and a retry waits for up to
+/// a request without a response takes the stall timeout, 60 seconds, and a retry waits for up to
 /// 20.
 const RESPONSIVE_LIMIT: Duration = Duration::from_secs(8);
 
@@ -258,7 +258,7 @@ fn cancel_interrupts_resume() {
             fs::write(t.path("f"), content("another", size)).unwrap();
             t.server.clear_requests();
         }
-        // The abort that follows the cancelling is answered.
+        // The server responds to the abort that follows.
         let rule = Rule::new(fault).on(operation);
         t.server.inject(if operation == AbortMultipartUpload {
             rule

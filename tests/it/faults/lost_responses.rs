@@ -307,7 +307,7 @@ fn forbid_overwrite_keeps_foreign_object() {
                         server.put_object("examplebucket", "o", &theirs);
                     }
                 };
-                // The error is not resumable; the same call is made again all the same.
+                // The error is not resumable; the same call is made again nevertheless.
                 for _ in 0..2 {
                     let options = [
                         forbid_overwrite(true),

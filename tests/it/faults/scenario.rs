@@ -337,7 +337,7 @@ impl FaultRun {
     /// allowed to abort.
     fn check_server(&self, faulted: &[RecordedRequest], forever: bool) {
         let requests = self.t.server.requests();
-        let answers_lost = faulted
+        let responses_lost = faulted
             .iter()
             .filter(|request| request.operation == InitiateMultipartUpload)
             .count();
@@ -372,7 +372,7 @@ impl FaultRun {
             assert!(known.is_empty(), "left on the server: {known:?}");
         }
         assert!(
-            unknown <= answers_lost,
+            unknown <= responses_lost,
             "{unknown} uploads whose ids no client knows"
         );
     }

@@ -54,7 +54,7 @@ fn proxies(snapshot: &mut MessageSnapshot) {
         "the proxy rejects the password",
         upload_error_of(
             &t,
-            through(RawServer::answering(password).address.to_string()),
+            through(RawServer::responding(password).address.to_string()),
         ),
     );
     let forbidden = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
@@ -62,7 +62,7 @@ fn proxies(snapshot: &mut MessageSnapshot) {
         "the proxy denies the connection",
         upload_error_of(
             &t,
-            through(RawServer::answering(forbidden).address.to_string()),
+            through(RawServer::responding(forbidden).address.to_string()),
         ),
     );
     snapshot.add(
@@ -70,7 +70,7 @@ fn proxies(snapshot: &mut MessageSnapshot) {
         upload_error_of(
             &t,
             through(
-                RawServer::answering("220 mail ready\r\n")
+                RawServer::responding("220 mail ready\r\n")
                     .address
                     .to_string(),
             ),
@@ -113,7 +113,7 @@ fn broken(snapshot: &mut MessageSnapshot) {
         with_fault(Fault::InvalidHttp, Operation::UploadPart),
     );
     let t = harness();
-    let mail = client(&RawServer::answering("220 mail ready\r\n").url(""));
+    let mail = client(&RawServer::responding("220 mail ready\r\n").url(""));
     snapshot.add(
         "the endpoint is not a web server",
         upload_error_of(&t, mail),
@@ -145,7 +145,7 @@ fn tls(snapshot: &mut MessageSnapshot) {
         "http to a port that speaks https",
         upload_error_of(&t, client(&format!("http://localhost:{port}"))),
     );
-    let hangs_up = client(&format!("https://{}", RawServer::answering("").address));
+    let hangs_up = client(&format!("https://{}", RawServer::responding("").address));
     snapshot.add(
         "https to a port that hangs up",
         upload_error_of(&t, hangs_up),

@@ -268,7 +268,7 @@ fn xml(fields: &str) -> String {
     )
 }
 
-/// A client of a server that answers every request with this response.
+/// A client of a server that sends this response to every request.
 fn client_of_server(status: u16, headers: &str, body: &str) -> ClientBuilder {
-    client(&RawServer::answering(http_response(status, headers, body)).url(""))
+    client(&RawServer::responding(http_response(status, headers, body)).url(""))
 }

@@ -124,7 +124,8 @@ mod subprocess {
         proc_number("io", "rchar:").unwrap() - before
     }
 
-    /// A file that was changed just now is read twice: its time stamps can't tell of another edit.
+    /// A file that was changed just now is read twice, because its time stamps may not show another
+    /// edit.
     fn settle() {
         std::thread::sleep(std::time::Duration::from_millis(2_500));
     }

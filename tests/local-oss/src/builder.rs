@@ -149,14 +149,15 @@ impl Builder {
         self
     }
 
-    /// Whether all ETags in headers are weak (`W/"…"`), as behind a proxy that compresses. Default: no.
+    /// Whether all ETags in headers are weak (`W/"…"`), as behind a proxy that compresses. Default:
+    /// no.
     pub fn weak_etags(mut self, yes: bool) -> Builder {
         self.settings.weak_etags = yes;
         self
     }
 
-    /// Removes a header from all responses. This includes `x-oss-request-id`, and `content-length` of
-    /// HEAD responses. Can be called more than once.
+    /// Removes a header from all responses. This includes `x-oss-request-id`, and `content-length`
+    /// of HEAD responses. Can be called more than once.
     pub fn omit_response_header(mut self, name: &str) -> Builder {
         self.settings.omitted_headers.push(name.to_owned());
         self

@@ -55,8 +55,8 @@ impl Digests {
         digester.finish()
     }
 
-    /// Returns the quoted ETag of this body as a part or as an object of PutObject. With a salt, for KMS or
-    /// SM4 encryption, it is not the MD5. Without an MD5 it is derived from the CRC-64.
+    /// Returns the quoted ETag of this body as a part or as an object of PutObject. With a salt,
+    /// for KMS or SM4 encryption, it is not the MD5. Without an MD5 it is derived from the CRC-64.
     pub(crate) fn etag(&self, salt: Option<&str>) -> String {
         match (self.md5, salt) {
             (Some(md5), None) => quoted(&md5),
@@ -86,7 +86,8 @@ fn quoted(md5: &[u8; 16]) -> String {
     format!("\"{}\"", hex_upper(md5))
 }
 
-/// Computes the CRC-64 of two concatenated blocks from the CRC-64 of each and the length of the second.
+/// Computes the CRC-64 of two concatenated blocks from the CRC-64 of each and the length of the
+/// second.
 pub(crate) fn combine_crc64(first: u64, second: u64, second_length: u64) -> u64 {
     // `operator` appends zero bits to the data of a CRC: one bit, then two, four, …
     let mut operator: [u64; 64] =

@@ -91,8 +91,8 @@ impl Exchange {
     /// Performs the operation of the request.
     async fn perform(&mut self) -> Response {
         let result = operations::perform(self).await;
-        // A client that waits for a 100 receives an error instead. From any other client the rest of
-        // the body is read.
+        // A client that waits for a 100 receives an error instead. From any other client the rest
+        // of the body is read.
         if !(self.head.expects_continue() && self.body.is_untouched()) {
             self.drain_body().await;
         }
@@ -102,7 +102,8 @@ impl Exchange {
         }
     }
 
-    /// Reads the rest of the body, if the method has one. A GET may announce a body that it never sends.
+    /// Reads the rest of the body, if the method has one. A GET may announce a body that it never
+    /// sends.
     async fn drain_body(&mut self) {
         if !matches!(self.head.method.as_str(), "GET" | "HEAD" | "DELETE") {
             let _ = self.body.drain().await;
@@ -291,7 +292,8 @@ impl Exchange {
         }
     }
 
-    /// Adds the headers that all responses have, and applies the settings and faults that change headers.
+    /// Adds the headers that all responses have, and applies the settings and faults that change
+    /// headers.
     fn complete_headers(&self, response: &mut Response) {
         response.set("date", &http_date(self.shared.now()));
         if response.is_foreign {

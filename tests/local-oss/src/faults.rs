@@ -83,7 +83,8 @@ pub enum Fault {
     /// The body is read, and a 200 with an HTML page is sent, as a captive portal does: without a
     /// request ID or any other header of the service. The request is not applied.
     Html,
-    /// The body is read, and a 200 with a body of this many bytes is sent; the request is not applied.
+    /// The body is read, and a 200 with a body of this many bytes is sent; the request is not
+    /// applied.
     HugeResponse(u64),
     /// The body is read, and bytes that are not HTTP are sent; the request is not applied.
     InvalidHttp,
@@ -105,7 +106,8 @@ pub enum Fault {
     ExtraHeaders(Vec<(String, String)>),
     /// The request is applied; `Last-Modified` of the response is moved by so many seconds.
     ShiftLastModified(i64),
-    /// One bit of the body is flipped before it is stored. ETag and CRC-64 describe the flipped bytes.
+    /// One bit of the body is flipped before it is stored. ETag and CRC-64 describe the flipped
+    /// bytes.
     CorruptBody,
     /// The body is read, and a 200 with an error document is sent; the request is not applied.
     ErrorInside200 {

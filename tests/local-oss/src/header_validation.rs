@@ -76,8 +76,8 @@ pub(crate) fn check_headers(head: &Head) -> Result<()> {
     Ok(())
 }
 
-/// Checks the name of a metadata header. One with an underscore never gets here: the front end drops
-/// it, and the signature does not match.
+/// Checks the name of a metadata header. One with an underscore never gets here: the front end
+/// drops it, and the signature does not match.
 fn check_metadata_name(name: &str, suffix: &str) -> Result<()> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if !suffix.is_empty() && suffix.bytes().all(is_allowed) {

@@ -1,7 +1,8 @@
 //! A strict local stand-in for Alibaba Cloud OSS.
 //!
-//! [`LocalOss::start`] runs a server on a free port of the loopback interface. It verifies the signature of every
-//! request, keeps objects in memory or in a directory, and injects faults on request:
+//! [`LocalOss::start`] runs a server on a free port of the loopback interface. It verifies the
+//! signature of every request, keeps objects in memory or in a directory, and injects faults on
+//! request:
 //!
 //! ```
 //! use local_oss::{Fault, LocalOss, Operation, Rule};

@@ -30,7 +30,7 @@ Usage: local-oss [OPTIONS]
   --access-key-secret KEY  [sk]
   --security-token TOKEN   the STS token that must come with them [none]
   --region REGION          the region that V4 signatures must name [cn-hangzhou]
-  --no-v1                  refuse V1 signatures
+  --no-v1                  reject V1 signatures
   --fault RULE             a fault to inject, for example ResetAfterApply,on=UploadPart,part=2 or
                            Status,status=503,code=SlowDown,times=3; may be given again
   --quiet                  do not print each request
@@ -160,8 +160,8 @@ fn start(arguments: &Arguments) -> Result<LocalOss, String> {
     builder.start().map_err(|error| error.to_string())
 }
 
-/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if it is the
-/// default.
+/// Prints the settings that a client needs, and a line for the shell. The secret is printed only if
+/// it is the default.
 fn describe(arguments: &Arguments, server: &LocalOss) {
     let given = |secret: bool| if secret { "(as given)" } else { "none" };
     let mut buckets = vec!["examplebucket"];

@@ -29,8 +29,8 @@ pub(crate) struct Head {
     pub(crate) query: String,
     /// All headers: names in lower case, values as received.
     pub(crate) received_headers: Vec<(String, Vec<u8>)>,
-    /// The headers that the server sees. The front end of OSS drops those with an underscore in their
-    /// name before the signature is verified.
+    /// The headers that the server sees. The front end of OSS drops those with an underscore in
+    /// their name before the signature is verified.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     /// The decoded query.
     pub(crate) params: Vec<(String, String)>,

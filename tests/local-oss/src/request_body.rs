@@ -47,7 +47,7 @@ impl RequestBody {
         }
     }
 
-    /// Returns whether reading has not begun, so that no `100 Continue` was sent.
+    /// Returns whether reading has not started, so that no `100 Continue` was sent.
     pub(crate) fn is_untouched(&self) -> bool {
         self.started.is_none()
     }

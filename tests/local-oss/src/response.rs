@@ -120,8 +120,8 @@ impl Response {
         })
     }
 
-    /// Returns the response as bytes, with a `Content-Length` that is larger than the body. Without a body
-    /// the bytes end in the middle of the head.
+    /// Returns the response as bytes, with a `Content-Length` that is larger than the body. Without
+    /// a body the bytes end in the middle of the head.
     pub(crate) fn into_truncated(self, without_body: bool) -> Vec<u8> {
         let body = self.body();
         let mut text = format!("HTTP/1.1 {} Truncated\r\n", self.status);

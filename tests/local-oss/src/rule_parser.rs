@@ -19,8 +19,8 @@ const OPERATIONS: [Operation; 11] = [
     Operation::Other,
 ];
 
-/// Parses the name of a fault, followed by fields such as `on=UploadPart`, `part=2`, `nth=3`, `times=5` or
-/// `times=forever`, and by the fields of the fault, all separated by commas.
+/// Parses the name of a fault, followed by fields such as `on=UploadPart`, `part=2`, `nth=3`,
+/// `times=5` or `times=forever`, and by the fields of the fault, all separated by commas.
 impl FromStr for Rule {
     type Err = String;
 

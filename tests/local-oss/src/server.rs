@@ -42,8 +42,8 @@ pub struct LocalOss {
 }
 
 impl LocalOss {
-    /// Starts a server in memory on a free port, with the bucket `examplebucket`, the credentials `ak` and
-    /// `sk`, and the region `cn-hangzhou`.
+    /// Starts a server in memory on a free port, with the bucket `examplebucket`, the credentials
+    /// `ak` and `sk`, and the region `cn-hangzhou`.
     ///
     /// # Panics
     /// If no port can be bound.
@@ -228,18 +228,20 @@ impl LocalOss {
         self.shared.expire_credential(id);
     }
 
-    /// Sets the difference of the server's clock: positive if it is ahead, negative if it is behind.
+    /// Sets the difference of the server's clock: positive if it is ahead, negative if it is
+    /// behind.
     pub fn set_clock_skew(&self, seconds: i64) {
         self.shared.set_skew(seconds);
     }
 
-    /// Stops the server and aborts running requests. All threads have ended and the port is free when this
-    /// returns.
+    /// Stops the server and aborts running requests. All threads have ended and the port is free
+    /// when this returns.
     pub fn stop(self) {
         drop(self);
     }
 
-    /// Stops the server gracefully: running requests are completed, unless they take longer than `timeout`.
+    /// Stops the server gracefully: running requests are completed, unless they take longer than
+    /// `timeout`.
     pub fn shut_down(mut self, timeout: Duration) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(timeout);

@@ -9,8 +9,8 @@ use crate::error::{OssError, Result};
 /// The most objects that one request deletes.
 const DELETED_MAX: usize = 1000;
 
-/// Parses a `CompleteMultipartUpload` document. Returns the number and the ETag of each part, in the
-/// order of the document, which may be empty.
+/// Parses a `CompleteMultipartUpload` document. Returns the number and the ETag of each part, in
+/// the order of the document, which may be empty.
 pub(crate) fn parse_complete(document: &[u8]) -> Result<Vec<(u32, String)>> {
     let parts = elements(document, "CompleteMultipartUpload").and_then(|elements| parts(&elements));
     parts.ok_or_else(malformed)
@@ -72,8 +72,8 @@ struct Element {
     text: String,
 }
 
-/// Returns all elements below the root, in the order of their end tags; `None` if the document is not
-/// complete or has another root.
+/// Returns all elements below the root, in the order of their end tags; `None` if the document is
+/// not complete or has another root.
 fn elements(document: &[u8], root: &str) -> Option<Vec<Element>> {
     let mut reader = Reader::from_str(std::str::from_utf8(document).ok()?);
     let mut path: Vec<String> = Vec::new();

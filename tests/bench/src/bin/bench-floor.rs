@@ -1,5 +1,6 @@
-//! The lower bound of the cost of an upload: reads a file once, computes its CRC-64, and writes it to sockets. Each
-//! connection gets the same share, in requests of at most PART bytes. `bench-floor FILE PART ROOTS URL…`
+//! The lower bound of the cost of an upload: reads a file once, computes its CRC-64, and writes it
+//! to sockets. Each connection gets the same share, in requests of at most PART bytes.
+//! `bench-floor FILE PART ROOTS URL…`
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -14,7 +14,9 @@ fn main() -> Result<()> {
             Arg::Long("part-size") => part_size = parser.value()?.parse()?,
             Arg::Long("threads") => options.push(routines(parser.value()?.parse()?)),
             Arg::Long("checkpoint") => options.push(checkpoint(true, parser.value()?.string()?)),
-            Arg::Long("bandwidth") => options.push(bandwidth_limit(parser.value()?.parse::<u64>()?)),
+            Arg::Long("bandwidth") => {
+                options.push(bandwidth_limit(parser.value()?.parse::<u64>()?))
+            }
             Arg::Long("content-md5") => options.push(content_md5(true)),
             Arg::Long("roots") => roots = Some(parser.value()?.string()?),
             Arg::Long("files") => files = parser.value()?.parse()?,

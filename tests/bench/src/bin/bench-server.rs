@@ -1,5 +1,6 @@
-//! The server of the benchmarks, which discards bodies. The argument is the latency of each request in milliseconds. For
-//! each line of its input it prints the numbers of connections and requests since the last line. It ends with its input.
+//! The server of the benchmarks, which discards bodies. The argument is the latency of each request
+//! in milliseconds. For each line of its input it prints the numbers of connections and requests
+//! since the last line. It ends with its input.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

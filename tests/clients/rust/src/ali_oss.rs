@@ -38,7 +38,8 @@ pub async fn run(endpoint: &str) -> Result {
     Ok(())
 }
 
-/// Initiates an upload and uploads the first parts; returns its ID, and the numbers and ETags of the parts.
+/// Initiates an upload and uploads the first parts; returns its ID, and the numbers and ETags of
+/// the parts.
 async fn start_upload(client: &Client, count: usize) -> Result<(String, Vec<(u32, String)>)> {
     let upload_id = client
         .initiate_multipart_uploads(BUCKET, KEY, None)

@@ -1,5 +1,5 @@
-//! opendal, which supports only V1 signatures. With the bucket in the path, its signature of lists is not the one that OSS
-//! documents, so the bucket is in the host name here.
+//! opendal, which supports only V1 signatures. With the bucket in the path, its signature of lists
+//! is not the one that OSS documents, so the bucket is in the host name here.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -97,8 +97,8 @@ fn finish(head: &Head, shared: &Shared, upload: &StoredUpload, document: &[u8]) 
     })
 }
 
-/// Returns the parts of the object: the listed ones, or all of them with `x-oss-complete-all`. An empty
-/// list makes an object without content.
+/// Returns the parts of the object: the listed ones, or all of them with `x-oss-complete-all`. An
+/// empty list makes an object without content.
 fn chosen_parts<'a>(
     head: &Head,
     upload: &'a StoredUpload,

@@ -151,7 +151,8 @@ fn check_conditions(head: &Head, object: &StoredObject) -> Result<Option<Respons
 
 /// Returns the start and the length of the requested range; `None` for the whole object.
 ///
-/// A range that does not lie within the object is ignored, except with `x-oss-range-behavior: standard`.
+/// A range that does not lie within the object is ignored, except with
+/// `x-oss-range-behavior: standard`.
 fn requested_range(head: &Head, size: u64) -> Result<Option<(u64, u64)>> {
     let Some(range) = head.header("range") else {
         return Ok(None);
@@ -171,8 +172,8 @@ fn requested_range(head: &Head, size: u64) -> Result<Option<(u64, u64)>> {
     }
 }
 
-/// Parses a range as HTTP does: its end is cut at the end of the object. The length is 0 if nothing is
-/// left; the result is `None` if this is not a single range of bytes.
+/// Parses a range as HTTP does: its end is cut at the end of the object. The length is 0 if nothing
+/// is left; the result is `None` if this is not a single range of bytes.
 fn parse_standard_range(range: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (first, end) = match (first, last) {
@@ -189,7 +190,8 @@ fn parse_standard_range(range: &str, size: u64) -> Option<(u64, u64)> {
     Some((first, end.saturating_sub(first)))
 }
 
-/// Parses a single range. Returns its start and its length, or `None` if it does not lie within the object.
+/// Parses a single range. Returns its start and its length, or `None` if it does not lie within the
+/// object.
 fn parse_range(range: &str, size: u64) -> Option<(u64, u64)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let end = size.checked_sub(1)?;

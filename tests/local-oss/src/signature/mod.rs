@@ -24,7 +24,8 @@ struct PresentedSignature {
 
 /// Verifies the signature of a request.
 ///
-/// Metadata with an empty value never matches: somewhere in front of the service that header is lost.
+/// Metadata with an empty value never matches: somewhere in front of the service that header is
+/// lost.
 pub(crate) fn verify(head: &Head, shared: &Shared) -> Result<()> {
     let is_empty_metadata = |(name, value): &(String, Vec<u8>)| {
         name.starts_with("x-oss-meta-") && value.trim_ascii().is_empty()

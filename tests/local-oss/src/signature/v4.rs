@@ -153,8 +153,8 @@ impl Scope<'_> {
     }
 }
 
-/// Returns the secret of the credential if the scope has this date, and the product and the region of
-/// this server.
+/// Returns the secret of the credential if the scope has this date, and the product and the region
+/// of this server.
 fn credential_in_scope(
     presented: &PresentedSignature,
     scope: &Scope<'_>,

@@ -8,8 +8,8 @@
 //! <dir>/.uploads/<id>/commit       the metadata of an object that is being moved to its path
 //! ```
 //!
-//! Every file is written under a temporary name and then renamed, so that a process that is killed leaves no
-//! partial file. An unfinished commit is finished at the next start.
+//! Every file is written under a temporary name and then renamed, so that a process that is killed
+//! leaves no partial file. An unfinished commit is finished at the next start.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -123,7 +123,8 @@ impl Disk {
         Ok(path)
     }
 
-    /// Moves an object from its temporary file to its path. After a crash the next start finishes this.
+    /// Moves an object from its temporary file to its path. After a crash the next start finishes
+    /// this.
     pub(crate) fn commit(
         &self,
         id: &str,

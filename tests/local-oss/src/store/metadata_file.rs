@@ -77,7 +77,8 @@ impl MetadataFile {
         }
     }
 
-    /// Creates the metadata of an object whose content is in `file`, a path below the directory of the store.
+    /// Creates the metadata of an object whose content is in `file`, a path below the directory of
+    /// the store.
     pub(crate) fn of_object(
         bucket: &str,
         key: &str,
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!((read.crc64, read.modified), (object.crc64, object.modified));
         assert!(
             MetadataFile::parse(&text[..text.len() - 5]).is_none(),
-            "an incomplete file is refused"
+            "an incomplete file is rejected"
         );
     }
 }

@@ -144,7 +144,8 @@ impl Store {
         self.inner().buckets.keys().cloned().collect()
     }
 
-    /// Creates a sink for the body of a part of this upload, or of an object with this staging directory.
+    /// Creates a sink for the body of a part of this upload, or of an object with this staging
+    /// directory.
     pub(crate) fn sink(&self, staging: &str, content_length: Option<u64>) -> Result<Sink> {
         if self.discard {
             return Ok(Sink::Discard);
@@ -242,8 +243,8 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the objects whose key starts with `prefix`, and their common prefixes, after `marker`: at
-    /// most `limit`, sorted by name.
+    /// Returns the objects whose key starts with `prefix`, and their common prefixes, after
+    /// `marker`: at most `limit`, sorted by name.
     pub(crate) fn list(
         &self,
         bucket: &str,

@@ -8,7 +8,8 @@ const NAME_BYTES_MAX: usize = 200;
 /// Returns the path of an object below the directory of its bucket, which it can't leave.
 ///
 /// A key becomes a path of the same form. Characters that file names can't have are
-/// percent-encoded, `%_` is an empty name, and a long name is continued in a directory that ends in `%-`.
+/// percent-encoded, `%_` is an empty name, and a long name is continued in a directory that ends in
+/// `%-`.
 pub(crate) fn relative_path(key: &str) -> String {
     let names: Vec<String> = key.split('/').map(file_name).collect();
     names.join("/")

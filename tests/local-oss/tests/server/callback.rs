@@ -110,7 +110,7 @@ fn callback_without_scheme_or_prefix_fails_after_the_upload() {
 }
 
 #[test]
-fn callback_header_over_5_kb_is_refused() {
+fn callback_header_over_5_kb_is_rejected() {
     let invalid = |ec: &str| (400, "InvalidArgument".to_owned(), ec.to_owned());
     let filled = |text: &str, size: usize| {
         // Base64 of `size` bytes: four characters for three bytes.

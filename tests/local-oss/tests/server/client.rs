@@ -1,4 +1,5 @@
-//! A minimal client: one connection per request, raw bytes, V1 signatures, and V4 where a test asks for it.
+//! A minimal client: one connection per request, raw bytes, V1 signatures, and V4 where a test asks
+//! for it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -98,8 +99,8 @@ impl Client {
         }
     }
 
-    /// Sends a request for `examplebucket/<target>` with a V1 signature. The key in the target must need
-    /// no encoding.
+    /// Sends a request for `examplebucket/<target>` with a V1 signature. The key in the target must
+    /// need no encoding.
     pub fn send(
         &self,
         method: &str,

@@ -39,7 +39,7 @@ fn metadata_name_or_value_that_is_lost_breaks_the_signature() {
 }
 
 #[test]
-fn metadata_of_8_kb_is_refused() {
+fn metadata_of_8_kb_is_rejected() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     for (size, status) in [(8191, 200), (8192, 400)] {
@@ -136,7 +136,7 @@ fn encryption_headers_belong_to_the_beginning_of_an_upload() {
 }
 
 #[test]
-fn if_modified_since_is_refused_by_put_object() {
+fn if_modified_since_is_rejected_by_put_object() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let since = [("if-modified-since", "Wed, 28 Dec 2022 10:27:41 GMT")];

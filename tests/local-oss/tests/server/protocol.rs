@@ -148,7 +148,7 @@ fn complete_checks_the_parts() {
 }
 
 #[test]
-fn header_in_the_wrong_request_is_refused() {
+fn header_in_the_wrong_request_is_rejected() {
     let server = LocalOss::start();
     let client = Client::of(&server);
     let id = client.initiate("key");
