@@ -28,6 +28,8 @@ pub(super) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     is_over: Arc<AtomicBool>,
+    /// The `Date` of the responses, if they have one.
+    pub(super) date: Arc<Mutex<Option<String>>>,
 }
 
 impl Server {
@@ -40,9 +42,11 @@ impl Server {
             address: listener.local_addr().unwrap(),
             requests: Arc::default(),
             is_over: Arc::default(),
+            date: Arc::default(),
         };
         let requests = Arc::clone(&server.requests);
         let is_over = Arc::clone(&server.is_over);
+        let date = Arc::clone(&server.date);
         let handler = Arc::new(handler);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -50,7 +54,8 @@ impl Server {
                     return;
                 }
                 let (requests, handler) = (Arc::clone(&requests), Arc::clone(&handler));
-                thread::spawn(move || serve(stream.unwrap(), &requests, &*handler));
+                let date = date.lock().unwrap().clone();
+                thread::spawn(move || serve(stream.unwrap(), &requests, date, &*handler));
             }
         });
         server
@@ -80,6 +85,7 @@ impl Drop for Server {
 fn serve(
     mut stream: TcpStream,
     requests: &Mutex<Vec<Request>>,
+    date: Option<String>,
     handler: &dyn Fn(&Request, usize) -> Reply,
 ) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -90,9 +96,11 @@ fn serve(
             requests.len() - 1
         };
         let (status, body) = handler(&request, before);
+        let date = date.as_ref().map(|date| format!("Date: {date}\r\n"));
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLocation: /elsewhere\r\n\r\n",
-            body.len()
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nLocation: /elsewhere\r\n{}\r\n",
+            body.len(),
+            date.unwrap_or_default()
         );
         let sent = stream.write_all(head.as_bytes());
         if sent

@@ -24,6 +24,23 @@ fn uri_is_asked_once_and_again_before_the_end() {
 }
 
 #[test]
+fn uri_credentials_expire_by_the_clock_of_the_server() {
+    // It is two hours ahead of the local clock.
+    let server = Server::start(|_, before| {
+        let id = format!("id{}", before + 1);
+        (200, credentials_json(&VirtualClock::new(), &id, 3 * 3600))
+    });
+    let ahead = VirtualClock::new().now() + Duration::from_secs(2 * 3600);
+    *server.date.lock().unwrap() = Some(time::format_http_date(ahead));
+    let provider = provider(server.url());
+    assert_eq!(provider.id().unwrap(), "id1");
+    provider.advance(3600 - 15 * 60 - 1);
+    assert_eq!(provider.id().unwrap(), "id1");
+    provider.advance(1);
+    assert_eq!(provider.id().unwrap(), "id2");
+}
+
+#[test]
 fn uri_error_statuses_are_final_or_transient() {
     for (status, is_final) in [
         (302, false),
