@@ -271,7 +271,7 @@ fn tree_of_ten_thousand_small_files_costs_one_request_each() {
     let before = open_files();
     let mut most = 0;
     let watch = |p: &Progress| {
-        if p.parts_done % 500 == 0 {
+        if p.parts_done.is_multiple_of(500) {
             most = most.max(open_files());
         }
     };
