@@ -36,7 +36,7 @@ pub trait CheckpointStore {
     ///
     /// # Errors
     /// Any error of the store. The upload fails with
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint).
+    /// [`Error::Checkpoint`].
     fn save(&mut self, text: &str) -> io::Result<()>;
     /// Removes the text. It is not an error if there is none.
     ///
