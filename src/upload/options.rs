@@ -318,7 +318,9 @@ fn checkpoint_option(
 /// Nothing locks a store, so two calls must not use one at the same time. Otherwise it is as [`checkpoint`].
 ///
 /// ```
-/// /// use oss_upload::{CheckpointStore, checkpoint_store};
+/// use std::io;
+///
+/// use oss_upload::{CheckpointStore, checkpoint_store};
 ///
 /// #[derive(Default)]
 /// struct Memory(Option<String>);
