@@ -22,15 +22,17 @@ mod resume;
 mod source;
 mod state;
 mod stop;
+mod stream;
 mod transfer;
 mod verify;
 mod workers;
 
 use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use checkpoint::{Checkpoint, CheckpointState};
+use checkpoint::{Checkpoint, CheckpointState, Loaded};
 use cleanup::Uploads;
 use config::{CallerOptions, UploadConfig};
 use job::Job;
@@ -39,7 +41,7 @@ use options::UploadOption;
 use plan::Plan;
 use progress::{Events, ProgressEvent, RestartReason};
 use resume::Resumption;
-use source::Source;
+use source::{Source, StreamReader};
 use state::{MultipartState, Origin};
 use stop::Stop;
 
@@ -78,10 +80,49 @@ pub(crate) fn upload_open_file(
     )
 }
 
-/// Checks everything that can be checked before the first request, and runs the upload.
-fn upload(
+pub(crate) fn upload_bytes(
     target: &Target<'_>,
-    source: Source,
+    bytes: &[u8],
+    part_size: u64,
+    options: &mut dyn Iterator<Item = UploadOption<'_>>,
+) -> Result<Uploaded> {
+    let options = UploadConfig::from_options(options)?;
+    upload(target, Source::from_bytes(bytes), part_size, options)
+}
+
+pub(crate) fn upload_reader(
+    target: &Target<'_>,
+    reader: &mut (dyn Read + Send),
+    part_size: u64,
+    options: &mut dyn Iterator<Item = UploadOption<'_>>,
+) -> Result<Uploaded> {
+    let (mut config, caller) = UploadConfig::from_options(options)?;
+    config.check_for_stream()?;
+    config
+        .headers
+        .guess_content_type(Path::new(""), target.key);
+    let plan = Plan::for_stream(part_size)?;
+    let source = Source::stream();
+    // The stream may need none, but reading its first part may take long.
+    let checkpoint =
+        Checkpoint::open(caller.checkpoint, &source, target.bucket, target.key, true)?;
+    let events = Events::new(caller.progress, 0, 1);
+    let job = Job::new(target, source, plan, config);
+    let mut stream = StreamReader::new(&job, reader);
+    run(
+        &job,
+        checkpoint,
+        events,
+        &mut |checkpoint, events, uploads, _| {
+            stream::attempt(&job, &mut stream, checkpoint, events, uploads)
+        },
+    )
+}
+
+/// Checks everything that can be checked before the first request, and runs the upload.
+fn upload<'a>(
+    target: &'a Target<'a>,
+    source: Source<'a>,
     part_size: u64,
     (mut config, caller): (UploadConfig, CallerOptions<'_>),
 ) -> Result<Uploaded> {
@@ -101,24 +142,40 @@ fn upload(
         !plan.is_single,
     )?;
     let events = Events::new(caller.progress, plan.size, plan.count());
-    run(&Job::new(target, source, plan, config), checkpoint, events)
+    let job = Job::new(target, source, plan, config);
+    run(
+        &job,
+        checkpoint,
+        events,
+        &mut |checkpoint, events, uploads, restart| {
+            attempt(&job, checkpoint, events, uploads, restart)
+        },
+    )
 }
 
+/// Makes the object, from the parts of an earlier upload or of a new one. The last argument says
+/// why this call has to restart.
+type Attempt<'f> = dyn FnMut(
+        &mut Checkpoint<'_>,
+        &mut Events<'_>,
+        &mut Uploads,
+        Option<RestartReason>,
+    ) -> Result<Uploaded, Stop>
+    + 'f;
+
 /// Runs the upload, restarts it once if that may help, and cleans up.
-fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) -> Result<Uploaded> {
+fn run(
+    job: &Job<'_>,
+    mut checkpoint: Checkpoint<'_>,
+    mut events: Events<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Uploaded> {
     let mut uploads = Uploads::default();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let result = attempt(job, &mut checkpoint, &mut events, &mut uploads, None);
-        match result {
+        match attempt(&mut checkpoint, &mut events, &mut uploads, None) {
             Err(Stop::Restart(reason, _)) => {
                 supersede(&mut uploads, reason);
-                attempt(
-                    job,
-                    &mut checkpoint,
-                    &mut events,
-                    &mut uploads,
-                    Some(reason),
-                )
+                attempt(&mut checkpoint, &mut events, &mut uploads, Some(reason))
             }
             result => result,
         }
@@ -142,7 +199,6 @@ fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) ->
     }
 }
 
-/// Makes the object, from the parts of an earlier upload or of a new one.
 fn attempt(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
@@ -150,13 +206,17 @@ fn attempt(
     uploads: &mut Uploads,
     restart: Option<RestartReason>,
 ) -> Result<Uploaded, Stop> {
+    let loaded = match restart {
+        Some(_) => Loaded::Nothing,
+        None => checkpoint.load()?,
+    };
     if job.plan.is_single {
-        let object = put_object::put_object(job, checkpoint, events, uploads)?;
+        let object = put_object::put_object(job, &job.source, loaded, events, uploads)?;
         return Ok(job.uploaded(object, None));
     }
     let resumption = match restart {
         Some(reason) => Resumption::Unusable(reason),
-        None => resume::find(job, checkpoint, uploads)?,
+        None => resume::find(job, loaded, checkpoint, uploads)?,
     };
     let upload = match resumption {
         Resumption::Completed(object, upload) => {
@@ -181,7 +241,6 @@ fn attempt(
     let object = complete::complete(job, checkpoint, events, upload)?;
     Ok(job.uploaded(object, Some(upload)))
 }
-
 /// Starts a new upload in place of an earlier one. Its ID is saved before anything is sent.
 fn start<'u>(
     job: &Job<'_>,

@@ -1,4 +1,6 @@
 use super::checkpoint::CheckpointState;
+use super::reconcile::Candidates;
+
 /// The multipart upload that a call works on.
 pub(super) struct MultipartState {
     /// What is known of it, and what the checkpoint remembers.
@@ -6,6 +8,10 @@ pub(super) struct MultipartState {
     pub(super) origin: Origin,
     /// Parts that earlier calls sent.
     pub(super) parts_resumed: u32,
+    /// Parts that OSS has, to be compared with those of a stream as they are read.
+    pub(super) candidates: Candidates,
+    /// No later call could resume it.
+    pub(super) is_unusable: bool,
 }
 
 /// Where an upload comes from.
@@ -29,6 +35,8 @@ impl MultipartState {
             checkpoint,
             origin,
             parts_resumed: 0,
+            candidates: Candidates::new(),
+            is_unusable: false,
         }
     }
 

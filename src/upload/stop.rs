@@ -68,6 +68,18 @@ impl From<CallError> for Stop {
     }
 }
 
+impl PartStop {
+    /// The reason of a thread that has no other to report one.
+    pub(super) fn into_stop(self) -> Stop {
+        match self {
+            PartStop::Stopped(stop) => stop,
+            PartStop::Drained => Stop::Cancelled {
+                object_may_exist: false,
+            },
+        }
+    }
+}
+
 impl From<Error> for PartStop {
     fn from(error: Error) -> PartStop {
         PartStop::Stopped(error.into())

@@ -93,7 +93,7 @@ impl<'a> Checkpoint<'a> {
     /// name an unfinished upload, but none is created.
     pub(super) fn open(
         choice: CheckpointLocation<'a>,
-        source: &Source,
+        source: &Source<'_>,
         bucket: &str,
         key: &str,
         needed: bool,
@@ -228,7 +228,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// The checkpoint, and the file that takes its place next, must be neither the source nor each other.
-fn check_path(path: &Path, source: &Source) -> Result<()> {
+fn check_path(path: &Path, source: &Source<'_>) -> Result<()> {
     if [path, &temp_path(path)]
         .into_iter()
         .any(|path| source.is_same_file_as(path))
@@ -254,9 +254,9 @@ fn check_path(path: &Path, source: &Source) -> Result<()> {
 }
 
 /// `<file>.cp`, as in the Go SDK's documentation.
-fn default_path(source: &Source) -> Result<PathBuf> {
+fn default_path(source: &Source<'_>) -> Result<PathBuf> {
     let Some(path) = source.path() else {
-        let reason = "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
+        let reason = "there is no path to put the checkpoint beside; give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
     };
     let mut path = path.as_os_str().to_owned();
@@ -265,7 +265,7 @@ fn default_path(source: &Source) -> Result<PathBuf> {
 }
 
 /// A name of its own for each object and file, whatever characters they have.
-fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
+fn path_in_dir(dir: &Path, source: &Source<'_>, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
         return Err(Error::option(
             "checkpoint_dir",

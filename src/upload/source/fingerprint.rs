@@ -13,12 +13,21 @@ const OPEN_TRIES_MAX: usize = 10;
 pub(super) const UNKNOWN_SIZE: &str = "its real size cannot be known, because the size that the system reports is not the size \
                             of its content; copy it to an ordinary file and upload the copy";
 
-/// Tells whether a file is still the same.
+/// Where the bytes of an upload come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upload) enum SourceKind {
+    File,
+    Bytes,
+    Stream,
+}
+
+/// Tells whether a source is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct Fingerprint {
-    /// Bytes.
+    pub(in crate::upload) kind: SourceKind,
+    /// Bytes; 0 for a stream, whose size nobody knows.
     pub(in crate::upload) size: u64,
-    /// Nanoseconds since 1970; negative before.
+    /// Nanoseconds since 1970; negative before. 0 unless it is a file.
     pub(in crate::upload) mtime: i128,
     /// `None` where the system has none (Windows).
     pub(in crate::upload) identity: Option<Identity>,
@@ -40,6 +49,18 @@ pub(in crate::upload) struct Identity {
 }
 
 impl Fingerprint {
+    /// The fingerprint of bytes that have no file: it proves nothing, so parts are always verified.
+    pub(super) fn without_file(kind: SourceKind, size: u64) -> Fingerprint {
+        Fingerprint {
+            kind,
+            size,
+            mtime: 0,
+            identity: None,
+            boot_id: None,
+            doubtful: true,
+        }
+    }
+
     /// Syncs the file first. Without that, a power cut could keep the times of the latest edit and lose its bytes, and
     /// bytes written through a memory map could change without changing the times.
     pub(super) fn take(file: &File, now: SystemTime) -> io::Result<Fingerprint> {
@@ -63,6 +84,7 @@ impl Fingerprint {
                     identity,
                 } = stat;
                 return Ok(Fingerprint {
+                    kind: SourceKind::File,
                     size,
                     mtime,
                     identity,

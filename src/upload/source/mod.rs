@@ -1,13 +1,15 @@
-//! The local file: its fingerprint when it was opened, and its bytes by position.
+//! What is uploaded: a file, with its fingerprint when it was opened, or bytes in memory.
 
 mod fingerprint;
+mod stream;
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub(in crate::upload) use fingerprint::{Fingerprint, Identity};
+pub(in crate::upload) use fingerprint::{Fingerprint, Identity, SourceKind};
+pub(in crate::upload) use stream::{StreamPart, StreamReader, read_error};
 use fingerprint::{Stat, UNKNOWN_SIZE, ensure_regular, read_at};
 
 use super::platform::{has_no_links, never_block};
@@ -20,18 +22,18 @@ use crate::{Error, Result};
 /// Bytes read at a time when no request takes them.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-pub(in crate::upload) struct Source {
-    file: File,
-    origin: SourceOrigin,
+pub(in crate::upload) struct Source<'a> {
+    origin: SourceOrigin<'a>,
     pub(in crate::upload) fingerprint: Fingerprint,
 }
 
-/// How the caller named the file.
-enum SourceOrigin {
-    /// An absolute path.
-    Path(PathBuf),
-    /// An open file, whose path nobody knows.
-    Handle,
+enum SourceOrigin<'a> {
+    /// A file, and its absolute path. Nobody knows the path of a file that the caller had open.
+    File(File, Option<PathBuf>),
+    /// Bytes that cannot change while they are borrowed.
+    Bytes(&'a [u8]),
+    /// A stream is read from beginning to end elsewhere. Each of its parts is a source of bytes.
+    Stream,
 }
 
 /// What happened to the file since it was opened.
@@ -48,11 +50,25 @@ enum Change {
     Replaced,
 }
 
-impl Source {
+impl<'a> Source<'a> {
+    pub(in crate::upload) fn from_bytes(bytes: &'a [u8]) -> Source<'a> {
+        Source {
+            origin: SourceOrigin::Bytes(bytes),
+            fingerprint: Fingerprint::without_file(SourceKind::Bytes, bytes.len() as u64),
+        }
+    }
+
+    pub(in crate::upload) fn stream() -> Source<'static> {
+        Source {
+            origin: SourceOrigin::Stream,
+            fingerprint: Fingerprint::without_file(SourceKind::Stream, 0),
+        }
+    }
+
     /// Opens the file, writes its cached bytes to the disk, and takes its fingerprint.
     ///
     /// `now` is the local time, read before this call: a change that comes later makes the fingerprint doubtful.
-    pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source> {
+    pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source<'a>> {
         if path.as_os_str().is_empty() {
             return Err(Error::option(
                 "path",
@@ -71,36 +87,45 @@ impl Source {
         // The absolute path is looked at again at the end. Where that cannot work (it may be too long), fail now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
-            file,
-            origin: SourceOrigin::Path(absolute),
+            origin: SourceOrigin::File(file, Some(absolute)),
             fingerprint,
         })
     }
 
-    pub(in crate::upload) fn from_file(file: File, now: SystemTime) -> Result<Source> {
+    pub(in crate::upload) fn from_file(file: File, now: SystemTime) -> Result<Source<'a>> {
         let failed = |source| Error::Source {
             path: PathBuf::new(),
             source,
         };
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         Ok(Source {
-            file,
-            origin: SourceOrigin::Handle,
+            origin: SourceOrigin::File(file, None),
             fingerprint,
         })
     }
 
-    /// The absolute path; `None` for an open file.
+    /// The absolute path; `None` for an open file and for what is not a file.
     pub(in crate::upload) fn path(&self) -> Option<&Path> {
         match &self.origin {
-            SourceOrigin::Path(path) => Some(path),
-            SourceOrigin::Handle => None,
+            SourceOrigin::File(_, path) => path.as_deref(),
+            SourceOrigin::Bytes(_) | SourceOrigin::Stream => None,
+        }
+    }
+
+    pub(in crate::upload) fn is_stream(&self) -> bool {
+        matches!(self.origin, SourceOrigin::Stream)
+    }
+
+    fn file(&self) -> Option<&File> {
+        match &self.origin {
+            SourceOrigin::File(file, _) => Some(file),
+            SourceOrigin::Bytes(_) | SourceOrigin::Stream => None,
         }
     }
 
     /// Compares handle and path with the fingerprint.
-    fn detect_change(&self) -> Result<Change> {
-        let now = self.stat(&self.file)?;
+    fn detect_change(&self, file: &File) -> Result<Change> {
+        let now = self.stat(file)?;
         if (now.size, now.mtime) != (self.fingerprint.size, self.fingerprint.mtime) {
             return Ok(Change::Changed);
         }
@@ -134,9 +159,12 @@ impl Source {
     /// were sent. If another file may have taken the place of this one, that source is opened anew by the path.
     pub(in crate::upload) fn ensure_unchanged<E: From<Error>>(
         &self,
-        verify: impl FnOnce(&Source) -> Result<bool, E>,
+        verify: impl FnOnce(&Source<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
-        match self.detect_change()? {
+        let Some(file) = self.file() else {
+            return Ok(());
+        };
+        match self.detect_change(file)? {
             Change::Unchanged if !self.fingerprint.doubtful => Ok(()),
             Change::Unchanged | Change::MetadataChanged if self.fingerprint.identity.is_some() => {
                 if verify(self)? {
@@ -147,7 +175,7 @@ impl Source {
             }
             // Where files have no inodes, any of them may be another one.
             Change::Unchanged | Change::MetadataChanged | Change::OtherInode => {
-                let Some(reopened) = self.reopen()? else {
+                let Some(reopened) = self.reopen(file)? else {
                     return Err(self.replaced_error().into());
                 };
                 if verify(&reopened)? {
@@ -162,15 +190,12 @@ impl Source {
     }
 
     /// The file that the path leads to now, with the first one's fingerprint; `None` if there is none.
-    fn reopen(&self) -> Result<Option<Source>> {
-        let (file, origin) = match &self.origin {
-            SourceOrigin::Handle => (self.file.try_clone(), SourceOrigin::Handle),
-            SourceOrigin::Path(path) => (open_for_reading(path), SourceOrigin::Path(path.clone())),
-        };
+    fn reopen(&self, file: &File) -> Result<Option<Source<'static>>> {
+        let path = self.path();
+        let file = path.map_or_else(|| file.try_clone(), open_for_reading);
         match file.and_then(|file| ensure_regular(&file.metadata()?).map(|()| file)) {
             Ok(file) => Ok(Some(Source {
-                file,
-                origin,
+                origin: SourceOrigin::File(file, path.map(Path::to_owned)),
                 fingerprint: self.fingerprint,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -180,10 +205,10 @@ impl Source {
 
     /// Returns whether the file has another size than its fingerprint. One system call: cheap enough after each part.
     pub(in crate::upload) fn looks_grown_or_shrunk(&self) -> Result<bool> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|error| self.read_error(error))?;
+        let Some(file) = self.file() else {
+            return Ok(false);
+        };
+        let metadata = file.metadata().map_err(|error| self.read_error(error))?;
         Ok(metadata.len() != self.fingerprint.size)
     }
 
@@ -202,9 +227,9 @@ impl Source {
 
     /// Returns whether the file was deleted: no path leads to it any more, and none will.
     pub(in crate::upload) fn is_deleted(&self) -> bool {
-        self.file
-            .metadata()
-            .is_ok_and(|metadata| has_no_links(&metadata))
+        self.file()
+            .and_then(|file| file.metadata().ok())
+            .is_some_and(|metadata| has_no_links(&metadata))
     }
 
     pub(in crate::upload) fn changed_error(&self) -> Error {
@@ -237,7 +262,7 @@ impl Source {
         }
     }
 
-    /// For errors, where an open file has an empty path.
+    /// For errors, where anything but a file that was given by its path has an empty path.
     fn named(&self) -> PathBuf {
         self.path().map(Path::to_owned).unwrap_or_default()
     }
@@ -282,7 +307,15 @@ impl Source {
     }
 
     pub(in crate::upload) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        read_at(&self.file, buffer, offset)
+        match &self.origin {
+            SourceOrigin::File(file, _) => read_at(file, buffer, offset),
+            SourceOrigin::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let mut rest = bytes.get(start..).unwrap_or_default();
+                rest.read(buffer)
+            }
+            SourceOrigin::Stream => Err(ErrorKind::Unsupported.into()),
+        }
     }
 }
 
