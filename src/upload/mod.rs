@@ -98,14 +98,11 @@ pub(crate) fn upload_reader(
 ) -> Result<Uploaded> {
     let (mut config, caller) = UploadConfig::from_options(options)?;
     config.check_for_stream()?;
-    config
-        .headers
-        .guess_content_type(Path::new(""), target.key);
+    config.headers.guess_content_type(Path::new(""), target.key);
     let plan = Plan::for_stream(part_size)?;
     let source = Source::stream();
     // The stream may need none, but reading its first part may take long.
-    let checkpoint =
-        Checkpoint::open(caller.checkpoint, &source, target.bucket, target.key, true)?;
+    let checkpoint = Checkpoint::open(caller.checkpoint, &source, target.bucket, target.key, true)?;
     let events = Events::new(caller.progress, 0, 1);
     let job = Job::new(target, source, plan, config);
     let mut stream = StreamReader::new(&job, reader);

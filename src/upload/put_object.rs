@@ -93,7 +93,13 @@ fn send_whole(
     match sent {
         Ok(object) => {
             if object.crc64.is_none() {
-                confirm_by_etag(job, source, action.request().operation(), range, &object.etag)?;
+                confirm_by_etag(
+                    job,
+                    source,
+                    action.request().operation(),
+                    range,
+                    &object.etag,
+                )?;
             }
             Ok(Done::Object(Box::new(object)))
         }

@@ -5,9 +5,7 @@ use super::cleanup::Uploads;
 use super::complete::find_object;
 use super::job::{Job, Target};
 use super::progress::RestartReason;
-use super::reconcile::{
-    Candidate, Expected, PartListing, Policy, Reconciliation, reconcile,
-};
+use super::reconcile::{Candidate, Expected, PartListing, Policy, Reconciliation, reconcile};
 use super::state::{MultipartState, Origin};
 use super::stop::Stop;
 use super::verify::{file_crc64, verify_parts};

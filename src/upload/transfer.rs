@@ -84,7 +84,13 @@ pub(super) fn send_part(
     let etag = match sent {
         Ok(stored) => {
             if !stored.crc64_confirmed {
-                confirm_by_etag(job, source, action.request().operation(), range, &stored.etag)?;
+                confirm_by_etag(
+                    job,
+                    source,
+                    action.request().operation(),
+                    range,
+                    &stored.etag,
+                )?;
             }
             stored.etag
         }
@@ -94,7 +100,8 @@ pub(super) fn send_part(
             ..
         }) if error.code() == Some(ErrorCode::PartAlreadyExist) => {
             let etag = details.part_etag.unwrap_or_default();
-            return accept_existing_part(job, source, upload_id, range, etag, error).map(Done::Part);
+            return accept_existing_part(job, source, upload_id, range, etag, error)
+                .map(Done::Part);
         }
         // Somebody else is sending to the same upload, or it was initiated as another kind.
         Err(CallError::Failed { error, .. })

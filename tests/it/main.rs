@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod bytes;
 mod callback;
 mod cancel;
 mod checkpoint;
@@ -21,6 +22,7 @@ mod resume;
 mod sdk_defects;
 mod sdk_parity;
 mod source_files;
+mod streams;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;

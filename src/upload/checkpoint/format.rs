@@ -478,7 +478,10 @@ mod tests {
         let (body, _) = text.trim_end().rsplit_once('\n').unwrap();
         let resealed = |body: &str| format!("{body}\nmd5 {}\n", Md5Digest::of(format!("{body}\n")));
         assert!(CheckpointState::from_text(&resealed(body)).is_some());
-        let mtime = body.lines().find(|line| line.starts_with("mtime ")).unwrap();
+        let mtime = body
+            .lines()
+            .find(|line| line.starts_with("mtime "))
+            .unwrap();
         let changed = resealed(&body.replace(mtime, "mtime -"));
         assert_eq!(CheckpointState::from_text(&changed), None);
     }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub(in crate::upload) use fingerprint::{Fingerprint, Identity, SourceKind};
-pub(in crate::upload) use stream::{StreamPart, StreamReader, read_error};
 use fingerprint::{Stat, UNKNOWN_SIZE, ensure_regular, read_at};
+pub(in crate::upload) use stream::{StreamPart, StreamReader, read_error};
 
 use super::platform::{has_no_links, never_block};
 use crate::client::AbortHandle;

@@ -149,9 +149,9 @@ impl<'a> StreamReader<'a> {
                  bytes or more",
                 (2 * part_size).min(PART_SIZE_MAX)
             ),
-            false => format!(
-                "it is longer than {PARTS_MAX} parts of 5 GiB; OSS has no larger objects"
-            ),
+            false => {
+                format!("it is longer than {PARTS_MAX} parts of 5 GiB; OSS has no larger objects")
+            }
         };
         read_error(io::Error::new(ErrorKind::InvalidInput, reason)).into()
     }

@@ -14,8 +14,6 @@ use divan::counter::BytesCount;
 mod crc64;
 #[path = "../../../src/credentials.rs"]
 mod credentials;
-#[path = "../../../src/time.rs"]
-mod time;
 #[path = "../../../src/encoding.rs"]
 mod encoding;
 #[path = "../../../src/error/mod.rs"]
@@ -30,6 +28,8 @@ mod part;
 mod protocol;
 #[path = "../../../src/sign/mod.rs"]
 mod sign;
+#[path = "../../../src/time.rs"]
+mod time;
 
 pub use error::{Error, Result};
 /// Errors have one in them.
@@ -37,9 +37,9 @@ pub use oss_upload::Uploaded;
 
 use credentials::Credentials;
 use part::{UploadedPart, UploadedParts};
-use protocol::request::{Action, Request, Response, Sent};
 use protocol::complete::CompleteMultipartUpload;
 use protocol::list_parts::ListParts;
+use protocol::request::{Action, Request, Response, Sent};
 use protocol::upload_part::UploadPart;
 
 const PARTS: [u32; 3] = [1, 100, 10_000];
@@ -67,7 +67,9 @@ fn now() -> SystemTime {
 #[divan::bench]
 fn sign_v1(bencher: Bencher) {
     let credentials = Credentials::new("ak", "sk");
-    bencher.with_inputs(request).bench_values(|request| sign::v1::sign(request, &credentials, now()));
+    bencher
+        .with_inputs(request)
+        .bench_values(|request| sign::v1::sign(request, &credentials, now()));
 }
 
 #[divan::bench]
@@ -91,7 +93,9 @@ fn crc64_of_a_mebibyte(bencher: Bencher) {
 #[divan::bench]
 fn md5_of_a_mebibyte(bencher: Bencher) {
     let bytes = vec![0x5a; 1 << 20];
-    bencher.counter(BytesCount::new(bytes.len())).bench(|| md5_digest::Md5Digest::of(black_box(&bytes)).0);
+    bencher
+        .counter(BytesCount::new(bytes.len()))
+        .bench(|| md5_digest::Md5Digest::of(black_box(&bytes)).0);
 }
 
 #[divan::bench(args = PARTS)]
@@ -102,7 +106,14 @@ fn crc64_of_the_whole(parts: u32) -> u64 {
 #[divan::bench(args = PARTS)]
 fn the_part_list(bencher: Bencher, count: u32) {
     let etag = "5D41402ABC4B2A76B9719D911017C592";
-    let parts: UploadedParts = (1..=count).map(|number| UploadedPart { number, size: 1, etag: etag.into(), crc64: 1 }).collect();
+    let parts: UploadedParts = (1..=count)
+        .map(|number| UploadedPart {
+            number,
+            size: 1,
+            etag: etag.into(),
+            crc64: 1,
+        })
+        .collect();
     let action = CompleteMultipartUpload {
         bucket: "b",
         key: "k",
@@ -124,9 +135,20 @@ fn a_page_of_list_parts(bencher: Bencher, count: u32) {
         )
     };
     let parts: String = (1..=count).map(part).collect();
-    let body = format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
-    let response = Response { status: 200, headers: vec![("x-oss-request-id".into(), "R".into())], body: body.into_bytes() };
-    let action = ListParts { bucket: "b", key: "k", upload_id: "i", marker: 0, headers: &[] };
+    let body =
+        format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>");
+    let response = Response {
+        status: 200,
+        headers: vec![("x-oss-request-id".into(), "R".into())],
+        body: body.into_bytes(),
+    };
+    let action = ListParts {
+        bucket: "b",
+        key: "k",
+        upload_id: "i",
+        marker: 0,
+        headers: &[],
+    };
     bencher.bench(|| match action.parse(&response, &Sent::EMPTY) {
         Ok(page) => page.parts.len(),
         Err(invalid) => panic!("{}", invalid.reason),
