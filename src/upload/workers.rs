@@ -88,7 +88,10 @@ impl Pool<'_> {
                 ranges,
             };
             let queue = &queue;
-            let _guard = AbortOnPanic(self.abort);
+            let _guard = AbortOnPanic {
+                abort: self.abort,
+                queue,
+            };
             let threads = self.spawn_workers(scope, routines, queue, &events_tx, task);
             drop(events_tx);
             if threads.is_empty() {
@@ -121,7 +124,10 @@ impl Pool<'_> {
         let result = thread::scope(|scope| {
             let events = events;
             let queue = &queue;
-            let _guard = AbortOnPanic(self.abort);
+            let _guard = AbortOnPanic {
+                abort: self.abort,
+                queue,
+            };
             let mut threads = self.spawn_workers(scope, self.routines, queue, &events_tx, task);
             if threads.is_empty() {
                 return None;
@@ -338,12 +344,18 @@ impl JobQueue<'_> {
     }
 }
 
-struct AbortOnPanic<'a>(&'a AbortHandle);
+/// Stops the other threads if the calling thread panics.
+struct AbortOnPanic<'a, J> {
+    abort: &'a AbortHandle,
+    queue: &'a Receiver<J>,
+}
 
-impl Drop for AbortOnPanic<'_> {
+impl<J> Drop for AbortOnPanic<'_, J> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.abort(AbortReason::Panicked);
+            self.abort.abort(AbortReason::Panicked);
+            // A thread that makes jobs may wait for one of these to end.
+            while self.queue.try_recv().is_ok() {}
         }
     }
 }
