@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use crate::client::{CallError, Client, TextBody, UploadPages};
@@ -151,6 +152,124 @@ impl Bucket {
     ) -> Result<Uploaded> {
         let mut options = options.into_iter();
         upload::upload_open_file(&self.target(key)?, file, part_size, &mut options)
+    }
+
+    /// Uploads bytes in memory, as [`upload_file`](Bucket::upload_file) does: in parts of
+    /// `part_size` bytes, or with one PutObject if there is only one part.
+    ///
+    /// There is no path to put a checkpoint beside, so `checkpoint(true, "")` is refused. A path,
+    /// [`checkpoint_dir`](crate::checkpoint_dir) and
+    /// [`checkpoint_store`](crate::checkpoint_store) work; parts that an earlier call has sent are
+    /// compared with the bytes by CRC-64 before they are used. The content type is guessed from the
+    /// key.
+    ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> oss_upload::Result<()> {
+    /// use oss_upload::content_type;
+    ///
+    /// let report = format!("{} files checked\n", 17);
+    /// let options = [content_type("text/plain; charset=utf-8")];
+    /// bucket.upload_bytes("reports/today.txt", report.as_bytes(), 8 << 20, options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`upload_file`](Bucket::upload_file), except that bytes in memory can be read and do not
+    /// change.
+    #[doc(alias("putObject", "PutObjectFromString", "put_object", "uploadData"))]
+    pub fn upload_bytes<'a>(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        part_size: u64,
+        options: impl IntoIterator<Item = UploadOption<'a>>,
+    ) -> Result<Uploaded> {
+        let mut options = options.into_iter();
+        upload::upload_bytes(&self.target(key)?, bytes, part_size, &mut options)
+    }
+
+    /// Uploads everything that `reader` gives until it ends: a pipe, a compressor, a download.
+    /// Nobody has to know its length.
+    ///
+    /// A stream that ends within the first part is uploaded with one PutObject. A longer one is
+    /// uploaded in parts of `part_size` bytes, so its length is limited to 10,000 times that
+    /// ([`PARTS_MAX`](crate::PARTS_MAX)): 78 GiB for parts of 8 MiB. A longer stream fails when it
+    /// passes that limit. At most [`routines`](crate::routines) + 2 parts are kept in memory. The
+    /// stream is read on a thread of its own while parts are sent, and short reads are no problem.
+    ///
+    /// **The object is complete or does not exist.** If the reader returns an error or panics,
+    /// nothing is completed. [`ErrorKind::Interrupted`](std::io::ErrorKind::Interrupted) is
+    /// retried.
+    ///
+    /// **A stream is resumed** if it is produced again, from its beginning, for a call with the
+    /// same checkpoint ([`checkpoint`](crate::checkpoint()) with a path,
+    /// [`checkpoint_dir`](crate::checkpoint_dir) or
+    /// [`checkpoint_store`](crate::checkpoint_store)), or with
+    /// [`adopt_unfinished`](crate::adopt_unfinished). Everything is read, but parts whose CRC-64
+    /// equals that of what OSS has are not sent. Those that differ are sent again, so the object is
+    /// always what the reader gave in this call. If an earlier call did not receive the response of
+    /// the request that completes the object, the next one sends the stream again.
+    ///
+    /// **Cancelling** takes effect between two reads. A reader that blocks cannot be interrupted:
+    /// the call returns when the read returns. This also applies when the call fails for another
+    /// reason.
+    ///
+    /// Limits: `checkpoint(true, "")` is refused, since there is no path to put a checkpoint
+    /// beside; so is [`multipart_threshold`](crate::multipart_threshold).
+    /// [`verify_on_resume`](crate::verify_on_resume) is always on. With
+    /// [`sequential`](crate::sequential), `adopt_unfinished` has no effect, and a stream that
+    /// differs from what an earlier call sent fails; the next call starts from the beginning. While
+    /// the stream is read, the `total` of [`Progress`](crate::Progress) is what has been read so
+    /// far.
+    ///
+    /// The content type is guessed
+    /// from the key.
+    ///
+    /// ```no_run
+    /// # fn f(bucket: &oss_upload::Bucket) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::process::{Command, Stdio};
+    /// use oss_upload::{checkpoint_dir, routines};
+    ///
+    /// let mut tar = Command::new("tar")
+    ///     .args(["-c", "photos"])
+    ///     .stdout(Stdio::piped())
+    ///     .spawn()?;
+    /// let stdout = tar.stdout.take().ok_or("no pipe")?;
+    /// let options = [routines(4), checkpoint_dir(true, "/var/tmp/uploads")];
+    /// bucket.upload_reader("backup/photos.tar", stdout, 32 << 20, options)?;
+    /// // A program that fails ends its output like one that succeeds.
+    /// if !tar.wait()?.success() {
+    ///     return Err("tar failed: the object is not complete".into());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`upload_file`](Bucket::upload_file). [`Error::Source`] with an empty path if the reader
+    /// fails, or if the stream is too long for its part size.
+    ///
+    /// # Panics
+    /// If the reader panics, and as [`upload_file`](Bucket::upload_file).
+    #[doc(alias(
+        "AppendStream",
+        "UploadStream",
+        "putStream",
+        "uploadStream",
+        "PutObjectStream",
+        "stdin",
+        "pipe"
+    ))]
+    pub fn upload_reader<'a>(
+        &self,
+        key: &str,
+        mut reader: impl Read + Send,
+        part_size: u64,
+        options: impl IntoIterator<Item = UploadOption<'a>>,
+    ) -> Result<Uploaded> {
+        let mut options = options.into_iter();
+        upload::upload_reader(&self.target(key)?, &mut reader, part_size, &mut options)
     }
 
     /// Uploads all files below `dir`, each to the object `prefix` plus its path relative to `dir`,

@@ -82,6 +82,11 @@ impl AbortHandle {
         }
     }
 
+    /// Returns whether new attempts may start.
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted().is_some()
     }

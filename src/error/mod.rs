@@ -58,12 +58,12 @@ pub enum Error {
         /// What is wrong with it, with the value that was given.
         reason: String,
     },
-    /// The local file cannot be read.
+    /// The local file cannot be read, or the reader of a stream has failed.
     #[non_exhaustive]
     Source {
-        /// The absolute path of the file; empty if an open file was given.
+        /// The absolute path of the file; empty if an open file or a reader was given.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The error of the operating system, or of the reader.
         source: io::Error,
     },
     /// The local file was changed, replaced or deleted while it was being uploaded. No object was
@@ -234,7 +234,11 @@ impl Error {
         match self {
             Error::InvalidOption { option, reason } => write!(f, "invalid {option}: {reason}"),
             Error::Source { path, source } => {
-                let (path, cause) = (display_path(path), display_cause(source));
+                let cause = display_cause(source);
+                let path = match path.as_os_str().is_empty() {
+                    true => "the source".to_owned(),
+                    false => display_path(path),
+                };
                 write!(f, "cannot read {path}: {cause}")
             }
             Error::SourceChanged { path, replaced } => {

@@ -39,8 +39,8 @@ struct Facts {
     adopt_unfinished: bool,
     /// Cancelling deletes what could be resumed.
     delete_on_cancel: bool,
-    /// The file was deleted, so nothing can be resumed.
-    source_is_deleted: bool,
+    /// No later call can resume the upload: its file was deleted, or its parts are unusable.
+    is_unusable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn decide(facts: &Facts) -> Cleanup {
                 true => facts.checkpoint_is_enabled,
                 false => active.is_saved,
             };
-            let is_resumable = (is_findable || facts.adopt_unfinished) && !facts.source_is_deleted;
+            let is_resumable = (is_findable || facts.adopt_unfinished) && !facts.is_unusable;
             if is_resumable && !deletes {
                 return Cleanup {
                     checkpoint: Local::Flush,
@@ -148,7 +148,8 @@ pub(super) fn clean_up(
         checkpoint_is_enabled: checkpoint.is_enabled(),
         adopt_unfinished: job.config.adopt_unfinished,
         delete_on_cancel: job.config.deletes_on_cancel(),
-        source_is_deleted: stop.is_some() && job.source.is_deleted(),
+        is_unusable: stop.is_some()
+            && (job.source.is_deleted() || active.is_some_and(|upload| upload.is_unusable)),
     });
     let remote = [
         (cleanup.active, active.map(|upload| &upload.checkpoint)),
@@ -258,7 +259,7 @@ mod tests {
         checkpoint_is_enabled: false,
         adopt_unfinished: false,
         delete_on_cancel: true,
-        source_is_deleted: false,
+        is_unusable: false,
     };
     const WITH_CHECKPOINT: Facts = Facts {
         checkpoint_is_enabled: true,
@@ -311,7 +312,7 @@ mod tests {
         for active in [NEW, NEW_SAVED, RESUMED] {
             let cleanup = decide(&Facts {
                 active,
-                source_is_deleted: true,
+                is_unusable: true,
                 ..WITH_CHECKPOINT
             });
             assert_eq!(cleanup.active, ABORT);

@@ -151,7 +151,8 @@ fn can_restart(origin: Origin) -> bool {
 }
 
 /// Looks for the object of this upload. If parts were resumed, the file is read again, because
-/// their CRC-64 comes from the checkpoint.
+/// their CRC-64 comes from the checkpoint. Of a stream,
+/// this call has read every part.
 fn find_completed(
     job: &Job<'_>,
     upload: &MultipartState,
@@ -159,6 +160,7 @@ fn find_completed(
 ) -> Result<Option<ObjectInfo>, Stop> {
     let crc64 = match upload.parts_resumed {
         0 => crc64,
+        _ if job.source.is_stream() => crc64,
         _ => file_crc64(job)?,
     };
     find_object(job, crc64, upload.checkpoint.initiated)
@@ -183,7 +185,7 @@ pub(super) fn find_object(
     {
         Ok(head) => {
             let is_ours =
-                head.matches(job.plan.size, crc64, since) && job.config.headers.agree_with(&head);
+                head.matches(job.size(), crc64, since) && job.config.headers.agree_with(&head);
             Ok(is_ours.then_some(head.object))
         }
         Err(CallError::Drained | CallError::Aborted { .. }) => Err(Stop::Cancelled {

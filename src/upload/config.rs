@@ -110,6 +110,16 @@ impl UploadConfig {
         self.headers.set_forbid_overwrite(forbid);
     }
 
+    /// Refuses what needs the size or the content of the source before it has been read.
+    pub(super) fn check_for_stream(&self) -> Result<()> {
+        if self.multipart_threshold.is_some() {
+            let reason = "does not apply to a stream, whose size is not known: it is one PutObject \
+                          if it ends within the first part; omit it";
+            return Err(Error::option("multipart_threshold", reason));
+        }
+        Ok(())
+    }
+
     fn check_combinations(&mut self) -> Result<()> {
         if self.sequential && self.routines > 1 {
             let reason = format!(

@@ -35,7 +35,7 @@ impl Target<'_> {
 /// What a call was asked to do. All of its threads share it, and nothing in it changes.
 pub(super) struct Job<'a> {
     pub(super) target: &'a Target<'a>,
-    pub(super) source: Source,
+    pub(super) source: Source<'a>,
     pub(super) plan: Plan,
     pub(super) config: UploadConfig,
     pub(super) dispatcher: &'a Dispatcher,
@@ -47,7 +47,7 @@ pub(super) struct Job<'a> {
 impl<'a> Job<'a> {
     pub(super) fn new(
         target: &'a Target<'a>,
-        source: Source,
+        source: Source<'a>,
         plan: Plan,
         config: UploadConfig,
         execution: Execution<'a>,
@@ -99,25 +99,41 @@ impl<'a> Job<'a> {
     /// Reads a part range and returns its CRC-64 and, if wanted, its MD5.
     pub(super) fn digest(
         &self,
+        source: &Source<'_>,
         range: PartRange,
         with_md5: bool,
     ) -> Result<(u64, Option<Md5Digest>)> {
-        self.source
-            .digest(range, with_md5, self.dispatcher.abort_handle())
+        source.digest(range, with_md5, self.dispatcher.abort_handle())
+    }
+
+    /// Returns the size of what is uploaded in bytes; of a stream, what has been read so far.
+    pub(super) fn size(&self) -> u64 {
+        match self.source.is_stream() {
+            true => self.counters.read().0,
+            false => self.plan.size,
+        }
+    }
+
+    /// Returns the number of parts; of a stream, those that have been read so far.
+    pub(super) fn count(&self) -> u32 {
+        match self.source.is_stream() {
+            true => self.counters.read().1.max(1),
+            false => self.plan.count(),
+        }
     }
 
     /// Describes the finished upload.
     pub(super) fn uploaded(&self, object: ObjectInfo, upload: Option<&MultipartState>) -> Uploaded {
         Uploaded {
             key: self.target.key.to_owned(),
-            size: self.plan.size,
+            size: self.size(),
             etag: object.etag,
             crc64: object.crc64,
             version_id: object.version_id,
             location: object.location,
             request_id: object.request_id,
             upload_id: upload.map(|upload| upload.upload_id().to_owned()),
-            parts: self.plan.count() as usize,
+            parts: self.count() as usize,
             parts_resumed: upload.map_or(0, |upload| upload.parts_resumed as usize),
             bytes_sent: self.counters.sent(),
             skipped: false,

@@ -27,6 +27,7 @@ mod resume;
 pub(crate) mod source;
 mod state;
 mod stop;
+mod stream;
 mod transfer;
 pub(crate) mod tree;
 mod unchanged;
@@ -34,10 +35,11 @@ mod verify;
 mod workers;
 
 use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use checkpoint::{Checkpoint, CheckpointState};
+use checkpoint::{Checkpoint, CheckpointState, Loaded};
 use cleanup::Uploads;
 use config::{CallerOptions, UploadConfig};
 pub(crate) use job::Target;
@@ -46,7 +48,7 @@ use options::UploadOption;
 use plan::Plan;
 use progress::{Events, ProgressEvent, RestartReason};
 use resume::Resumption;
-use source::Source;
+use source::{Source, StreamReader};
 use state::{MultipartState, Origin};
 use stop::Stop;
 
@@ -95,7 +97,7 @@ struct Execution<'a> {
 
 fn upload_source(
     target: &Target<'_>,
-    source: Source,
+    source: Source<'_>,
     part_size: u64,
     options: (UploadConfig, CallerOptions<'_>),
 ) -> Result<Uploaded> {
@@ -108,10 +110,52 @@ fn upload_source(
     upload(target, source, part_size, options, execution)
 }
 
-/// Checks everything that can be checked before the first request, and runs the upload.
-fn upload(
+pub(crate) fn upload_bytes(
     target: &Target<'_>,
-    source: Source,
+    bytes: &[u8],
+    part_size: u64,
+    options: &mut dyn Iterator<Item = UploadOption<'_>>,
+) -> Result<Uploaded> {
+    let options = UploadConfig::from_options(options)?;
+    upload_source(target, Source::from_bytes(bytes), part_size, options)
+}
+
+pub(crate) fn upload_reader(
+    target: &Target<'_>,
+    reader: &mut (dyn Read + Send),
+    part_size: u64,
+    options: &mut dyn Iterator<Item = UploadOption<'_>>,
+) -> Result<Uploaded> {
+    let (mut config, caller) = UploadConfig::from_options(options)?;
+    config.check_for_stream()?;
+    config.headers.guess_content_type(Path::new(""), target.key);
+    let plan = Plan::for_stream(part_size)?;
+    let source = Source::stream();
+    // The stream may need none, but reading its first part may take long.
+    let checkpoint = Checkpoint::open(caller.checkpoint, &source, target.bucket, target.key, true)?;
+    let events = Events::new(caller.progress, target.key, 0, 1);
+    let dispatcher = target.client.dispatcher();
+    let _cancelling = abort_on_cancel(&config, &dispatcher);
+    let execution = Execution {
+        dispatcher: &dispatcher,
+        on_this_thread: false,
+    };
+    let job = Job::new(target, source, plan, config, execution);
+    let mut stream = StreamReader::new(&job, reader);
+    run(
+        &job,
+        checkpoint,
+        events,
+        &mut |checkpoint, events, uploads, _| {
+            stream::attempt(&job, &mut stream, checkpoint, events, uploads)
+        },
+    )
+}
+
+/// Checks everything that can be checked before the first request, and runs the upload.
+fn upload<'a>(
+    target: &'a Target<'a>,
+    source: Source<'a>,
     part_size: u64,
     (mut config, caller): (UploadConfig, CallerOptions<'_>),
     execution: Execution<'_>,
@@ -132,28 +176,40 @@ fn upload(
         !plan.is_single,
     )?;
     let events = Events::new(caller.progress, target.key, plan.size, plan.count());
+    let job = Job::new(target, source, plan, config, execution);
     run(
-        &Job::new(target, source, plan, config, execution),
+        &job,
         checkpoint,
         events,
+        &mut |checkpoint, events, uploads, restart| {
+            attempt(&job, checkpoint, events, uploads, restart)
+        },
     )
 }
 
+/// Makes the object, from the parts of an earlier upload or of a new one. The last argument says
+/// why this call has to restart.
+type Attempt<'f> = dyn FnMut(
+        &mut Checkpoint<'_>,
+        &mut Events<'_>,
+        &mut Uploads,
+        Option<RestartReason>,
+    ) -> Result<Uploaded, Stop>
+    + 'f;
+
 /// Runs the upload, restarts it once if that may help, and cleans up.
-fn run(job: &Job<'_>, mut checkpoint: Checkpoint<'_>, mut events: Events<'_>) -> Result<Uploaded> {
+fn run(
+    job: &Job<'_>,
+    mut checkpoint: Checkpoint<'_>,
+    mut events: Events<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Uploaded> {
     let mut uploads = Uploads::default();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let result = attempt(job, &mut checkpoint, &mut events, &mut uploads, None);
-        match result {
+        match attempt(&mut checkpoint, &mut events, &mut uploads, None) {
             Err(Stop::Restart(reason, _)) => {
                 supersede(&mut uploads, reason);
-                attempt(
-                    job,
-                    &mut checkpoint,
-                    &mut events,
-                    &mut uploads,
-                    Some(reason),
-                )
+                attempt(&mut checkpoint, &mut events, &mut uploads, Some(reason))
             }
             result => result,
         }
@@ -191,13 +247,17 @@ fn attempt(
     {
         return Ok(unchanged);
     }
+    let loaded = match restart {
+        Some(_) => Loaded::Nothing,
+        None => checkpoint.load()?,
+    };
     if job.plan.is_single {
-        let object = put_object::put_object(job, checkpoint, events, uploads)?;
+        let object = put_object::put_object(job, &job.source, loaded, events, uploads)?;
         return Ok(job.uploaded(object, None));
     }
     let resumption = match restart {
         Some(reason) => Resumption::Unusable(reason),
-        None => resume::find(job, checkpoint, uploads)?,
+        None => resume::find(job, loaded, checkpoint, uploads)?,
     };
     let upload = match resumption {
         Resumption::Completed(object, upload) => {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::job::Job;
+use super::source::Source;
 use crate::client::RequestBody;
 use crate::crc64::Digest;
 use crate::part::PartRange;
@@ -13,6 +14,7 @@ use crate::{Error, Result};
 /// Reads a part range once per attempt, directly into the buffer of the connection.
 pub(super) struct PartBody<'a> {
     job: &'a Job<'a>,
+    source: &'a Source<'a>,
     range: PartRange,
     position: u64,
     crc64: Digest,
@@ -32,6 +34,8 @@ struct Counts {
     in_flight: u64,
     /// Bytes of all bodies, including those that were sent again.
     sent: u64,
+    /// What has been read of a stream, in whole parts.
+    read: (u64, u32),
 }
 
 impl ByteCounters {
@@ -41,6 +45,17 @@ impl ByteCounters {
 
     pub(super) fn sent(&self) -> u64 {
         self.counts().sent
+    }
+
+    /// Returns how many bytes and parts have been read of a stream.
+    pub(super) fn read(&self) -> (u64, u32) {
+        self.counts().read
+    }
+
+    pub(super) fn add_read_part(&self, bytes: u64) {
+        let mut counts = self.counts();
+        counts.read.0 += bytes;
+        counts.read.1 += 1;
     }
 
     fn add(&self, bytes: u64) {
@@ -59,9 +74,10 @@ impl ByteCounters {
 }
 
 impl<'a> PartBody<'a> {
-    pub(super) fn new(job: &'a Job<'a>, range: PartRange) -> PartBody<'a> {
+    pub(super) fn new(job: &'a Job<'a>, source: &'a Source<'a>, range: PartRange) -> PartBody<'a> {
         PartBody {
             job,
+            source,
             range,
             position: 0,
             crc64: Digest::new(),
@@ -71,8 +87,12 @@ impl<'a> PartBody<'a> {
     }
 
     /// Creates the body of a PutObject.
-    pub(super) fn of_whole_object(job: &'a Job<'a>, range: PartRange) -> PartBody<'a> {
-        let mut body = PartBody::new(job, range);
+    pub(super) fn of_whole_object(
+        job: &'a Job<'a>,
+        source: &'a Source<'a>,
+        range: PartRange,
+    ) -> PartBody<'a> {
+        let mut body = PartBody::new(job, source, range);
         body.verify_source_before_end = true;
         body
     }
@@ -100,7 +120,7 @@ impl<'a> PartBody<'a> {
     }
 
     fn read_chunk(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let source = &self.job.source;
+        let source = self.source;
         let offset = self.range.offset + self.position;
         let read = source
             .read_at(buffer, offset)
@@ -122,7 +142,7 @@ impl<'a> PartBody<'a> {
 
     /// Verifies that what was read, together with these last bytes, still is the file's content.
     fn verify_source(&self, last: &[u8]) -> Result<()> {
-        self.job.source.ensure_unchanged(|source| {
+        self.source.ensure_unchanged(|source| {
             let mut crc64 = self.crc64.clone();
             crc64.update(last);
             let abort = self.job.dispatcher.abort_handle();

@@ -3,7 +3,7 @@
 use crate::part::{PART_SIZE_MAX, PART_SIZE_MIN, PARTS_MAX, PartRange};
 use crate::{Error, Result};
 
-/// The size of a file and of its parts.
+/// The size of what is uploaded and of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Bytes of the file.
@@ -20,13 +20,7 @@ impl Plan {
     /// A file smaller than `threshold` is one PutObject; without a threshold, a file of a single
     /// part is. An empty file is always one, because OSS completes no upload without parts.
     pub(super) fn new(size: u64, part_size: u64, threshold: Option<u64>) -> Result<Plan> {
-        if !(PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
-            let reason = format!(
-                "{part_size} bytes is out of range; use {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB), \
-                 such as 8 << 20 (8 MiB)"
-            );
-            return Err(Error::option("part_size", reason));
-        }
+        check_part_size(part_size)?;
         let is_single =
             size == 0 || threshold.map_or(size <= part_size, |threshold| size < threshold);
         let count = size.div_ceil(part_size);
@@ -51,6 +45,21 @@ impl Plan {
         })
     }
 
+    /// Plans for a stream: for as many bytes as it may give.
+    pub(super) fn for_stream(part_size: u64) -> Result<Plan> {
+        check_part_size(part_size)?;
+        if usize::try_from(part_size).is_err() {
+            let reason =
+                format!("{part_size} bytes of a stream do not fit into memory; use smaller parts");
+            return Err(Error::option("part_size", reason));
+        }
+        Ok(Plan {
+            size: part_size * PARTS_MAX,
+            part_size,
+            is_single: false,
+        })
+    }
+
     /// Returns the number of requests that send the file: parts, or one PutObject.
     pub(super) fn count(&self) -> u32 {
         let count = if self.is_single {
@@ -70,6 +79,17 @@ impl Plan {
     pub(super) fn range_of(&self, number: u32) -> Option<PartRange> {
         PartRange::new(number, self.size, self.part_size).filter(|_| !self.is_single)
     }
+}
+
+fn check_part_size(part_size: u64) -> Result<()> {
+    if (PART_SIZE_MIN..=PART_SIZE_MAX).contains(&part_size) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{part_size} bytes is out of range; use {PART_SIZE_MIN} (100 KiB) to {PART_SIZE_MAX} (5 GiB), \
+         such as 8 << 20 (8 MiB)"
+    );
+    Err(Error::option("part_size", reason))
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ pub struct Progress {
     pub event: ProgressEvent,
     /// Bytes that are acknowledged or in flight. Never decreases and never exceeds `total`.
     pub transferred: u64,
-    /// The size of the file in bytes.
+    /// The size of the file in bytes. Of a stream, what has been read so far: it grows until the
+    /// stream ends.
     pub total: u64,
     /// Parts that are acknowledged. May fall after [`ProgressEvent::Restarted`].
     pub parts_done: usize,
-    /// Parts of the file; 1 if it is uploaded with one PutObject.
+    /// Parts of the file; 1 if it is uploaded with one PutObject. Of a stream, those that have been
+    /// read so far.
     pub parts_total: usize,
     /// The upload ID, once there is one. A PutObject has none.
     pub upload_id: Option<String>,
@@ -121,6 +123,12 @@ impl<'a> Events<'a> {
             progress,
             acknowledged: 0,
         }
+    }
+
+    /// More of a stream has been read.
+    pub(super) fn update_total(&mut self, total: u64, parts_total: u32) {
+        self.progress.total = total;
+        self.progress.parts_total = parts_total as usize;
     }
 
     /// Reports that an upload has started or is resumed, with `parts` parts of `bytes` bytes done.

@@ -3,12 +3,13 @@
 use std::iter;
 use std::time::Duration;
 
-use super::checkpoint::{Checkpoint, Loaded};
+use super::checkpoint::Loaded;
 use super::cleanup::{self, Uploads};
 use super::complete::{callback_failed, find_object};
 use super::job::{Job, Target};
 use super::part_body::PartBody;
 use super::progress::{Events, ProgressEvent};
+use super::source::Source;
 use super::stop::{PartStop, Stop};
 use super::transfer::{confirm_by_etag, content_md5};
 use super::workers::{Done, WorkerEvent};
@@ -20,13 +21,15 @@ use crate::protocol::complete::ObjectInfo;
 use crate::protocol::put_object::PutObject;
 use crate::protocol::request::Action;
 
+/// `source` is the source of the job, or all that its stream gave.
 pub(super) fn put_object(
     job: &Job<'_>,
-    checkpoint: &mut Checkpoint<'_>,
+    source: &Source<'_>,
+    loaded: Loaded,
     events: &mut Events<'_>,
     uploads: &mut Uploads,
 ) -> Result<ObjectInfo, Stop> {
-    if let Loaded::State(state) = checkpoint.load()? {
+    if let Loaded::State(state) = loaded {
         cleanup::abort(job, &state, CleanupBudget::FAILED);
         uploads.superseded = Some(*state);
     }
@@ -34,16 +37,16 @@ pub(super) fn put_object(
     let whole = PartRange {
         number: 1,
         offset: 0,
-        size: job.plan.size,
+        size: source.fingerprint.size,
     };
     let mut object = None;
     job.pool().run(
         &mut iter::once(whole),
-        &|range, on_retry| send_file(job, range, on_retry),
+        &|range, on_retry| send_whole(job, source, range, on_retry),
         &mut |event| {
             match event {
                 WorkerEvent::Done(Done::Object(stored)) => object = Some(*stored),
-                WorkerEvent::Done(Done::Part(_) | Done::Rejected) => {}
+                WorkerEvent::Done(Done::Part(_) | Done::Kept(_) | Done::Rejected) => {}
                 WorkerEvent::Retrying => events.retrying(),
                 WorkerEvent::Tick(_) => events.update_transferred(job.counters.in_flight()),
             }
@@ -55,8 +58,9 @@ pub(super) fn put_object(
     })
 }
 
-fn send_file(
+fn send_whole(
     job: &Job<'_>,
+    source: &Source<'_>,
     range: PartRange,
     on_retry: &mut dyn FnMut(),
 ) -> Result<Done, PartStop> {
@@ -68,7 +72,7 @@ fn send_file(
     let action = PutObject {
         bucket,
         key,
-        content_md5: content_md5(job, range)?,
+        content_md5: content_md5(job, source, range)?,
         headers: &job.config.headers.put(),
         has_callback: job.config.headers.has_callback(),
     };
@@ -80,16 +84,22 @@ fn send_file(
     }
     // The body of an empty file is never read, which would detect a change.
     if range.size == 0 {
-        job.source.ensure_unchanged::<Error>(|_| Ok(true))?;
+        source.ensure_unchanged::<Error>(|_| Ok(true))?;
     }
-    let mut body = PartBody::of_whole_object(job, range);
+    let mut body = PartBody::of_whole_object(job, source, range);
     let sent = job.dispatcher.execute(&action, &mut body, on_retry);
     let crc64 = body.crc64();
     drop(body);
     match sent {
         Ok(object) => {
             if object.crc64.is_none() {
-                confirm_by_etag(job, action.request().operation(), range, &object.etag)?;
+                confirm_by_etag(
+                    job,
+                    source,
+                    action.request().operation(),
+                    range,
+                    &object.etag,
+                )?;
             }
             Ok(Done::Object(Box::new(object)))
         }
@@ -104,7 +114,7 @@ fn send_file(
             (Some(ErrorCode::FileAlreadyExists), details)
                 if response_lost && job.config.forbid_overwrite =>
             {
-                let (crc64, _) = job.digest(range, false)?;
+                let (crc64, _) = job.digest(source, range, false)?;
                 // The time of this call's first attempt by the server's clock, rounded down to a
                 // second.
                 let elapsed = client.clock().instant() - started + Duration::from_secs(1);

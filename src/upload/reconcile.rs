@@ -25,6 +25,8 @@ pub(super) struct Policy {
     pub(super) verify: bool,
     /// Parts that OSS has cannot be replaced.
     pub(super) sequential: bool,
+    /// The sizes of parts are not known beforehand.
+    pub(super) is_stream: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -119,9 +121,16 @@ fn compare(
     let mut candidates = Candidates::new();
     let numbers: BTreeSet<u32> = listed.iter().map(|part| part.number).collect();
     for part in listed {
-        let has_size = |range: &PartRange| range.size == part.size;
+        let has_size = |range: &PartRange| match policy.is_stream {
+            true => (1..=range.size).contains(&part.size),
+            false => range.size == part.size,
+        };
         let Some(range) = plan.range_of(part.number).filter(has_size) else {
             continue;
+        };
+        let range = PartRange {
+            size: part.size,
+            ..range
         };
         let agreed = saved.get(part.number).filter(|saved| {
             saved.etag.eq_ignore_ascii_case(&part.etag)
@@ -166,6 +175,7 @@ mod tests {
         origin: FROM_CHECKPOINT,
         verify: false,
         sequential: false,
+        is_stream: false,
     };
 
     fn plan() -> Plan {
@@ -327,6 +337,45 @@ mod tests {
         };
         let listing = list(&[listed(1), listed(2), listed(2), wrong_size]);
         assert_eq!(parts(&[1, 2], listing, sequential), (vec![1, 2], vec![], 3));
+    }
+
+    #[test]
+    fn reconcile_takes_parts_of_a_stream_of_any_size_as_candidates() {
+        let policy = Policy {
+            verify: true,
+            is_stream: true,
+            ..TRUST
+        };
+        let short = ListedPart {
+            size: 7,
+            ..listed(2)
+        };
+        let too_large = ListedPart {
+            size: PART_SIZE + 1,
+            ..listed(3)
+        };
+        let beyond = ListedPart {
+            number: 10_001,
+            size: PART_SIZE,
+            ..listed(4)
+        };
+        let listing = list(&[listed(1), short, too_large, beyond]);
+        let plan = Plan::for_stream(PART_SIZE).unwrap();
+        let reconciled = reconcile(&saved(&[1]), listing, &plan, policy);
+        let Reconciliation::Parts {
+            confirmed,
+            candidates,
+            required: 0,
+        } = reconciled
+        else {
+            panic!("{reconciled:?}");
+        };
+        assert_eq!(confirmed.len(), 0);
+        let sizes: Vec<_> = candidates
+            .values()
+            .map(|candidate| (candidate.range.number, candidate.range.size))
+            .collect();
+        assert_eq!(sizes, [(1, PART_SIZE), (2, 7)]);
     }
 
     #[test]

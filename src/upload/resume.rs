@@ -5,13 +5,13 @@ use super::cleanup::Uploads;
 use super::complete::find_object;
 use super::job::{Job, Target};
 use super::progress::RestartReason;
-use super::reconcile::{PartListing, Policy, Reconciliation, reconcile};
+use super::reconcile::{Candidate, Expected, PartListing, Policy, Reconciliation, reconcile};
 use super::state::{MultipartState, Origin};
 use super::stop::Stop;
 use super::verify::{file_crc64, verify_parts};
 use crate::client::{CallError, TextBody, UploadPages};
 use crate::error::ErrorCode;
-use crate::part::UploadedParts;
+use crate::part::{UploadedPart, UploadedParts};
 use crate::protocol::complete::ObjectInfo;
 use crate::protocol::list_parts::ListParts;
 
@@ -30,17 +30,18 @@ pub(super) enum Resumption {
 /// so that it is cleaned up if this fails.
 pub(super) fn find(
     job: &Job<'_>,
+    loaded: Loaded,
     checkpoint: &mut Checkpoint<'_>,
     uploads: &mut Uploads,
 ) -> Result<Resumption, Stop> {
-    match checkpoint.load()? {
+    // A part of a stream that cannot be replaced is found to differ when it is too late to leave
+    // the upload to its owner.
+    let can_adopt = !(job.source.is_stream() && job.config.sequential);
+    let adopts = job.config.adopt_unfinished && can_adopt;
+    match loaded {
         Loaded::State(state) => resume(job, checkpoint, uploads, *state),
-        Loaded::Damaged if !job.config.adopt_unfinished => {
-            Ok(Resumption::Unusable(RestartReason::CheckpointDamaged))
-        }
-        Loaded::Damaged | Loaded::Nothing if job.config.adopt_unfinished => {
-            adopt(job, checkpoint, uploads)
-        }
+        Loaded::Damaged if !adopts => Ok(Resumption::Unusable(RestartReason::CheckpointDamaged)),
+        Loaded::Damaged | Loaded::Nothing if adopts => adopt(job, checkpoint, uploads),
         Loaded::Damaged | Loaded::Nothing => Ok(Resumption::Nothing),
     }
 }
@@ -157,11 +158,22 @@ fn reconcile_with_server(
     }
     let policy = Policy {
         origin: upload.origin,
-        verify,
+        verify: verify || job.source.is_stream(),
         sequential: job.config.sequential,
+        is_stream: job.source.is_stream(),
     };
     match reconcile(&upload.checkpoint.parts, listing, &job.plan, policy) {
         Reconciliation::Restart(reason) => Ok(Reconciled::Unusable(reason)),
+        // Whether the object is the stream is known only when that has been read, and then it is
+        // too late to send it.
+        Reconciliation::MayBeComplete if job.source.is_stream() => {
+            Ok(Reconciled::Unusable(RestartReason::UploadNotFound))
+        }
+        Reconciliation::Parts { candidates, .. } if job.source.is_stream() => {
+            upload.checkpoint.parts = candidates.values().filter_map(recordable).collect();
+            upload.candidates = candidates;
+            Ok(Reconciled::Parts)
+        }
         Reconciliation::MayBeComplete => {
             let initiated = upload.checkpoint.initiated;
             let crc64 = file_crc64(job)?;
@@ -186,6 +198,19 @@ fn reconcile_with_server(
             upload.parts_resumed = upload.checkpoint.parts.len() as u32;
             Ok(Reconciled::Parts)
         }
+    }
+}
+
+/// What the checkpoint may go on saying of a part of a stream until this call has read it.
+fn recordable(candidate: &Candidate) -> Option<UploadedPart> {
+    match candidate.expected {
+        Expected::Crc64(crc64) => Some(UploadedPart {
+            number: candidate.range.number,
+            size: candidate.range.size,
+            etag: candidate.etag.clone(),
+            crc64,
+        }),
+        Expected::Md5Etag => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The multipart upload that a call works on, as far as it has come.
 
 use super::checkpoint::CheckpointState;
+use super::reconcile::Candidates;
 
 /// The multipart upload that a call works on.
 pub(super) struct MultipartState {
@@ -9,6 +10,10 @@ pub(super) struct MultipartState {
     pub(super) origin: Origin,
     /// Parts that earlier calls sent.
     pub(super) parts_resumed: u32,
+    /// Parts that OSS has, to be compared with those of a stream as they are read.
+    pub(super) candidates: Candidates,
+    /// No later call could resume it.
+    pub(super) is_unusable: bool,
 }
 
 /// Where an upload comes from.
@@ -32,6 +37,8 @@ impl MultipartState {
             checkpoint,
             origin,
             parts_resumed: 0,
+            candidates: Candidates::new(),
+            is_unusable: false,
         }
     }
 

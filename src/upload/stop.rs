@@ -71,6 +71,20 @@ impl From<CallError> for Stop {
     }
 }
 
+impl PartStop {
+    /// The reason of a thread that has no other to report one.
+    pub(super) fn into_stop(self) -> Stop {
+        match self {
+            PartStop::Stopped(stop) => stop,
+            // Nobody has cancelled, so what is saved is kept.
+            PartStop::Drained => Stop::Failed(Error::Cancelled {
+                object_may_exist: false,
+                upload_left: None,
+            }),
+        }
+    }
+}
+
 impl From<Error> for PartStop {
     fn from(error: Error) -> PartStop {
         PartStop::Stopped(error.into())

@@ -6,6 +6,7 @@ use super::part_body::PartBody;
 use super::progress::{Events, RestartReason};
 use super::reconcile::PartListing;
 use super::resume::list_parts;
+use super::source::Source;
 use super::state::MultipartState;
 use super::stop::{PartStop, Stop};
 use super::workers::{Done, WorkerEvent};
@@ -18,7 +19,7 @@ use crate::protocol::request::Action;
 use crate::protocol::upload_part::UploadPart;
 
 /// The checkpoint is written at most once a second. A tick is a tenth of a second.
-const TICKS_BETWEEN_SAVES: u32 = 10;
+pub(super) const TICKS_BETWEEN_SAVES: u32 = 10;
 
 pub(super) fn send_missing(
     job: &Job<'_>,
@@ -32,7 +33,7 @@ pub(super) fn send_missing(
     let upload_id = upload.upload_id().to_owned();
     job.pool().run(
         &mut missing.into_iter(),
-        &|range, on_retry| send_part(job, &upload_id, range, on_retry),
+        &|range, on_retry| send_part(job, &job.source, &upload_id, range, on_retry),
         &mut |event| {
             let in_flight = job.counters.in_flight();
             match event {
@@ -45,7 +46,7 @@ pub(super) fn send_missing(
                         return Err(job.source.changed_error().into());
                     }
                 }
-                WorkerEvent::Done(Done::Object(_) | Done::Rejected) => {}
+                WorkerEvent::Done(Done::Kept(_) | Done::Object(_) | Done::Rejected) => {}
                 WorkerEvent::Retrying => events.retrying(),
                 WorkerEvent::Tick(ticks) => {
                     events.update_transferred(in_flight);
@@ -59,8 +60,10 @@ pub(super) fn send_missing(
     )
 }
 
-fn send_part(
+/// Sends one part, whose bytes are the range of the source.
+pub(super) fn send_part(
     job: &Job<'_>,
+    source: &Source<'_>,
     upload_id: &str,
     range: PartRange,
     on_retry: &mut dyn FnMut(),
@@ -71,17 +74,23 @@ fn send_part(
         key,
         upload_id,
         number: range.number,
-        content_md5: content_md5(job, range)?,
+        content_md5: content_md5(job, source, range)?,
         headers: &job.config.headers.part(),
     };
-    let mut body = PartBody::new(job, range);
+    let mut body = PartBody::new(job, source, range);
     let sent = job.dispatcher.execute(&action, &mut body, on_retry);
     let crc64 = body.crc64();
     drop(body);
     let etag = match sent {
         Ok(stored) => {
             if !stored.crc64_confirmed {
-                confirm_by_etag(job, action.request().operation(), range, &stored.etag)?;
+                confirm_by_etag(
+                    job,
+                    source,
+                    action.request().operation(),
+                    range,
+                    &stored.etag,
+                )?;
             }
             stored.etag
         }
@@ -91,7 +100,8 @@ fn send_part(
             ..
         }) if error.code() == Some(ErrorCode::PartAlreadyExist) => {
             let etag = details.part_etag.unwrap_or_default();
-            return accept_existing_part(job, upload_id, range, etag, error).map(Done::Part);
+            return accept_existing_part(job, source, upload_id, range, etag, error)
+                .map(Done::Part);
         }
         // Another program sends parts to the same upload, or it was initiated as a sequential one.
         Err(CallError::Failed { error, .. })
@@ -101,7 +111,7 @@ fn send_part(
         }
         Err(CallError::Failed { error, .. }) if error.code() == Some(ErrorCode::InvalidDigest) => {
             // The MD5 was computed before an edit.
-            job.source.ensure_unchanged::<Error>(|_| Ok(true))?;
+            source.ensure_unchanged::<Error>(|_| Ok(true))?;
             return Err(error.into());
         }
         Err(error) => return Err(error.into()),
@@ -115,9 +125,13 @@ fn send_part(
 }
 
 /// Returns the MD5 of the range if the call asked for `Content-MD5`.
-pub(super) fn content_md5(job: &Job<'_>, range: PartRange) -> Result<Option<Md5Digest>, Error> {
+pub(super) fn content_md5(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    range: PartRange,
+) -> Result<Option<Md5Digest>, Error> {
     match job.config.content_md5 {
-        true => Ok(job.digest(range, true)?.1),
+        true => Ok(job.digest(source, range, true)?.1),
         false => Ok(None),
     }
 }
@@ -126,11 +140,12 @@ pub(super) fn content_md5(job: &Job<'_>, range: PartRange) -> Result<Option<Md5D
 /// their MD5.
 pub(super) fn confirm_by_etag(
     job: &Job<'_>,
+    source: &Source<'_>,
     operation: Operation,
     range: PartRange,
     etag: &str,
 ) -> Result<(), Error> {
-    let (_, md5) = job.digest(range, true)?;
+    let (_, md5) = job.digest(source, range, true)?;
     match md5.is_some_and(|md5| md5.matches_etag(etag)) {
         true => Ok(()),
         false => Err(Error::Response {
@@ -147,12 +162,13 @@ pub(super) fn confirm_by_etag(
 /// ListParts reports the CRC-64 of the range.
 fn accept_existing_part(
     job: &Job<'_>,
+    source: &Source<'_>,
     upload_id: &str,
     range: PartRange,
     etag: String,
     error: Error,
 ) -> Result<UploadedPart, PartStop> {
-    let (crc64, md5) = job.digest(range, true)?;
+    let (crc64, md5) = job.digest(source, range, true)?;
     let is_equal = md5.is_some_and(|md5| md5.matches_etag(&etag));
     if !etag.is_empty() && (is_equal || is_listed_with(job, upload_id, range.number, crc64)?) {
         return Ok(UploadedPart {

@@ -10,14 +10,18 @@ use crate::part::{PartRange, UploadedPart, UploadedParts};
 /// Returns the candidates that equal the file.
 pub(super) fn verify_parts(
     job: &Job<'_>,
-    source: &Source,
+    source: &Source<'_>,
     candidates: &Candidates,
 ) -> Result<UploadedParts, Stop> {
     let mut verified = UploadedParts::default();
     let mut ranges = candidates.values().map(|candidate| candidate.range);
     job.pool().run(
         &mut ranges,
-        &|range, _| verify_part(job, source, &candidates[&range.number]),
+        &|range, _| {
+            let candidate = &candidates[&range.number];
+            let verified = verify_part(job, source, range, candidate)?;
+            Ok(verified.map_or(Done::Rejected, Done::Part))
+        },
         &mut |event| {
             if let WorkerEvent::Done(Done::Part(part)) = event {
                 verified.insert(part);
@@ -65,28 +69,33 @@ pub(super) fn source_crc64(job: &Job<'_>, source: &Source) -> Result<u64, Stop> 
 /// Returns whether all `parts` equal the file.
 pub(super) fn all_hold(
     job: &Job<'_>,
-    source: &Source,
+    source: &Source<'_>,
     parts: &UploadedParts,
 ) -> Result<bool, Stop> {
     let verified = verify_parts(job, source, &candidates(parts, &job.plan))?;
     Ok(verified.len() == parts.len())
 }
 
-fn verify_part(job: &Job<'_>, source: &Source, candidate: &Candidate) -> Result<Done, PartStop> {
+/// Returns the part if it equals this range of the source.
+pub(super) fn verify_part(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    range: PartRange,
+    candidate: &Candidate,
+) -> Result<Option<UploadedPart>, PartStop> {
+    if range.size != candidate.range.size {
+        return Ok(None);
+    }
     let needs_md5 = candidate.expected == Expected::Md5Etag;
-    let abort = job.dispatcher.abort_handle();
-    let (crc64, md5) = source.digest(candidate.range, needs_md5, abort)?;
+    let (crc64, md5) = job.digest(source, range, needs_md5)?;
     let is_equal = match candidate.expected {
         Expected::Crc64(expected) => expected == crc64,
         Expected::Md5Etag => md5.is_some_and(|md5| md5.matches_etag(&candidate.etag)),
     };
-    Ok(match is_equal {
-        true => Done::Part(UploadedPart {
-            number: candidate.range.number,
-            size: candidate.range.size,
-            etag: candidate.etag.clone(),
-            crc64,
-        }),
-        false => Done::Rejected,
-    })
+    Ok(is_equal.then(|| UploadedPart {
+        number: range.number,
+        size: range.size,
+        etag: candidate.etag.clone(),
+        crc64,
+    }))
 }

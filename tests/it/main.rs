@@ -3,6 +3,7 @@
 mod harness;
 
 mod bandwidth;
+mod bytes;
 mod callback;
 mod cancel;
 mod checkpoint;
@@ -32,6 +33,7 @@ mod resume;
 mod sdk_defects;
 mod sdk_parity;
 mod source_files;
+mod streams;
 mod tidy;
 #[cfg(feature = "rustls")]
 mod tls;

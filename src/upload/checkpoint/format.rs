@@ -3,6 +3,7 @@
 //! The text has a first line with the version, then `name value` lines in a fixed order with
 //! percent-encoded values, and at the end the MD5 of all lines before. Version 1, which is still
 //! read, has no `boot-id` and no `doubtful`.
+//! What is not a file has `mtime -`, and a stream has `size -` as well.
 //!
 //! ```text
 //! oss-upload checkpoint 2
@@ -34,7 +35,7 @@ use crate::md5_digest::Md5Digest;
 use crate::names::{check_key, is_bucket_name, is_upload_id};
 use crate::part::{PARTS_MAX, PartRange, UploadedPart, UploadedParts};
 use crate::upload::progress::RestartReason;
-use crate::upload::source::{Fingerprint, Identity};
+use crate::upload::source::{Fingerprint, Identity, SourceKind};
 
 const MAGIC: &str = "oss-upload checkpoint ";
 const VERSION: u32 = 2;
@@ -45,6 +46,8 @@ const VERSION_DIGITS_MAX: usize = 9;
 /// The longest ETag that is accepted, in bytes. Those of OSS are shorter, and it still fits into a
 /// request.
 const ID_BYTES_MAX: usize = 1024;
+/// A value that the source does not have.
+const UNKNOWN: &str = "-";
 
 /// The object and the file of an upload, and what its parts depend on. An upload can only be
 /// resumed with the same identity; see [`mismatch`](UploadIdentity::mismatch).
@@ -166,7 +169,12 @@ impl UploadIdentity {
         if target(self) != target(saved) {
             return Some(RestartReason::TargetChanged);
         }
-        let source = |of: &UploadIdentity| (of.fingerprint.size, of.fingerprint.mtime);
+        let source = |of: &UploadIdentity| {
+            let Fingerprint {
+                kind, size, mtime, ..
+            } = of.fingerprint;
+            (kind, size, mtime)
+        };
         if source(self) != source(saved) {
             return Some(RestartReason::SourceChanged);
         }
@@ -202,8 +210,20 @@ impl CheckpointState {
         line("bucket", &percent_encode(&identity.bucket));
         line("key", &percent_encode(&identity.key));
         line("path", identity.path.as_deref().unwrap_or_default());
-        line("size", &fingerprint.size.to_string());
-        line("mtime", &fingerprint.mtime.to_string());
+        line(
+            "size",
+            &match fingerprint.kind {
+                SourceKind::File | SourceKind::Bytes => fingerprint.size.to_string(),
+                SourceKind::Stream => UNKNOWN.to_owned(),
+            },
+        );
+        line(
+            "mtime",
+            &match fingerprint.kind {
+                SourceKind::File => fingerprint.mtime.to_string(),
+                SourceKind::Bytes | SourceKind::Stream => UNKNOWN.to_owned(),
+            },
+        );
         line(
             "identity",
             &match fingerprint.identity {
@@ -276,9 +296,14 @@ impl CheckpointState {
         let upload_id = percent_decode(lines.value("upload-id")?).filter(|id| is_upload_id(id))?;
         let initiated =
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(lines.number("initiated")?))?;
+        // The sizes of a stream's parts are OSS's to tell. All but the last have this one.
+        let size = match fingerprint.kind {
+            SourceKind::File | SourceKind::Bytes => fingerprint.size,
+            SourceKind::Stream => u64::MAX,
+        };
         let mut parts = UploadedParts::default();
         while let Some(part) = lines.value("part") {
-            let part = parse_part(part, fingerprint.size, part_size)?;
+            let part = parse_part(part, size, part_size)?;
             if part.size > 0 {
                 parts.insert(part);
             }
@@ -309,7 +334,11 @@ impl CheckpointState {
 
 /// Parses the fingerprint. A checkpoint of version 1 has no boot ID and counts as doubtful.
 fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
-    let (size, mtime) = (lines.number("size")?, lines.number("mtime")?);
+    let (kind, size, mtime) = match (version, lines.value("size")?, lines.value("mtime")?) {
+        (2.., UNKNOWN, UNKNOWN) => (SourceKind::Stream, 0, 0),
+        (2.., size, UNKNOWN) => (SourceKind::Bytes, size.parse().ok()?, 0),
+        (_, size, mtime) => (SourceKind::File, size.parse().ok()?, mtime.parse().ok()?),
+    };
     let identity = parse_identity(lines.value("identity")?)?;
     let (boot_id, doubtful) = match version {
         1 => (None, true),
@@ -319,6 +348,7 @@ fn fingerprint(lines: &mut Lines<'_>, version: u32) -> Option<Fingerprint> {
         ),
     };
     Some(Fingerprint {
+        kind,
         size,
         mtime,
         identity,
@@ -397,6 +427,7 @@ mod tests {
 
     fn state(parts: u32, completing: Option<u64>) -> CheckpointState {
         let fingerprint = Fingerprint {
+            kind: SourceKind::File,
             size: 1_024_000_000,
             mtime: -5,
             identity: Some(Identity {
@@ -459,7 +490,35 @@ mod tests {
         bare.identity.fingerprint.identity = None;
         bare.identity.fingerprint.boot_id = None;
         bare.identity.fingerprint.doubtful = true;
-        assert_eq!(CheckpointState::from_text(&bare.to_text()), Some(bare));
+        assert_eq!(
+            CheckpointState::from_text(&bare.to_text()),
+            Some(bare.clone())
+        );
+        bare.identity.fingerprint.kind = SourceKind::Bytes;
+        bare.identity.fingerprint.mtime = 0;
+        let text = bare.to_text();
+        assert!(text.contains("\nsize 1024000000\nmtime -\n"), "{text}");
+        assert_eq!(CheckpointState::from_text(&text), Some(bare.clone()));
+        bare.identity.fingerprint.kind = SourceKind::Stream;
+        bare.identity.fingerprint.size = 0;
+        let text = bare.to_text();
+        assert!(text.contains("\nsize -\nmtime -\n"), "{text}");
+        assert_eq!(CheckpointState::from_text(&text), Some(bare));
+    }
+
+    /// Version 1 knew files only.
+    #[test]
+    fn checkpoint_version_1_is_always_of_a_file() {
+        let text = include_str!("golden/v1-parts.txt").replace("\r\n", "\n");
+        let (body, _) = text.trim_end().rsplit_once('\n').unwrap();
+        let resealed = |body: &str| format!("{body}\nmd5 {}\n", Md5Digest::of(format!("{body}\n")));
+        assert!(CheckpointState::from_text(&resealed(body)).is_some());
+        let mtime = body
+            .lines()
+            .find(|line| line.starts_with("mtime "))
+            .unwrap();
+        let changed = resealed(&body.replace(mtime, "mtime -"));
+        assert_eq!(CheckpointState::from_text(&changed), None);
     }
 
     /// Texts that release 0.1.0 wrote.
@@ -492,6 +551,7 @@ mod tests {
             "dir/对象 1.bin",
             Some(Path::new("/home/li/例 file.bin")),
             Fingerprint {
+                kind: SourceKind::File,
                 size: 262_144,
                 mtime: 1_792_425_600_123_456_789,
                 identity: Some(Identity {
@@ -511,7 +571,22 @@ mod tests {
 
     #[test]
     fn checkpoint_detects_any_bit_flip() {
-        let text = state(3, Some(7)).to_text();
+        assert_detects_any_bit_flip(&state(3, Some(7)).to_text());
+        let mut stream = state(2, None);
+        stream.identity.path = None;
+        stream.identity.fingerprint = Fingerprint {
+            kind: SourceKind::Stream,
+            size: 0,
+            mtime: 0,
+            identity: None,
+            boot_id: None,
+            doubtful: true,
+        };
+        assert_detects_any_bit_flip(&stream.to_text());
+    }
+
+    #[track_caller]
+    fn assert_detects_any_bit_flip(text: &str) {
         for end in 0..text.len() {
             assert_eq!(
                 CheckpointState::from_text(&text[..end]),
@@ -521,7 +596,7 @@ mod tests {
         }
         for at in 0..text.len() {
             for bit in 0..8 {
-                let mut bytes = text.clone().into_bytes();
+                let mut bytes = text.as_bytes().to_vec();
                 bytes[at] ^= 1 << bit;
                 if let Ok(damaged) = String::from_utf8(bytes) {
                     assert_eq!(
@@ -670,6 +745,12 @@ mod tests {
             differs(|now| now.fingerprint.mtime += 1),
             Some(RestartReason::SourceChanged)
         );
+        for kind in [
+            |now: &mut UploadIdentity| now.fingerprint.kind = SourceKind::Bytes,
+            |now: &mut UploadIdentity| now.fingerprint.kind = SourceKind::Stream,
+        ] {
+            assert_eq!(differs(kind), Some(RestartReason::SourceChanged));
+        }
         assert_eq!(
             differs(|now| now.part_size += 1),
             Some(RestartReason::PartSizeChanged)

@@ -96,7 +96,7 @@ impl<'a> Checkpoint<'a> {
     /// opened, since it may name an unfinished upload, but none is created.
     pub(super) fn open(
         choice: CheckpointLocation<'a>,
-        source: &Source,
+        source: &Source<'_>,
         bucket: &str,
         key: &str,
         needed: bool,
@@ -260,7 +260,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 /// Checks that neither the checkpoint nor its temporary file is the source, and that the name is
 /// not one of a temporary file.
-fn check_path(path: &Path, source: &Source) -> Result<()> {
+fn check_path(path: &Path, source: &Source<'_>) -> Result<()> {
     if [path, &temp_path(path)]
         .into_iter()
         .any(|path| source.is_same_file_as(path))
@@ -286,9 +286,10 @@ fn check_path(path: &Path, source: &Source) -> Result<()> {
 }
 
 /// Returns `<file>.cp`, as in the documentation of the Go SDK.
-fn default_path(source: &Source) -> Result<PathBuf> {
+fn default_path(source: &Source<'_>) -> Result<PathBuf> {
     let Some(path) = source.path() else {
-        let reason = "an open file has no path to put the checkpoint beside: give a path, or use checkpoint_dir";
+        let reason =
+            "there is no path to put the checkpoint beside; give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
     };
     let mut path = path.as_os_str().to_owned();
@@ -297,7 +298,7 @@ fn default_path(source: &Source) -> Result<PathBuf> {
 }
 
 /// Returns a path that is unique for the object and the file, whatever characters their names have.
-fn path_in_dir(dir: &Path, source: &Source, bucket: &str, key: &str) -> Result<PathBuf> {
+fn path_in_dir(dir: &Path, source: &Source<'_>, bucket: &str, key: &str) -> Result<PathBuf> {
     if dir.as_os_str().is_empty() {
         return Err(Error::option(
             "checkpoint_dir",

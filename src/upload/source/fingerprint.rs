@@ -15,12 +15,21 @@ const OPEN_TRIES_MAX: usize = 10;
 pub(super) const UNKNOWN_SIZE: &str = "its real size cannot be known, because the size that the system reports is not the size \
                             of its content; copy it to an ordinary file and upload the copy";
 
+/// Where the bytes of an upload come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upload) enum SourceKind {
+    File,
+    Bytes,
+    Stream,
+}
+
 /// The metadata by which a change of a file is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upload) struct Fingerprint {
-    /// Bytes.
+    pub(in crate::upload) kind: SourceKind,
+    /// Bytes; 0 for a stream, whose size nobody knows.
     pub(in crate::upload) size: u64,
-    /// Nanoseconds since 1970; negative before.
+    /// Nanoseconds since 1970; negative before. 0 unless it is a file.
     pub(in crate::upload) mtime: i128,
     /// `None` where the system has none (Windows).
     pub(in crate::upload) identity: Option<Identity>,
@@ -43,6 +52,18 @@ pub(in crate::upload) struct Identity {
 }
 
 impl Fingerprint {
+    /// The fingerprint of bytes that have no file: it proves nothing, so parts are always verified.
+    pub(super) fn without_file(kind: SourceKind, size: u64) -> Fingerprint {
+        Fingerprint {
+            kind,
+            size,
+            mtime: 0,
+            identity: None,
+            boot_id: None,
+            doubtful: true,
+        }
+    }
+
     /// Takes the fingerprint, after syncing the file. Without that, a power loss could keep the
     /// times of the latest edit and lose its bytes, and bytes written through a memory map could
     /// change without changing the times.
@@ -67,6 +88,7 @@ impl Fingerprint {
                     identity,
                 } = stat;
                 return Ok(Fingerprint {
+                    kind: SourceKind::File,
                     size,
                     mtime,
                     identity,

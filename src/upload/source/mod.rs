@@ -1,14 +1,16 @@
-//! The file to upload: its fingerprint when it was opened, and reads at any position.
+//! What is uploaded: a file, with its fingerprint when it was opened, or bytes in memory.
 
 mod fingerprint;
+mod stream;
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub(in crate::upload) use fingerprint::{Fingerprint, Identity};
+pub(in crate::upload) use fingerprint::{Fingerprint, Identity, SourceKind};
 use fingerprint::{Stat, UNKNOWN_SIZE, ensure_regular, read_at};
+pub(in crate::upload) use stream::{StreamPart, StreamReader, read_error};
 
 use super::platform::{has_no_links, never_block};
 use crate::client::AbortHandle;
@@ -52,18 +54,18 @@ pub fn part_size_for(path: impl AsRef<Path>) -> io::Result<u64> {
     Ok(determine_part_size(metadata.len(), PREFERRED_PART_SIZE))
 }
 
-pub(in crate::upload) struct Source {
-    file: File,
-    origin: SourceOrigin,
+pub(in crate::upload) struct Source<'a> {
+    origin: SourceOrigin<'a>,
     pub(in crate::upload) fingerprint: Fingerprint,
 }
 
-/// How the caller named the file.
-enum SourceOrigin {
-    /// An absolute path.
-    Path(PathBuf),
-    /// An open file, whose path is unknown.
-    Handle,
+enum SourceOrigin<'a> {
+    /// A file, and its absolute path. Nobody knows the path of a file that the caller had open.
+    File(File, Option<PathBuf>),
+    /// Bytes that cannot change while they are borrowed.
+    Bytes(&'a [u8]),
+    /// A stream is read from beginning to end elsewhere. Each of its parts is a source of bytes.
+    Stream,
 }
 
 /// What happened to the file since it was opened.
@@ -80,12 +82,26 @@ enum Change {
     Replaced,
 }
 
-impl Source {
+impl<'a> Source<'a> {
+    pub(in crate::upload) fn from_bytes(bytes: &'a [u8]) -> Source<'a> {
+        Source {
+            origin: SourceOrigin::Bytes(bytes),
+            fingerprint: Fingerprint::without_file(SourceKind::Bytes, bytes.len() as u64),
+        }
+    }
+
+    pub(in crate::upload) fn stream() -> Source<'static> {
+        Source {
+            origin: SourceOrigin::Stream,
+            fingerprint: Fingerprint::without_file(SourceKind::Stream, 0),
+        }
+    }
+
     /// Opens the file, writes its cached bytes to the disk, and takes its fingerprint.
     ///
     /// `now` is the local time, read before this call: a change that comes later makes the
     /// fingerprint doubtful.
-    pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source> {
+    pub(in crate::upload) fn open(path: &Path, now: SystemTime) -> Result<Source<'a>> {
         if path.as_os_str().is_empty() {
             return Err(Error::option(
                 "path",
@@ -105,36 +121,45 @@ impl Source {
         // long), this fails now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
-            file,
-            origin: SourceOrigin::Path(absolute),
+            origin: SourceOrigin::File(file, Some(absolute)),
             fingerprint,
         })
     }
 
-    pub(in crate::upload) fn from_file(file: File, now: SystemTime) -> Result<Source> {
+    pub(in crate::upload) fn from_file(file: File, now: SystemTime) -> Result<Source<'a>> {
         let failed = |source| Error::Source {
             path: PathBuf::new(),
             source,
         };
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         Ok(Source {
-            file,
-            origin: SourceOrigin::Handle,
+            origin: SourceOrigin::File(file, None),
             fingerprint,
         })
     }
 
-    /// Returns the absolute path, or `None` for an open file.
+    /// Returns the absolute path, or `None` for an open file and for what is not a file.
     pub(in crate::upload) fn path(&self) -> Option<&Path> {
         match &self.origin {
-            SourceOrigin::Path(path) => Some(path),
-            SourceOrigin::Handle => None,
+            SourceOrigin::File(_, path) => path.as_deref(),
+            SourceOrigin::Bytes(_) | SourceOrigin::Stream => None,
+        }
+    }
+
+    pub(in crate::upload) fn is_stream(&self) -> bool {
+        matches!(self.origin, SourceOrigin::Stream)
+    }
+
+    fn file(&self) -> Option<&File> {
+        match &self.origin {
+            SourceOrigin::File(file, _) => Some(file),
+            SourceOrigin::Bytes(_) | SourceOrigin::Stream => None,
         }
     }
 
     /// Compares the open file and the file at the path with the fingerprint.
-    fn detect_change(&self) -> Result<Change> {
-        let now = self.stat(&self.file)?;
+    fn detect_change(&self, file: &File) -> Result<Change> {
+        let now = self.stat(file)?;
         if (now.size, now.mtime) != (self.fingerprint.size, self.fingerprint.mtime) {
             return Ok(Change::Changed);
         }
@@ -169,9 +194,12 @@ impl Source {
     /// place.
     pub(in crate::upload) fn ensure_unchanged<E: From<Error>>(
         &self,
-        verify: impl FnOnce(&Source) -> Result<bool, E>,
+        verify: impl FnOnce(&Source<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
-        match self.detect_change()? {
+        let Some(file) = self.file() else {
+            return Ok(());
+        };
+        match self.detect_change(file)? {
             Change::Unchanged if !self.fingerprint.doubtful => Ok(()),
             // The path leads to the open file, so an edit shows in the bytes of this source.
             Change::Unchanged | Change::MetadataChanged if self.fingerprint.identity.is_some() => {
@@ -183,7 +211,7 @@ impl Source {
             }
             // Where files have no inodes, the path may lead to another file.
             Change::Unchanged | Change::MetadataChanged | Change::OtherInode => {
-                let Some(reopened) = self.reopen()? else {
+                let Some(reopened) = self.reopen(file)? else {
                     return Err(self.replaced_error().into());
                 };
                 if verify(&reopened)? {
@@ -199,15 +227,12 @@ impl Source {
 
     /// Opens the file that the path leads to now. It gets the fingerprint of the first one. Returns
     /// `None` if there is no such file.
-    fn reopen(&self) -> Result<Option<Source>> {
-        let (file, origin) = match &self.origin {
-            SourceOrigin::Handle => (self.file.try_clone(), SourceOrigin::Handle),
-            SourceOrigin::Path(path) => (open_for_reading(path), SourceOrigin::Path(path.clone())),
-        };
+    fn reopen(&self, file: &File) -> Result<Option<Source<'static>>> {
+        let path = self.path();
+        let file = path.map_or_else(|| file.try_clone(), open_for_reading);
         match file.and_then(|file| ensure_regular(&file.metadata()?).map(|()| file)) {
             Ok(file) => Ok(Some(Source {
-                file,
-                origin,
+                origin: SourceOrigin::File(file, path.map(Path::to_owned)),
                 fingerprint: self.fingerprint,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -218,10 +243,10 @@ impl Source {
     /// Returns whether the file has another size than its fingerprint. This is one system call, so
     /// it can be done after each part.
     pub(in crate::upload) fn looks_grown_or_shrunk(&self) -> Result<bool> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|error| self.read_error(error))?;
+        let Some(file) = self.file() else {
+            return Ok(false);
+        };
+        let metadata = file.metadata().map_err(|error| self.read_error(error))?;
         Ok(metadata.len() != self.fingerprint.size)
     }
 
@@ -240,9 +265,9 @@ impl Source {
 
     /// Returns whether the file was deleted. Then no later call can open it.
     pub(in crate::upload) fn is_deleted(&self) -> bool {
-        self.file
-            .metadata()
-            .is_ok_and(|metadata| has_no_links(&metadata))
+        self.file()
+            .and_then(|file| file.metadata().ok())
+            .is_some_and(|metadata| has_no_links(&metadata))
     }
 
     pub(in crate::upload) fn changed_error(&self) -> Error {
@@ -275,7 +300,7 @@ impl Source {
         }
     }
 
-    /// Returns the path in errors, which is empty for an open file.
+    /// Returns the path in errors, which is empty for what was not given by its path.
     fn named(&self) -> PathBuf {
         self.path().map(Path::to_owned).unwrap_or_default()
     }
@@ -321,7 +346,15 @@ impl Source {
     }
 
     pub(in crate::upload) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        read_at(&self.file, buffer, offset)
+        match &self.origin {
+            SourceOrigin::File(file, _) => read_at(file, buffer, offset),
+            SourceOrigin::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let mut rest = bytes.get(start..).unwrap_or_default();
+                rest.read(buffer)
+            }
+            SourceOrigin::Stream => Err(ErrorKind::Unsupported.into()),
+        }
     }
 }
 
