@@ -152,7 +152,7 @@ pub(super) fn clean_up(
             && (job.source.is_deleted() || active.is_some_and(|upload| upload.is_unusable)),
     });
     let remote = [
-        (cleanup.active, active.map(|upload| &upload.checkpoint)),
+        (cleanup.active, active.map(|upload| &upload.state)),
         (cleanup.superseded, uploads.superseded.as_ref()),
     ];
     let mut left_behind = None;
@@ -165,7 +165,7 @@ pub(super) fn clean_up(
     }
     match (cleanup.checkpoint, active) {
         (Local::Flush, Some(upload)) => {
-            if let Err(error) = checkpoint.flush(&upload.checkpoint) {
+            if let Err(error) = checkpoint.flush(&upload.state) {
                 log::warn!(
                     "cannot update the checkpoint; the last parts may be sent again: {error}"
                 );

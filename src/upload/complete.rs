@@ -22,12 +22,12 @@ pub(super) fn complete(
     events: &mut Events<'_>,
     upload: &mut MultipartState,
 ) -> Result<ObjectInfo, Stop> {
-    let parts = &upload.checkpoint.parts;
+    let parts = &upload.state.parts;
     job.source
         .ensure_unchanged(|source| all_hold(job, source, parts))?;
     let crc64 = parts.crc64();
-    upload.checkpoint.completing = Some(crc64);
-    checkpoint.save(&upload.checkpoint)?;
+    upload.state.completing = Some(crc64);
+    checkpoint.save(&upload.state)?;
     if job.is_cancelled() {
         return Err(Stop::Cancelled {
             object_may_exist: false,
@@ -48,7 +48,7 @@ fn send(
         bucket: job.target.bucket,
         key: job.target.key,
         upload_id: upload.upload_id(),
-        parts: &upload.checkpoint.parts,
+        parts: &upload.state.parts,
         headers: &job.config.headers.complete(),
         has_callback: job.config.headers.has_callback(),
     };
@@ -109,7 +109,7 @@ fn resolve_failure(
     };
     let may_exist = response_lost || was_completing;
     if !may_exist {
-        upload.checkpoint.completing = None;
+        upload.state.completing = None;
         checkpoint.mark_dirty();
     }
     match (error.code(), details) {
@@ -130,7 +130,7 @@ fn resolve_failure(
         (Some(ErrorCode::FileAlreadyExists), _) if may_exist && job.config.forbid_overwrite => {
             let found = find_completed(job, upload, crc64)?.ok_or(Stop::Failed(error))?;
             // If another call has created the object, the parts of this upload still exist.
-            cleanup::abort(job, &upload.checkpoint, CleanupBudget::FAILED);
+            cleanup::abort(job, &upload.state, CleanupBudget::FAILED);
             Ok(found)
         }
         (Some(ErrorCode::InvalidPart), _) if can_restart(upload.origin) => {
@@ -163,7 +163,7 @@ fn find_completed(
         _ if job.source.is_stream() => crc64,
         _ => file_crc64(job)?,
     };
-    find_object(job, crc64, upload.checkpoint.initiated)
+    find_object(job, crc64, upload.state.initiated)
 }
 
 /// Looks for an object that equals the file, was created at `since` or later, and has the

@@ -267,8 +267,8 @@ fn attempt(
         }
         Resumption::Parts(upload) => {
             let upload = uploads.active.insert(upload);
-            let bytes = upload.checkpoint.parts.bytes();
-            let id = Some(upload.checkpoint.upload_id.as_str());
+            let bytes = upload.state.parts.bytes();
+            let id = Some(upload.state.upload_id.as_str());
             events.started(ProgressEvent::Resumed, id, upload.parts_resumed, bytes);
             upload
         }
@@ -302,11 +302,11 @@ fn start<'u>(
     let upload = uploads
         .active
         .insert(MultipartState::new(state, Origin::New));
-    checkpoint.save(&upload.checkpoint)?;
+    checkpoint.save(&upload.state)?;
     // The checkpoint names the new upload now. If the old one could not be aborted, a lifecycle
     // rule has to delete it.
     uploads.superseded = None;
-    let id = Some(upload.checkpoint.upload_id.as_str());
+    let id = Some(upload.state.upload_id.as_str());
     events.started(event, id, 0, 0);
     Ok(upload)
 }
@@ -339,5 +339,5 @@ fn supersede(uploads: &mut Uploads, reason: RestartReason) {
     let is_ours = |upload: &MultipartState| {
         reason != RestartReason::UploadNotFound && upload.origin != Origin::Adopted
     };
-    uploads.superseded = upload.filter(is_ours).map(|upload| upload.checkpoint);
+    uploads.superseded = upload.filter(is_ours).map(|upload| upload.state);
 }

@@ -117,7 +117,7 @@ fn adopt(
             return Ok(Resumption::Nothing);
         }
     }
-    checkpoint.save(&upload.checkpoint)?;
+    checkpoint.save(&upload.state)?;
     Ok(take_resumption(Reconciled::Parts, uploads))
 }
 
@@ -130,7 +130,7 @@ fn take_resumption(reconciled: Reconciled, uploads: &mut Uploads) -> Resumption 
         Reconciled::Completed(object) => Resumption::Completed(object, upload),
         Reconciled::Unusable(reason) => {
             if reason != RestartReason::UploadNotFound {
-                uploads.superseded = Some(upload.checkpoint);
+                uploads.superseded = Some(upload.state);
             }
             Resumption::Unusable(reason)
         }
@@ -162,7 +162,7 @@ fn reconcile_with_server(
         sequential: job.config.sequential,
         is_stream: job.source.is_stream(),
     };
-    match reconcile(&upload.checkpoint.parts, listing, &job.plan, policy) {
+    match reconcile(&upload.state.parts, listing, &job.plan, policy) {
         Reconciliation::Restart(reason) => Ok(Reconciled::Unusable(reason)),
         // Whether the object is the stream is known only when that has been read, and then it is
         // too late to send it.
@@ -170,12 +170,12 @@ fn reconcile_with_server(
             Ok(Reconciled::Unusable(RestartReason::UploadNotFound))
         }
         Reconciliation::Parts { candidates, .. } if job.source.is_stream() => {
-            upload.checkpoint.parts = candidates.values().filter_map(recordable).collect();
+            upload.state.parts = candidates.values().filter_map(recordable).collect();
             upload.candidates = candidates;
             Ok(Reconciled::Parts)
         }
         Reconciliation::MayBeComplete => {
-            let initiated = upload.checkpoint.initiated;
+            let initiated = upload.state.initiated;
             let crc64 = file_crc64(job)?;
             Ok(match find_object(job, crc64, initiated)? {
                 Some(object) => {
@@ -194,8 +194,8 @@ fn reconcile_with_server(
             if confirmed.len() < required {
                 return Ok(Reconciled::Unusable(RestartReason::PartDiffers));
             }
-            upload.checkpoint.parts = confirmed;
-            upload.parts_resumed = upload.checkpoint.parts.len() as u32;
+            upload.state.parts = confirmed;
+            upload.parts_resumed = upload.state.parts.len() as u32;
             Ok(Reconciled::Parts)
         }
     }

@@ -6,7 +6,7 @@ use super::reconcile::Candidates;
 /// The multipart upload that a call works on.
 pub(super) struct MultipartState {
     /// What is known of it, and what the checkpoint remembers.
-    pub(super) checkpoint: CheckpointState,
+    pub(super) state: CheckpointState,
     pub(super) origin: Origin,
     /// Parts that earlier calls sent.
     pub(super) parts_resumed: u32,
@@ -32,9 +32,9 @@ pub(super) enum Origin {
 }
 
 impl MultipartState {
-    pub(super) fn new(checkpoint: CheckpointState, origin: Origin) -> MultipartState {
+    pub(super) fn new(state: CheckpointState, origin: Origin) -> MultipartState {
         MultipartState {
-            checkpoint,
+            state,
             origin,
             parts_resumed: 0,
             candidates: Candidates::new(),
@@ -43,7 +43,7 @@ impl MultipartState {
     }
 
     pub(super) fn upload_id(&self) -> &str {
-        &self.checkpoint.upload_id
+        &self.state.upload_id
     }
 
     pub(super) fn was_completing(&self) -> bool {

@@ -67,7 +67,7 @@ fn try_attempt(
     }
     let event = match resume::find(job, loaded, checkpoint, uploads)? {
         Resumption::Parts(upload) => {
-            let id = Some(upload.checkpoint.upload_id.as_str());
+            let id = Some(upload.state.upload_id.as_str());
             events.started(ProgressEvent::Resumed, id, 0, 0);
             uploads.active = Some(upload);
             None
@@ -135,7 +135,7 @@ fn send_parts(
                     };
                     let size = part.size;
                     parts.insert(part.clone());
-                    upload.checkpoint.parts.insert(part);
+                    upload.state.parts.insert(part);
                     checkpoint.mark_dirty();
                     events.part_acknowledged(size, in_flight);
                 }
@@ -143,7 +143,7 @@ fn send_parts(
                 WorkerEvent::Tick(ticks) => {
                     events.update_transferred(in_flight);
                     if ticks % TICKS_BETWEEN_SAVES == 0 {
-                        checkpoint.flush(&upload.checkpoint)?;
+                        checkpoint.flush(&upload.state)?;
                     }
                 }
             }
@@ -159,7 +159,7 @@ fn send_parts(
     if let Some((number, _)) = candidates.range(job.count() + 1..).next() {
         ensure_replaceable(job, *number)?;
     }
-    upload.checkpoint.parts = parts;
+    upload.state.parts = parts;
     Ok(())
 }
 

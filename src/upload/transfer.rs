@@ -27,7 +27,7 @@ pub(super) fn send_missing(
     events: &mut Events<'_>,
     upload: &mut MultipartState,
 ) -> Result<(), Stop> {
-    let parts = &upload.checkpoint.parts;
+    let parts = &upload.state.parts;
     let is_missing = |range: &PartRange| parts.get(range.number).is_none();
     let missing: Vec<PartRange> = job.plan.ranges().filter(is_missing).collect();
     let upload_id = upload.upload_id().to_owned();
@@ -39,7 +39,7 @@ pub(super) fn send_missing(
             match event {
                 WorkerEvent::Done(Done::Part(part)) => {
                     let size = part.size;
-                    upload.checkpoint.parts.insert(part);
+                    upload.state.parts.insert(part);
                     checkpoint.mark_dirty();
                     events.part_acknowledged(size, in_flight);
                     if job.source.looks_grown_or_shrunk()? {
@@ -51,7 +51,7 @@ pub(super) fn send_missing(
                 WorkerEvent::Tick(ticks) => {
                     events.update_transferred(in_flight);
                     if ticks % TICKS_BETWEEN_SAVES == 0 {
-                        checkpoint.flush(&upload.checkpoint)?;
+                        checkpoint.flush(&upload.state)?;
                     }
                 }
             }
