@@ -23,19 +23,10 @@ use crate::time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How many times a request is sent in all, at least 1. Defaults to 5.
-    pub max_attempts: u32,
-    /// The longest wait before the second attempt. Defaults to 200 ms.
-    pub base_delay: Duration,
-    /// The longest wait before any attempt, and the longest that a `Retry-After` is obeyed.
-    /// Defaults to 20 s.
-    pub max_delay: Duration,
-    /// How long a network outage is waited for, from the first failed connection on. Defaults to 60
-    /// s.
-    ///
-    /// This applies once the call has had a response. Before that, and for all other failures,
-    /// `max_attempts` counts.
-    pub max_outage: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) base_delay: Duration,
+    pub(crate) max_delay: Duration,
+    pub(crate) max_outage: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -50,28 +41,33 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets how many times a request is sent in all.
+    /// Sets how many times a request is sent in all. Defaults to 5. Limit: at least 1.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> RetryPolicy {
         self.max_attempts = max_attempts;
         self
     }
 
-    /// Sets the longest wait before the second attempt.
+    /// Sets the longest wait before the second attempt. Defaults to 200 ms.
     #[must_use]
     pub fn base_delay(mut self, base_delay: Duration) -> RetryPolicy {
         self.base_delay = base_delay;
         self
     }
 
-    /// Sets the longest wait before any attempt.
+    /// Sets the longest wait before any attempt, and the longest that a `Retry-After` is obeyed.
+    /// Defaults to 20 s.
     #[must_use]
     pub fn max_delay(mut self, max_delay: Duration) -> RetryPolicy {
         self.max_delay = max_delay;
         self
     }
 
-    /// Sets how long a host that cannot be reached is waited for.
+    /// Sets how long a network outage is waited for, from the first failed connection on. Defaults
+    /// to 60 s.
+    ///
+    /// This applies once the call has had a response. Before that, and for all other failures,
+    /// [`max_attempts`](RetryPolicy::max_attempts) counts.
     #[must_use]
     pub fn max_outage(mut self, max_outage: Duration) -> RetryPolicy {
         self.max_outage = max_outage;

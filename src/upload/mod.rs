@@ -3,7 +3,8 @@
 //! A call opens the file and the checkpoint ([`upload`]). It looks for an earlier upload to resume
 //! ([`resume`]) and initiates a new one if there is none. It sends the missing parts ([`transfer`])
 //! and completes the object ([`complete`]). A file that needs no parts is one PutObject instead
-//! ([`put_object`]).
+//! ([`put_object`]), and one that is already stored need not be sent ([`unchanged`]). Streams send
+//! their parts while they are read ([`stream`]); trees are many files ([`tree`]).
 //!
 //! However an attempt ends, [`run`] cleans up before it returns ([`cleanup`]). It is the only place
 //! that restarts an upload.
