@@ -20,8 +20,8 @@ use crate::protocol::complete::ObjectInfo;
 
 /// Jobs that wait, and events that are not handled yet, for each worker.
 const QUEUE_DEPTH_PER_WORKER: usize = 2;
-/// Jobs that exist at a time besides those that workers run: one waits, and one is being made.
-pub(super) const JOBS_AHEAD: usize = 2;
+/// Jobs that exist at a time besides those that workers run: one is being made, or waits.
+pub(super) const JOBS_AHEAD: usize = 1;
 const THREAD_NAME: &str = "oss-upload";
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may still take after another part has failed permanently: 5 seconds.

@@ -128,11 +128,12 @@ impl<'a> StreamReader<'a> {
             abort: self.job.dispatcher.abort_handle(),
         };
         while !self.has_ended && buffer.len() < size {
-            let spare = buffer.capacity() - buffer.len();
-            let room = spare
-                .max(buffer.len())
-                .max(FIRST_ROOM)
-                .min(size - buffer.len());
+            let wanted = size - buffer.len();
+            // The first part may be all there is.
+            let room = match self.number {
+                0 => buffer.len().max(FIRST_ROOM).min(wanted),
+                _ => wanted,
+            };
             buffer.try_reserve_exact(room)?;
             // It fills short reads, and retries those that were interrupted.
             let read = reader.by_ref().take(room as u64).read_to_end(buffer)?;
