@@ -1,5 +1,9 @@
 //! STS credentials that are fetched over HTTP and renewed during an upload.
 //!
+//! For the usual sources nothing has to be written: with the feature `credential-providers`,
+//! `oss_upload::credentials` has providers for the role of an ECS instance, OIDC, a URI, a profile,
+//! a command, and the default chain of these. This example is for a service of your own.
+//!
 //! [`StsCredentials`] is the part to copy. The rest is a local OSS server, and a stand-in for
 //! the service that issues the credentials.
 

@@ -1,17 +1,22 @@
 //! Pages to read. There is no code here.
 //!
-//! 1. [`coming_from`]: the official SDKs' resumable uploads, parameter by
+//! 1. [`which_call`]: a file, a tree, bytes, a stream or an open file; once or
+//!    repeatedly; with or without a checkpoint; who signs.
+//! 2. [`coming_from`]: the official SDKs' resumable uploads, parameter by
 //!    parameter, each with a snippet.
-//! 2. [`permissions`]: RAM actions, an STS policy, and the lifecycle rule that
+//! 3. [`permissions`]: RAM actions, an STS policy, and the lifecycle rule that
 //!    deletes unfinished uploads.
-//! 3. [`troubleshooting`]: the messages that people meet, their causes, and
+//! 4. [`troubleshooting`]: the messages that people meet, their causes, and
 //!    what to do.
-//! 4. [`background`]: an upload on a thread of its own.
-//! 5. [`checkpoint_format`]: the checkpoint's text, its life on disk, and the
+//! 5. [`background`]: an upload on a thread of its own.
+//! 6. [`checkpoint_format`]: the checkpoint's text, its life on disk, and the
 //!    failures it survives.
-//! 6. [`comparison`]: what the official SDKs and other crates do, with file and
+//! 7. [`comparison`]: what the official SDKs and other crates do, with file and
 //!    line.
-//! 7. [`costs`] and [`static_binaries`]: measurements.
+//! 8. [`costs`] and [`static_binaries`]: measurements.
+
+#[doc = include_str!("docs/which_call.md")]
+pub mod which_call {}
 
 #[doc = include_str!("docs/coming_from.md")]
 pub mod coming_from {}

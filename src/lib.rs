@@ -10,6 +10,7 @@
 //! [permissions]: docs::permissions
 //! [static_binaries]: docs::static_binaries
 //! [troubleshooting]: docs::troubleshooting
+//! [which_call]: docs::which_call
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -17,9 +18,10 @@
 //!
 //! * [`Client::from_env`] and [`Client::builder`] make a client,
 //!   [`Client::bucket`] names the bucket.
-//! * [`Bucket::upload_file`] uploads a file. Its options are the functions of
-//!   this page, such as [`routines`], [`checkpoint()`], [`progress`] and
-//!   [`cancel()`].
+//! * [`Bucket::upload_file`] uploads a file, and [`Bucket::upload_dir`] a tree.
+//!   Their options are the functions of this page, such as [`routines`],
+//!   [`checkpoint()`], [`progress`] and [`cancel()`].
+//! * [`docs::which_call`] helps to choose the call and its options.
 //! * [`Uploaded`] is the result, [`Error`] says what went wrong, and
 //!   [`Error::is_resumable`] whether the same call may succeed later.
 //! * [`docs`] has pages to read.
