@@ -88,10 +88,7 @@ impl Pool<'_> {
                 ranges,
             };
             let queue = &queue;
-            let _guard = AbortOnPanic {
-                abort: self.abort,
-                queue,
-            };
+            let _guard = AbortOnPanic(self.abort);
             let threads = self.spawn_workers(scope, routines, queue, &events_tx, task);
             drop(events_tx);
             if threads.is_empty() {
@@ -124,10 +121,9 @@ impl Pool<'_> {
         let result = thread::scope(|scope| {
             let events = events;
             let queue = &queue;
-            let _guard = AbortOnPanic {
-                abort: self.abort,
-                queue,
-            };
+            // The last one is dropped first.
+            let _drain = DrainOnDrop(queue);
+            let _guard = AbortOnPanic(self.abort);
             let mut threads = self.spawn_workers(scope, self.routines, queue, &events_tx, task);
             if threads.is_empty() {
                 return None;
@@ -345,17 +341,22 @@ impl JobQueue<'_> {
 }
 
 /// Stops the other threads if the calling thread panics.
-struct AbortOnPanic<'a, J> {
-    abort: &'a AbortHandle,
-    queue: &'a Receiver<J>,
-}
+struct AbortOnPanic<'a>(&'a AbortHandle);
 
-impl<J> Drop for AbortOnPanic<'_, J> {
+impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.abort.abort(AbortReason::Panicked);
-            // A thread that makes jobs may wait for one of these to end.
-            while self.queue.try_recv().is_ok() {}
+            self.0.abort(AbortReason::Panicked);
         }
+    }
+}
+
+/// Drops the jobs that wait, since the thread that makes jobs may wait for one of them to end. The
+/// abort handle has to be stopped before.
+struct DrainOnDrop<'a, J>(&'a Receiver<J>);
+
+impl<J> Drop for DrainOnDrop<'_, J> {
+    fn drop(&mut self) {
+        while self.0.try_recv().is_ok() {}
     }
 }
