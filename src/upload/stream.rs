@@ -115,7 +115,7 @@ fn send_parts(
                 size: source.fingerprint.size,
             };
             if let Some(candidate) = candidates.get(&part.number) {
-                if let Some(kept) = verify_part(job, &source, range, candidate)? {
+                if let Done::Part(kept) = verify_part(job, &source, range, candidate)? {
                     return Ok(Done::Kept(kept));
                 }
                 ensure_replaceable(job, part.number)?;
