@@ -294,8 +294,8 @@ pub fn checkpoint(enable: bool, path: impl Into<PathBuf>) -> UploadOption<'stati
 /// Saves the checkpoint in a directory, which is created if it is missing. Defaults to `false`.
 ///
 /// The name of the file is made from the bucket, the key and the absolute path of the source, so
-/// one directory serves many uploads; for an open file, from the bucket and the key. Otherwise it
-/// is as [`checkpoint`].
+/// one directory serves many uploads; for anything but a path, from the bucket and the key.
+/// Otherwise it is as [`checkpoint`].
 ///
 /// ```
 /// let options = [oss_upload::checkpoint_dir(true, "/var/tmp/uploads")];

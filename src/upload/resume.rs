@@ -5,13 +5,13 @@ use super::cleanup::Uploads;
 use super::complete::find_object;
 use super::job::{Job, Target};
 use super::progress::RestartReason;
-use super::reconcile::{Candidate, Expected, PartListing, Policy, Reconciliation, reconcile};
+use super::reconcile::{PartListing, Policy, Reconciliation, reconcile};
 use super::state::{MultipartState, Origin};
 use super::stop::Stop;
 use super::verify::{file_crc64, verify_parts};
 use crate::client::{CallError, TextBody, UploadPages};
 use crate::error::ErrorCode;
-use crate::part::{UploadedPart, UploadedParts};
+use crate::part::UploadedParts;
 use crate::protocol::complete::ObjectInfo;
 use crate::protocol::list_parts::ListParts;
 
@@ -170,7 +170,6 @@ fn reconcile_with_server(
             Ok(Reconciled::Unusable(RestartReason::UploadNotFound))
         }
         Reconciliation::Parts { candidates, .. } if job.source.is_stream() => {
-            upload.state.parts = candidates.values().filter_map(recordable).collect();
             upload.candidates = candidates;
             Ok(Reconciled::Parts)
         }
@@ -198,19 +197,6 @@ fn reconcile_with_server(
             upload.parts_resumed = upload.state.parts.len() as u32;
             Ok(Reconciled::Parts)
         }
-    }
-}
-
-/// What the checkpoint may go on saying of a part of a stream until this call has read it.
-fn recordable(candidate: &Candidate) -> Option<UploadedPart> {
-    match candidate.expected {
-        Expected::Crc64(crc64) => Some(UploadedPart {
-            number: candidate.range.number,
-            size: candidate.range.size,
-            etag: candidate.etag.clone(),
-            crc64,
-        }),
-        Expected::Md5Etag => None,
     }
 }
 

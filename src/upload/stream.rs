@@ -13,6 +13,7 @@ use super::complete;
 use super::job::Job;
 use super::progress::{Events, ProgressEvent, RestartReason};
 use super::put_object;
+use super::reconcile::{Candidate, Expected};
 use super::resume::{self, Resumption};
 use super::source::{Source, StreamPart, StreamReader, read_error};
 use super::start;
@@ -22,7 +23,7 @@ use super::transfer::{TICKS_BETWEEN_SAVES, send_part};
 use super::verify::verify_part;
 use super::workers::{Done, WorkerEvent};
 use crate::Uploaded;
-use crate::part::{PartRange, UploadedParts};
+use crate::part::{PartRange, UploadedPart, UploadedParts};
 
 /// Makes the object of all that the stream gives.
 pub(super) fn attempt(
@@ -66,7 +67,8 @@ fn try_attempt(
         return Ok(job.uploaded(object, None));
     }
     let event = match resume::find(job, loaded, checkpoint, uploads)? {
-        Resumption::Parts(upload) => {
+        Resumption::Parts(mut upload) => {
+            upload.state.parts = upload.candidates.values().filter_map(recordable).collect();
             let id = Some(upload.state.upload_id.as_str());
             events.started(ProgressEvent::Resumed, id, 0, 0);
             uploads.active = Some(upload);
@@ -113,7 +115,7 @@ fn send_parts(
                 size: source.fingerprint.size,
             };
             if let Some(candidate) = candidates.get(&part.number) {
-                if let Some(kept) = verify_part(job, &source, range, candidate)? {
+                if let Done::Part(kept) = verify_part(job, &source, range, candidate)? {
                     return Ok(Done::Kept(kept));
                 }
                 ensure_replaceable(job, part.number)?;
@@ -174,4 +176,17 @@ fn ensure_replaceable(job: &Job<'_>, number: u32) -> Result<(), Stop> {
     );
     let error = read_error(io::Error::new(ErrorKind::InvalidData, reason));
     Err(Stop::Restart(RestartReason::PartDiffers, error))
+}
+
+/// What the checkpoint may go on saying of a part of a stream until this call has read it.
+fn recordable(candidate: &Candidate) -> Option<UploadedPart> {
+    match candidate.expected {
+        Expected::Crc64(crc64) => Some(UploadedPart {
+            number: candidate.range.number,
+            size: candidate.range.size,
+            etag: candidate.etag.clone(),
+            crc64,
+        }),
+        Expected::Md5Etag => None,
+    }
 }

@@ -17,11 +17,7 @@ pub(super) fn verify_parts(
     let mut ranges = candidates.values().map(|candidate| candidate.range);
     job.pool().run(
         &mut ranges,
-        &|range, _| {
-            let candidate = &candidates[&range.number];
-            let verified = verify_part(job, source, range, candidate)?;
-            Ok(verified.map_or(Done::Rejected, Done::Part))
-        },
+        &|range, _| verify_part(job, source, range, &candidates[&range.number]),
         &mut |event| {
             if let WorkerEvent::Done(Done::Part(part)) = event {
                 verified.insert(part);
@@ -76,15 +72,15 @@ pub(super) fn all_hold(
     Ok(verified.len() == parts.len())
 }
 
-/// Returns the part if it equals this range of the source.
+/// Returns the part, or `Done::Rejected` if it does not equal this range of the source.
 pub(super) fn verify_part(
     job: &Job<'_>,
     source: &Source<'_>,
     range: PartRange,
     candidate: &Candidate,
-) -> Result<Option<UploadedPart>, PartStop> {
+) -> Result<Done, PartStop> {
     if range.size != candidate.range.size {
-        return Ok(None);
+        return Ok(Done::Rejected);
     }
     let needs_md5 = candidate.expected == Expected::Md5Etag;
     let (crc64, md5) = job.digest(source, range, needs_md5)?;
@@ -92,10 +88,13 @@ pub(super) fn verify_part(
         Expected::Crc64(expected) => expected == crc64,
         Expected::Md5Etag => md5.is_some_and(|md5| md5.matches_etag(&candidate.etag)),
     };
-    Ok(is_equal.then(|| UploadedPart {
-        number: range.number,
-        size: range.size,
-        etag: candidate.etag.clone(),
-        crc64,
-    }))
+    Ok(match is_equal {
+        true => Done::Part(UploadedPart {
+            number: range.number,
+            size: range.size,
+            etag: candidate.etag.clone(),
+            crc64,
+        }),
+        false => Done::Rejected,
+    })
 }

@@ -92,10 +92,7 @@ impl Pool<'_> {
                 ranges,
             };
             let queue = &queue;
-            let _guard = AbortOnPanic {
-                abort: self.abort,
-                queue: Some(queue),
-            };
+            let _guard = AbortOnPanic(self.abort);
             let threads = self.spawn_workers(scope, routines, queue, &events_tx, task);
             drop(events_tx);
             if threads.is_empty() {
@@ -128,10 +125,9 @@ impl Pool<'_> {
         let result = thread::scope(|scope| {
             let events = events;
             let queue = &queue;
-            let _guard = AbortOnPanic {
-                abort: self.abort,
-                queue: Some(queue),
-            };
+            // The last one is dropped first.
+            let _drain = DrainOnDrop(queue);
+            let _guard = AbortOnPanic(self.abort);
             let mut threads = self.spawn_workers(scope, self.routines, queue, &events_tx, task);
             if threads.is_empty() {
                 return None;
@@ -350,17 +346,22 @@ impl JobQueue<'_> {
 }
 
 /// Stops the other threads if the calling thread panics.
-pub(super) struct AbortOnPanic<'a, J> {
-    pub(super) abort: &'a AbortHandle,
-    pub(super) queue: Option<&'a Receiver<J>>,
-}
+pub(super) struct AbortOnPanic<'a>(pub(super) &'a AbortHandle);
 
-impl<J> Drop for AbortOnPanic<'_, J> {
+impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.abort.abort(AbortReason::Panicked);
-            // A thread that makes jobs may wait for one of these to end.
-            while self.queue.is_some_and(|queue| queue.try_recv().is_ok()) {}
+            self.0.abort(AbortReason::Panicked);
         }
+    }
+}
+
+/// Drops the jobs that wait, since the thread that makes jobs may wait for one of them to end. The
+/// abort handle has to be stopped before.
+struct DrainOnDrop<'a, J>(&'a Receiver<J>);
+
+impl<J> Drop for DrainOnDrop<'_, J> {
+    fn drop(&mut self) {
+        while self.0.try_recv().is_ok() {}
     }
 }

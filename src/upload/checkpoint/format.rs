@@ -210,20 +210,15 @@ impl CheckpointState {
         line("bucket", &percent_encode(&identity.bucket));
         line("key", &percent_encode(&identity.key));
         line("path", identity.path.as_deref().unwrap_or_default());
-        line(
-            "size",
-            &match fingerprint.kind {
-                SourceKind::File | SourceKind::Bytes => fingerprint.size.to_string(),
-                SourceKind::Stream => UNKNOWN.to_owned(),
-            },
-        );
-        line(
-            "mtime",
-            &match fingerprint.kind {
-                SourceKind::File => fingerprint.mtime.to_string(),
-                SourceKind::Bytes | SourceKind::Stream => UNKNOWN.to_owned(),
-            },
-        );
+        let or_unknown = |is_known: bool, value: i128| match is_known {
+            true => value.to_string(),
+            false => UNKNOWN.to_owned(),
+        };
+        let kind = fingerprint.kind;
+        let size = or_unknown(kind != SourceKind::Stream, fingerprint.size.into());
+        line("size", &size);
+        let mtime = or_unknown(kind == SourceKind::File, fingerprint.mtime);
+        line("mtime", &mtime);
         line(
             "identity",
             &match fingerprint.identity {

@@ -288,8 +288,7 @@ fn check_path(path: &Path, source: &Source<'_>) -> Result<()> {
 /// Returns `<file>.cp`, as in the documentation of the Go SDK.
 fn default_path(source: &Source<'_>) -> Result<PathBuf> {
     let Some(path) = source.path() else {
-        let reason =
-            "there is no path to put the checkpoint beside; give a path, or use checkpoint_dir";
+        let reason = "an open file, bytes and a stream have no path to put the checkpoint beside; give a path, or use checkpoint_dir";
         return Err(Error::option("checkpoint", reason));
     };
     let mut path = path.as_os_str().to_owned();

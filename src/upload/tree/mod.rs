@@ -145,10 +145,7 @@ impl Tree<'_> {
         let result = thread::scope(|scope| {
             // Moved in here, so that a panic on this thread ends the workers first.
             let messages = messages;
-            let _guard = AbortOnPanic::<()> {
-                abort: self.dispatcher.abort_handle(),
-                queue: None,
-            };
+            let _guard = AbortOnPanic(self.dispatcher.abort_handle());
             let mut started = 0;
             for _ in 0..workers {
                 let (sender, next) = (sender.clone(), &next);
