@@ -18,6 +18,8 @@ use crate::{Error, Result};
 
 /// How many times longer CompleteMultipartUpload may take: OSS needs minutes to join 10,000 parts.
 const COMPLETE_TIMEOUT_FACTOR: u32 = 5;
+/// The shortest wait between attempts that cannot connect. Nothing else limits how many there are.
+const OUTAGE_DELAY_MIN: Duration = Duration::from_millis(50);
 /// How much of the reason for an invalid response is kept.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -281,6 +283,10 @@ impl Dispatcher {
             Backoff::After(at_least) => {
                 self.at_most(policy.delay(state.attempts, fastrand::f64(), at_least))
             }
+        };
+        let delay = match is_outlasted {
+            true => delay.max(OUTAGE_DELAY_MIN),
+            false => delay,
         };
         log::warn!(
             "{request} failed (attempt {}), retrying in {} ms: {}",
