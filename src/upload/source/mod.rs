@@ -56,6 +56,9 @@ pub(in crate::upload) struct Source {
     file: File,
     origin: SourceOrigin,
     pub(in crate::upload) fingerprint: Fingerprint,
+    /// The file had a name when it was opened. A temporary file may have none, and some FUSE file
+    /// systems report none for any file.
+    had_links: bool,
 }
 
 /// How the caller named the file.
@@ -105,6 +108,7 @@ impl Source {
         // long), this fails now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
+            had_links: has_links(&file),
             file,
             origin: SourceOrigin::Path(absolute),
             fingerprint,
@@ -118,6 +122,7 @@ impl Source {
         };
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         Ok(Source {
+            had_links: has_links(&file),
             file,
             origin: SourceOrigin::Handle,
             fingerprint,
@@ -209,6 +214,7 @@ impl Source {
                 file,
                 origin,
                 fingerprint: self.fingerprint,
+                had_links: self.had_links,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.read_error(error)),
@@ -238,11 +244,9 @@ impl Source {
         by_path || both_equal(place(there), place(self.fingerprint.identity))
     }
 
-    /// Returns whether the file was deleted. Then no later call can open it.
+    /// Returns whether the file was deleted since it was opened. Then no later call can open it.
     pub(in crate::upload) fn is_deleted(&self) -> bool {
-        self.file
-            .metadata()
-            .is_ok_and(|metadata| has_no_links(&metadata))
+        self.had_links && !has_links(&self.file)
     }
 
     pub(in crate::upload) fn changed_error(&self) -> Error {
@@ -323,6 +327,13 @@ impl Source {
     pub(in crate::upload) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         read_at(&self.file, buffer, offset)
     }
+}
+
+/// Returns whether a path leads to the open file, as far as is known.
+fn has_links(file: &File) -> bool {
+    !file
+        .metadata()
+        .is_ok_and(|metadata| has_no_links(&metadata))
 }
 
 /// Returns the metadata of the file at the path. It follows links, as opening does.
