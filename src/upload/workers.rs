@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may still take after another part has failed permanently: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
 
-const CANCELLED: Error = Error::Cancelled {
+pub(super) const CANCELLED: Error = Error::Cancelled {
     object_may_exist: false,
     upload_left: None,
 };
