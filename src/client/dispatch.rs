@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -351,13 +352,20 @@ impl Dispatcher {
     }
 
     /// Returns the credentials for the next attempt. A cancelled call does not wait for the
-    /// provider again: its abort is signed with the last credentials.
+    /// provider again: its abort is signed with the last credentials. So is any other abort if the
+    /// provider fails or panics, which may be why the call has ended.
     fn credentials(&self) -> Result<Credentials, Error> {
-        match self.budget {
-            Some(CleanupBudget::CANCELLED) => self.client.last_credentials(),
-            _ => None,
+        let Some(budget) = self.budget else {
+            return self.client.credentials();
+        };
+        let Some(last) = self.client.last_credentials() else {
+            return self.client.credentials();
+        };
+        if budget == CleanupBudget::CANCELLED {
+            return Ok(last);
         }
-        .map_or_else(|| self.client.credentials(), Ok)
+        let fresh = catch_unwind(AssertUnwindSafe(|| self.client.credentials()));
+        Ok(fresh.ok().and_then(Result::ok).unwrap_or(last))
     }
 
     fn stopped(&self, state: &RetryState) -> CallError {
