@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use oss_upload::{
 };
 
 use crate::harness::{
-    Harness, MemoryStore, PART, bucket, client, content, http_response, service_unavailable, status,
+    Harness, MemoryStore, PART, bucket, client, content, for_each_case_parallel, http_response,
+    run_in_subprocess, service_unavailable, status,
 };
 
 /// Stops a call while it looks whether the object is unchanged.
@@ -295,4 +297,143 @@ fn outage_without_delays_is_no_busy_loop() {
         .unwrap_err();
     assert!(matches!(error, Error::Transport { .. }), "{error}");
     assert!((1..200).contains(&retries), "{retries} retries in 2 s");
+}
+
+/// A provider that works twice: for Initiate and for the first part.
+fn failing_provider(fail: fn() -> Result<Credentials, ProviderError>) -> Harness {
+    let calls = AtomicUsize::new(0);
+    let provider = move || match calls.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Ok(Credentials::new("ak", "sk")),
+        _ => fail(),
+    };
+    let server = local_oss::LocalOss::start();
+    let client = client(&server).credentials(provider);
+    let t = Harness::with_client(server, client);
+    t.file("f", 3 * PART);
+    t
+}
+
+type ProviderError = Box<dyn std::error::Error + Send + Sync>;
+
+#[test]
+fn provider_that_fails_for_good_does_not_prevent_the_abort() {
+    let t = failing_provider(|| Err("the metadata service is gone".into()));
+    let error = t.upload([]).unwrap_err();
+    assert!(matches!(error, Error::Credentials { .. }), "{error}");
+    t.assert_nothing_left(&["f"]);
+}
+
+#[test]
+fn provider_that_panics_does_not_prevent_the_abort() {
+    let t = failing_provider(|| panic!("in the provider"));
+    let call = || t.upload([]);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"in the provider"));
+    t.assert_nothing_left(&["f"]);
+}
+
+#[test]
+fn tree_with_its_checkpoints_inside_leaves_them_out() {
+    let t = Harness::new();
+    let dir = t.path("tree");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a"), content("a", 3 * PART)).unwrap();
+    let options = || [checkpoint_dir(true, t.path("tree/.cp")), routines(1)];
+    t.refuse_part(3);
+    t.bucket.upload_dir("", &dir, PART, options()).unwrap_err();
+    assert_eq!(fs::read_dir(dir.join(".cp")).unwrap().count(), 1);
+    let uploaded = t.bucket.upload_dir("", &dir, PART, options()).unwrap();
+    assert_eq!(uploaded.files.len(), 1);
+    assert_eq!(uploaded.files[0].parts_resumed, 2);
+    assert_eq!(t.server.uploads().len(), 0);
+}
+
+#[test]
+fn tree_file_that_grew_since_it_was_listed_is_uploaded_as_it_is() {
+    let t = Harness::new();
+    let dir = t.path("tree");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a"), "a").unwrap();
+    fs::write(dir.join("b"), "b").unwrap();
+    let grows = dir.join("a");
+    let grow = |progress: &Progress| {
+        assert!(progress.transferred <= progress.total);
+        assert!(progress.parts_done <= progress.parts_total);
+        if progress.event == ProgressEvent::Started {
+            fs::write(&grows, content("a", 2 * PART + 1)).unwrap();
+        }
+    };
+    let uploaded = t
+        .bucket
+        .upload_dir("", &dir, PART, [progress(grow), routines(2)])
+        .unwrap();
+    assert_eq!(uploaded.files[0].size, 2 * PART + 1);
+    t.assert_stored("a", &dir.join("a"));
+    t.assert_stored("b", &dir.join("b"));
+    assert_eq!(t.server.uploads().len(), 0);
+}
+
+#[test]
+fn tree_checkpoints_stay_where_they_are_if_the_working_directory_changes() {
+    if !run_in_subprocess(
+        "interactions::tree_checkpoints_stay_where_they_are_if_the_working_directory_changes",
+    ) {
+        return;
+    }
+    let t = Harness::new();
+    for dir in ["one", "other", "tree"] {
+        fs::create_dir(t.path(dir)).unwrap();
+    }
+    fs::write(t.path("tree/a"), content("a", 3 * PART)).unwrap();
+    t.refuse_part(3);
+    std::env::set_current_dir(t.path("one")).unwrap();
+    let elsewhere = t.path("other");
+    let go_elsewhere = |_: &Progress| std::env::set_current_dir(&elsewhere).unwrap();
+    t.bucket
+        .upload_dir(
+            "",
+            t.path("tree"),
+            PART,
+            [checkpoint_dir(true, "cp"), progress(go_elsewhere)],
+        )
+        .unwrap_err();
+    let pending = |dir: &str| oss_upload::pending_uploads(t.path(dir)).unwrap().len();
+    assert_eq!((pending("one/cp"), pending("other/cp")), (1, 0));
+}
+
+/// Another thread cancels while a tree is being uploaded; whenever that is, nothing is left.
+#[test]
+fn tree_that_is_cancelled_at_any_time_leaves_nothing() {
+    for_each_case_parallel(0..12, |number: u32| {
+        let t = Harness::new();
+        let dir = t.path("tree");
+        fs::create_dir(&dir).unwrap();
+        for file in 0..6 {
+            fs::write(dir.join(format!("s{file}")), "small").unwrap();
+        }
+        fs::write(dir.join("z"), content("z", 5 * PART)).unwrap();
+        let token = CancelToken::new();
+        let mut left = number;
+        let stop = |_: &Progress| {
+            match left {
+                0 => token.cancel(),
+                _ => left -= 1,
+            };
+        };
+        let result = t.bucket.upload_dir(
+            "",
+            &dir,
+            PART,
+            [
+                cancel(&token),
+                checkpoint_dir(true, t.path("cp")),
+                skip_unchanged(true),
+                routines(3),
+                progress(stop),
+            ],
+        );
+        assert!(matches!(result, Err(Error::Cancelled { .. })), "{result:?}");
+        assert_eq!(t.server.uploads().len(), 0);
+        assert_eq!(oss_upload::pending_uploads(t.path("cp")).unwrap(), []);
+    });
 }

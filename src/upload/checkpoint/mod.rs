@@ -259,7 +259,7 @@ pub(super) fn is_checkpoint_file(path: &Path) -> io::Result<bool> {
 }
 
 /// Makes the path absolute, because the working directory may change while the upload runs.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|source| Error::Checkpoint {
         path: Some(path.to_owned()),
         source,

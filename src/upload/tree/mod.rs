@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use walk::{Entry, walk};
 
-use super::checkpoint::CheckpointLocation;
+use super::checkpoint::{CheckpointLocation, absolute};
 use super::config::{CallerOptions, UploadConfig};
 use super::job::{Target, abort_on_cancel};
 use super::options::UploadOption;
@@ -58,7 +58,9 @@ pub(crate) fn upload_dir(
     } = caller;
     let checkpoint_dir = match checkpoint {
         CheckpointLocation::Off => None,
-        CheckpointLocation::Dir(dir) => Some(dir),
+        // Made absolute once for all files. An empty path is an error of the first one.
+        CheckpointLocation::Dir(dir) if dir.as_os_str().is_empty() => Some(dir),
+        CheckpointLocation::Dir(dir) => Some(absolute(&dir)?),
         CheckpointLocation::BesideSource | CheckpointLocation::File(_) => {
             let reason = "a tree needs a checkpoint for each file; use checkpoint_dir(true, dir)";
             return Err(Error::option("checkpoint", reason));
