@@ -216,7 +216,8 @@ impl Bucket {
     /// reason.
     ///
     /// Limits: `checkpoint(true, "")` is refused, since there is no path to put a checkpoint
-    /// beside; so is [`multipart_threshold`](crate::multipart_threshold).
+    /// beside; so are [`multipart_threshold`](crate::multipart_threshold) and
+    /// [`skip_unchanged`](crate::skip_unchanged).
     /// [`verify_on_resume`](crate::verify_on_resume) is always on. With
     /// [`sequential`](crate::sequential), `adopt_unfinished` has no effect, and a stream that
     /// differs from what an earlier call sent fails; the next call starts from the beginning. While

@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 
 /// How many times longer CompleteMultipartUpload may take: OSS needs minutes to join 10,000 parts.
 const COMPLETE_TIMEOUT_FACTOR: u32 = 5;
+/// The shortest wait between attempts that cannot connect. Nothing else limits how many there are.
+const OUTAGE_DELAY_MIN: Duration = Duration::from_millis(50);
 /// How much of the reason for an invalid response is kept.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -282,6 +285,10 @@ impl Dispatcher {
                 self.at_most(policy.delay(state.attempts, fastrand::f64(), at_least))
             }
         };
+        let delay = match is_outlasted {
+            true => delay.max(OUTAGE_DELAY_MIN),
+            false => delay,
+        };
         log::warn!(
             "{request} failed (attempt {}), retrying in {} ms: {}",
             state.attempts,
@@ -345,13 +352,20 @@ impl Dispatcher {
     }
 
     /// Returns the credentials for the next attempt. A cancelled call does not wait for the
-    /// provider again: its abort is signed with the last credentials.
+    /// provider again: its abort is signed with the last credentials. So is any other abort if the
+    /// provider fails or panics, which may be why the call has ended.
     fn credentials(&self) -> Result<Credentials, Error> {
-        match self.budget {
-            Some(CleanupBudget::CANCELLED) => self.client.last_credentials(),
-            _ => None,
+        let Some(budget) = self.budget else {
+            return self.client.credentials();
+        };
+        let Some(last) = self.client.last_credentials() else {
+            return self.client.credentials();
+        };
+        if budget == CleanupBudget::CANCELLED {
+            return Ok(last);
         }
-        .map_or_else(|| self.client.credentials(), Ok)
+        let fresh = catch_unwind(AssertUnwindSafe(|| self.client.credentials()));
+        Ok(fresh.ok().and_then(Result::ok).unwrap_or(last))
     }
 
     fn stopped(&self, state: &RetryState) -> CallError {

@@ -1,7 +1,7 @@
 //! Decides what is left behind when a call ends (pure, in [`decide`]), and does it (in
 //! [`clean_up`]).
 
-use super::checkpoint::{Checkpoint, CheckpointState};
+use super::checkpoint::{Checkpoint, CheckpointState, Loaded};
 use super::job::Job;
 use super::state::{MultipartState, Origin};
 use super::stop::Stop;
@@ -84,17 +84,25 @@ fn decide(facts: &Facts) -> Cleanup {
     match (facts.outcome, facts.active) {
         (Outcome::ObjectCreated, _) => Cleanup {
             checkpoint: Local::Remove,
-            ..keep
-        },
-        (_, None) if deletes => Cleanup {
-            checkpoint: Local::Remove,
             superseded: match facts.has_superseded {
-                true => Remote::Abort(CleanupBudget::CANCELLED),
+                true => Remote::Abort(CleanupBudget::FAILED),
                 false => Remote::Keep,
             },
             ..keep
         },
-        (_, None) => keep,
+        (_, None) => Cleanup {
+            checkpoint: match deletes {
+                true => Local::Remove,
+                false => Local::Keep,
+            },
+            // Without a checkpoint, no other call has the ID.
+            superseded: match facts.has_superseded && (deletes || !facts.checkpoint_is_enabled) {
+                true if is_cancelled => Remote::Abort(CleanupBudget::CANCELLED),
+                true => Remote::Abort(CleanupBudget::FAILED),
+                false => Remote::Keep,
+            },
+            ..keep
+        },
         (_, Some(active)) => {
             let is_findable = match is_cancelled {
                 true => facts.checkpoint_is_enabled,
@@ -130,16 +138,21 @@ fn decide(facts: &Facts) -> Cleanup {
 pub(super) fn clean_up(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
-    uploads: &Uploads,
+    uploads: &mut Uploads,
     stop: Option<&Stop>,
 ) -> Option<String> {
+    let outcome = match stop {
+        None | Some(Stop::ObjectCreated(_)) => Outcome::ObjectCreated,
+        // Requests also stop if another file of the same tree fails, or if a callback panics.
+        Some(Stop::Cancelled { .. }) if job.is_cancelled() => Outcome::Cancelled,
+        Some(_) => Outcome::Failed,
+    };
+    if outcome == Outcome::Cancelled && job.config.deletes_on_cancel() {
+        find_saved(checkpoint, uploads);
+    }
     let active = uploads.active.as_ref();
     let cleanup = decide(&Facts {
-        outcome: match stop {
-            None | Some(Stop::ObjectCreated(_)) => Outcome::ObjectCreated,
-            Some(Stop::Cancelled { .. }) => Outcome::Cancelled,
-            Some(Stop::Failed(_) | Stop::Restart(..) | Stop::Panicked(_)) => Outcome::Failed,
-        },
+        outcome,
         active: active.map(|upload| ActiveFacts {
             is_new: upload.origin == Origin::New,
             is_saved: checkpoint.has_saved(upload.upload_id()),
@@ -172,7 +185,7 @@ pub(super) fn clean_up(
             }
         }
         // The checkpoint is kept, because nothing else has the ID of the upload.
-        (Local::Remove, _) if left_behind.is_some() => {}
+        (Local::Remove, _) if left_behind.is_some() && outcome != Outcome::ObjectCreated => {}
         (Local::Remove, _) => checkpoint.remove(),
         (Local::Keep, Some(upload)) if cleanup.active != Remote::Keep && left_behind.is_none() => {
             checkpoint.remove_unconfirmed(upload.upload_id());
@@ -180,6 +193,19 @@ pub(super) fn clean_up(
         (Local::Keep | Local::Flush, _) => {}
     }
     left_behind
+}
+
+/// Loads the upload of a call that was cancelled before it looked for one. Its checkpoint is about
+/// to be removed.
+fn find_saved(checkpoint: &mut Checkpoint<'_>, uploads: &mut Uploads) {
+    if checkpoint.was_loaded() {
+        return;
+    }
+    match checkpoint.load() {
+        Ok(Loaded::State(state)) => uploads.superseded = Some(*state),
+        Ok(Loaded::Damaged | Loaded::Nothing) => {}
+        Err(error) => log::warn!("cannot find out which upload to abort: {error}"),
+    }
 }
 
 /// Aborts an upload, best effort. Parts that OSS still stores are billed, but that is no reason to
@@ -282,6 +308,25 @@ mod tests {
                 assert_eq!(cleanup.checkpoint, Local::Remove);
                 assert_eq!((cleanup.active, cleanup.superseded), (KEEP, KEEP));
             }
+        }
+    }
+
+    #[test]
+    fn cleanup_aborts_a_superseded_upload_that_no_checkpoint_names() {
+        for (outcome, delete_on_cancel, checkpoint, remote) in [
+            (Outcome::Failed, true, Local::Keep, ABORT),
+            (Outcome::Cancelled, true, Local::Remove, ABORT_SHORTLY),
+            (Outcome::Cancelled, false, Local::Keep, ABORT_SHORTLY),
+            (Outcome::ObjectCreated, true, Local::Remove, ABORT),
+        ] {
+            let cleanup = decide(&Facts {
+                outcome,
+                delete_on_cancel,
+                has_superseded: true,
+                ..PLAIN
+            });
+            let decided = (cleanup.checkpoint, cleanup.superseded);
+            assert_eq!(decided, (checkpoint, remote), "{outcome:?}");
         }
     }
 

@@ -117,6 +117,10 @@ impl UploadConfig {
                           if it ends within the first part; omit it";
             return Err(Error::option("multipart_threshold", reason));
         }
+        if self.skip_unchanged {
+            let reason = "does not apply to a stream, which can be read only once; omit it";
+            return Err(Error::option("skip_unchanged", reason));
+        }
         Ok(())
     }
 

@@ -218,7 +218,7 @@ fn run(
     .unwrap_or_else(|panic| Err(Stop::Panicked(panic)));
 
     let cleaned = catch_unwind(AssertUnwindSafe(|| {
-        let left = cleanup::clean_up(job, &mut checkpoint, &uploads, result.as_ref().err());
+        let left = cleanup::clean_up(job, &mut checkpoint, &mut uploads, result.as_ref().err());
         match &result {
             Ok(_) | Err(Stop::ObjectCreated(Error::Callback { .. })) => events.completed(),
             Err(_) => events.failed(),
@@ -244,7 +244,7 @@ fn attempt(
     restart: Option<RestartReason>,
 ) -> Result<Uploaded, Stop> {
     if restart.is_none()
-        && let Some(unchanged) = unchanged::find_unchanged(job, checkpoint, events)?
+        && let Some(unchanged) = unchanged::find_unchanged(job, checkpoint, events, uploads)?
     {
         return Ok(unchanged);
     }

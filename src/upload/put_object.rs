@@ -29,8 +29,10 @@ pub(super) fn put_object(
     events: &mut Events<'_>,
     uploads: &mut Uploads,
 ) -> Result<ObjectInfo, Stop> {
-    if let Loaded::State(state) = loaded {
-        cleanup::abort(job, &state, CleanupBudget::FAILED);
+    // If this fails, the clean-up tries it once more.
+    if let Loaded::State(state) = loaded
+        && !cleanup::abort(job, &state, CleanupBudget::FAILED)
+    {
         uploads.superseded = Some(*state);
     }
     events.started(ProgressEvent::Started, None, 0, 0);

@@ -1,7 +1,7 @@
 //! Finds out whether the object already is the file, so that nothing has to be sent.
 
 use super::checkpoint::{Checkpoint, Loaded};
-use super::cleanup;
+use super::cleanup::{self, Uploads};
 use super::job::{Job, Target};
 use super::progress::Events;
 use super::stop::Stop;
@@ -16,6 +16,7 @@ pub(super) fn find_unchanged(
     job: &Job<'_>,
     checkpoint: &mut Checkpoint<'_>,
     events: &mut Events<'_>,
+    uploads: &mut Uploads,
 ) -> Result<Option<Uploaded>, Stop> {
     if !job.config.skip_unchanged || job.config.headers.has_hidden_properties() {
         return Ok(None);
@@ -42,8 +43,10 @@ pub(super) fn find_unchanged(
         });
     }
     // The checkpoint itself is removed when the call ends.
-    if let Loaded::State(state) = checkpoint.load()? {
-        cleanup::abort(job, &state, CleanupBudget::FAILED);
+    if let Loaded::State(state) = checkpoint.load()?
+        && !cleanup::abort(job, &state, CleanupBudget::FAILED)
+    {
+        uploads.superseded = Some(*state);
     }
     Ok(Some(Uploaded {
         parts: 0,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::stop::{PartStop, Stop};
+use crate::Error;
 use crate::client::{AbortHandle, AbortReason, Clock, Interval};
 use crate::part::{PartRange, UploadedPart};
 use crate::protocol::complete::ObjectInfo;
@@ -26,6 +27,11 @@ const THREAD_NAME: &str = "oss-upload";
 const TICK: Duration = Duration::from_millis(100);
 /// How long parts in flight may still take after another part has failed permanently: 5 seconds.
 const TICKS_AFTER_FAILURE: u32 = 50;
+
+pub(super) const CANCELLED: Error = Error::Cancelled {
+    object_may_exist: false,
+    upload_left: None,
+};
 
 /// Uploads or verifies one part range, or one part of a stream.
 ///

@@ -15,6 +15,7 @@ mod credentials;
 mod faults;
 mod foreign_objects;
 mod http;
+mod interactions;
 mod live;
 mod logging;
 mod malicious_input;

@@ -13,7 +13,7 @@ use oss_upload::{
     Bucket, CancelToken, Client, Credentials, Error, Progress, ProgressEvent, RestartReason,
     UploadOption, Uploaded, adopt_unfinished, bandwidth_limit, cancel, checkpoint, checkpoint_dir,
     checkpoint_store, content_md5, delete_upload_on_cancelling, multipart_threshold, progress,
-    routines, sequential,
+    routines, sequential, skip_unchanged,
 };
 
 use crate::harness::{Harness, MemoryStore, PART, access_denied, content, service_unavailable};
@@ -780,6 +780,7 @@ fn stream_refuses_options_that_need_its_size() {
     let t = Harness::new();
     for (option, name) in [
         (multipart_threshold(1), "multipart_threshold"),
+        (skip_unchanged(true), "skip_unchanged"),
         (checkpoint(true, ""), "checkpoint"),
     ] {
         let error = upload(&t, io::empty(), [option]).unwrap_err();

@@ -81,12 +81,14 @@ const CLOCKS: &[&str] = &[
     "send_timeout",
     "send_deadline",
 ];
+/// `upload/workers` and `upload/tree` wait for messages of their threads, by the time of the client.
 const MAY_USE_CLOCKS: &[&str] = &[
     "client",
     "providers/http",
     "providers/process",
     "transport",
     "upload/workers",
+    "upload/tree",
 ];
 
 struct Source {

@@ -127,7 +127,7 @@ const PATIENT: super::http::Timeouts = super::http::Timeouts {
     response: Duration::from_secs(30),
 };
 
-/// A port where nobody listens.
+/// A port without a listener.
 fn closed_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())

@@ -80,6 +80,7 @@ pub(super) struct Checkpoint<'a> {
     /// The ID of the upload that was saved last, or loaded.
     saved: Option<String>,
     dirty: bool,
+    was_loaded: bool,
 }
 
 /// What was found when the call started.
@@ -128,7 +129,13 @@ impl<'a> Checkpoint<'a> {
             path,
             saved: None,
             dirty: false,
+            was_loaded: false,
         }
+    }
+
+    /// Returns whether this call has looked what the checkpoint has.
+    pub(super) fn was_loaded(&self) -> bool {
+        self.was_loaded
     }
 
     pub(super) fn is_enabled(&self) -> bool {
@@ -141,6 +148,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     pub(super) fn load(&mut self) -> Result<Loaded> {
+        self.was_loaded = true;
         let Some(store) = &mut self.store else {
             return Ok(Loaded::Nothing);
         };
@@ -251,7 +259,7 @@ pub(super) fn is_checkpoint_file(path: &Path) -> io::Result<bool> {
 }
 
 /// Makes the path absolute, because the working directory may change while the upload runs.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|source| Error::Checkpoint {
         path: Some(path.to_owned()),
         source,

@@ -57,6 +57,9 @@ pub fn part_size_for(path: impl AsRef<Path>) -> io::Result<u64> {
 pub(in crate::upload) struct Source<'a> {
     origin: SourceOrigin<'a>,
     pub(in crate::upload) fingerprint: Fingerprint,
+    /// The file had a name when it was opened. A temporary file may have none, and some FUSE file
+    /// systems report none for any file.
+    had_links: bool,
 }
 
 enum SourceOrigin<'a> {
@@ -87,6 +90,7 @@ impl<'a> Source<'a> {
         Source {
             origin: SourceOrigin::Bytes(bytes),
             fingerprint: Fingerprint::without_file(SourceKind::Bytes, bytes.len() as u64),
+            had_links: false,
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a> Source<'a> {
         Source {
             origin: SourceOrigin::Stream,
             fingerprint: Fingerprint::without_file(SourceKind::Stream, 0),
+            had_links: false,
         }
     }
 
@@ -121,6 +126,7 @@ impl<'a> Source<'a> {
         // long), this fails now.
         metadata_at(&absolute).map_err(failed)?;
         Ok(Source {
+            had_links: has_links(&file),
             origin: SourceOrigin::File(file, Some(absolute)),
             fingerprint,
         })
@@ -133,6 +139,7 @@ impl<'a> Source<'a> {
         };
         let fingerprint = Fingerprint::take(&file, now).map_err(failed)?;
         Ok(Source {
+            had_links: has_links(&file),
             origin: SourceOrigin::File(file, None),
             fingerprint,
         })
@@ -234,6 +241,7 @@ impl<'a> Source<'a> {
             Ok(file) => Ok(Some(Source {
                 origin: SourceOrigin::File(file, path.map(Path::to_owned)),
                 fingerprint: self.fingerprint,
+                had_links: self.had_links,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.read_error(error)),
@@ -263,11 +271,9 @@ impl<'a> Source<'a> {
         by_path || both_equal(place(there), place(self.fingerprint.identity))
     }
 
-    /// Returns whether the file was deleted. Then no later call can open it.
+    /// Returns whether the file was deleted since it was opened. Then no later call can open it.
     pub(in crate::upload) fn is_deleted(&self) -> bool {
-        self.file()
-            .and_then(|file| file.metadata().ok())
-            .is_some_and(|metadata| has_no_links(&metadata))
+        self.had_links && self.file().is_some_and(|file| !has_links(file))
     }
 
     pub(in crate::upload) fn changed_error(&self) -> Error {
@@ -356,6 +362,13 @@ impl<'a> Source<'a> {
             SourceOrigin::Stream => Err(ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// Returns whether a path leads to the open file, as far as is known.
+fn has_links(file: &File) -> bool {
+    !file
+        .metadata()
+        .is_ok_and(|metadata| has_no_links(&metadata))
 }
 
 /// Returns the metadata of the file at the path. It follows links, as opening does.

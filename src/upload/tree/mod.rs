@@ -11,22 +11,27 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use walk::{Entry, walk};
 
-use super::checkpoint::CheckpointLocation;
+use super::checkpoint::{CheckpointLocation, absolute};
 use super::config::{CallerOptions, UploadConfig};
 use super::job::{Target, abort_on_cancel};
 use super::options::UploadOption;
 use super::plan::Plan;
 use super::progress::{Callback, Progress, ProgressEvent};
 use super::source::Source;
-use super::workers::AbortOnPanic;
+use super::workers::{AbortOnPanic, CANCELLED};
 use super::{Execution, upload};
 use crate::client::{Client, Dispatcher};
 use crate::{Error, Result, Uploaded};
+
+/// How long requests in flight may still take after another file has failed.
+const PATIENCE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+const DISCONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The files of a tree that were uploaded with [`Bucket::upload_dir`](crate::Bucket::upload_dir).
 #[derive(Clone, Debug)]
@@ -53,7 +58,9 @@ pub(crate) fn upload_dir(
     } = caller;
     let checkpoint_dir = match checkpoint {
         CheckpointLocation::Off => None,
-        CheckpointLocation::Dir(dir) => Some(dir),
+        // Made absolute once for all files. An empty path is an error of the first one.
+        CheckpointLocation::Dir(dir) if dir.as_os_str().is_empty() => Some(dir),
+        CheckpointLocation::Dir(dir) => Some(absolute(&dir)?),
         CheckpointLocation::BesideSource | CheckpointLocation::File(_) => {
             let reason = "a tree needs a checkpoint for each file; use checkpoint_dir(true, dir)";
             return Err(Error::option("checkpoint", reason));
@@ -63,6 +70,8 @@ pub(crate) fn upload_dir(
             return Err(Error::option("checkpoint_store", reason));
         }
     };
+    // A tree of no files has no plan that would notice a wrong part size.
+    Plan::new(0, part_size, None)?;
     let entries = walk(dir, prefix)?;
     let mut small = Vec::new();
     let mut large = Vec::new();
@@ -93,7 +102,13 @@ pub(crate) fn upload_dir(
     let mut uploaded: Vec<Option<Uploaded>> = entries.iter().map(|_| None).collect();
     let result = tree
         .upload_small(&small, &mut progress, &mut uploaded)
-        .and_then(|()| tree.upload_large(&large, &mut progress, &mut uploaded));
+        .and_then(|()| tree.upload_large(&large, &mut progress, &mut uploaded))
+        .and_then(
+            |()| match entries.is_empty() && tree.config.cancel.is_cancelled() {
+                true => Err(CANCELLED),
+                false => Ok(()),
+            },
+        );
     progress.finish(&result);
     result?;
     let files: Vec<Uploaded> = uploaded.into_iter().flatten().collect();
@@ -194,8 +209,28 @@ impl Tree<'_> {
         progress: &mut TreeProgress<'_>,
         uploaded: &mut [Option<Uploaded>],
     ) -> Result<()> {
+        let clock = self.client.clock();
         let mut failure = None;
-        for message in messages {
+        // Set by a failure: until when requests in flight may still take.
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let received = match deadline {
+                None => messages.recv().map_err(RecvTimeoutError::from),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(clock.instant());
+                    messages.recv_timeout(clock.wait(left))
+                }
+            };
+            let message = match received {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.dispatcher.abort_handle().disconnect();
+                    // For a connection that was just being made.
+                    deadline = Some(clock.instant() + DISCONNECT_AGAIN_AFTER);
+                    continue;
+                }
+            };
             let stop = match message {
                 Message::Progress(index, file) => {
                     progress.update(&self.entries[index], &file);
@@ -212,6 +247,7 @@ impl Tree<'_> {
                 Message::Panicked(panic) => Err(panic),
             };
             failure.get_or_insert(stop);
+            deadline.get_or_insert_with(|| clock.instant() + PATIENCE_AFTER_FAILURE);
             next.store(end, Ordering::Relaxed);
             self.dispatcher.abort_handle().drain();
         }
