@@ -279,7 +279,7 @@ fn checkpoint_lock_under_contention() {
                 .collect();
             calls.into_iter().map(|call| call.join().unwrap()).collect()
         });
-        assert!(results.iter().any(Result::is_ok));
+        assert!(results.iter().any(Result::is_ok), "{results:?}");
         for error in results.into_iter().filter_map(Result::err) {
             assert!(matches!(error, Error::CheckpointInUse { .. }), "{error}");
         }

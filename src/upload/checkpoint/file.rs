@@ -235,6 +235,14 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the path of the temporary file, which replaces the checkpoint.
+/// Returns the name under which a missing checkpoint is created. It differs from the temporary name
+/// of saves, because whoever creates the file does not hold its lock yet.
+pub(super) fn new_path(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    temp_path(Path::new(&new))
+}
+
 pub(super) fn temp_path(path: &Path) -> PathBuf {
     let (directory, name) = directory_and_name(path);
     let mut temp = OsString::from(name);

@@ -5,9 +5,10 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+use super::CheckpointStore;
 use super::file::{
-    CheckpointFile, FILE_BYTES_MAX, TRIES_MAX, create_private, is_same_file_at, temp_path,
-    write_and_lock,
+    CheckpointFile, FILE_BYTES_MAX, TRIES_MAX, create_private, is_same_file_at, new_path,
+    temp_path, write_and_lock,
 };
 use super::format::{FIRST_LINE, Header, is_blank};
 use crate::md5_digest::Md5Digest;
@@ -68,14 +69,16 @@ impl CheckpointFile {
 
     /// Removes what a crash left beside this checkpoint, if it can be removed.
     pub(in crate::upload) fn remove_orphan(&self) {
-        if let Err(error) = remove_orphan(&self.path) {
-            log::warn!("{error}");
+        for temp in [temp_path(&self.path), new_path(&self.path)] {
+            if let Err(error) = remove_orphan(&self.path, &temp) {
+                log::warn!("{error}");
+            }
         }
     }
 
     /// Replaces the file by one of the same content, to find out whether saves will work.
     fn rehearse(mut self) -> Result<Attempt> {
-        remove_orphan(&self.path)?;
+        remove_orphan(&self.path, &temp_path(&self.path))?;
         let io_failed = |error| failed(&self.path, error);
         let before = self.locked.metadata().map_err(io_failed)?;
         let content = self.read_content().map_err(io_failed)?;
@@ -152,9 +155,9 @@ fn lock_existing(path: &Path) -> Result<Attempt> {
 
 /// Creates the file with its first line in it, already locked, under a name that nothing else has.
 fn create(path: &Path) -> Result<Attempt> {
-    remove_orphan(path)?;
-    let temp = temp_path(path);
-    let file = match create_private(&temp) {
+    let new = new_path(path);
+    remove_orphan(path, &new)?;
+    let file = match create_private(&new) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Attempt::Raced(None)),
         Err(error) => return Err(failed(path, error)),
@@ -164,11 +167,11 @@ fn create(path: &Path) -> Result<Attempt> {
         // Another call has just taken it for an orphan, and removes it.
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Attempt::Raced(None)),
         Err(error) => {
-            let _ = std::fs::remove_file(&temp);
+            let _ = std::fs::remove_file(&new);
             return Err(failed(path, error));
         }
     }
-    let file = match rename_without_replacing(&temp, path) {
+    let file = match rename_without_replacing(&new, path) {
         Ok(()) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Attempt::Raced(None)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -185,10 +188,18 @@ fn create(path: &Path) -> Result<Attempt> {
     if !is_same_file_at(&created.locked, path).map_err(|error| failed(path, error))? {
         return Ok(Attempt::Raced(None));
     }
-    created
-        .sync_directory()
-        .map_err(|error| failed(path, error))?;
-    Ok(Attempt::Opened(created))
+    let ready = remove_orphan(path, &temp_path(path)).and_then(|()| {
+        created
+            .sync_directory()
+            .map_err(|error| failed(path, error))
+    });
+    match ready {
+        Ok(()) => Ok(Attempt::Opened(created)),
+        Err(error) => {
+            let _ = created.remove();
+            Err(error)
+        }
+    }
 }
 
 /// Removes `from` if that fails.
@@ -217,18 +228,17 @@ pub(super) fn create_in_place(path: &Path) -> Result<Option<File>> {
 }
 
 /// Removes a temporary file that a crash left between writing and renaming.
-fn remove_orphan(path: &Path) -> Result<()> {
-    let temp = temp_path(path);
-    match std::fs::symlink_metadata(&temp) {
+fn remove_orphan(path: &Path, temp: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(temp) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(metadata) => return Err(in_the_way(&temp, &metadata)),
+        Ok(metadata) => return Err(in_the_way(temp, &metadata)),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(&temp, error)),
+        Err(error) => return Err(failed(temp, error)),
     }
-    let orphan = match open_existing_file(&temp) {
+    let orphan = match open_existing_file(temp) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(&temp, error)),
+        Err(error) => return Err(failed(temp, error)),
     };
     match orphan.try_lock() {
         Err(TryLockError::WouldBlock) => {
@@ -237,18 +247,18 @@ fn remove_orphan(path: &Path) -> Result<()> {
             });
         }
         Err(TryLockError::Error(error)) if !has_no_locks(&error) => {
-            return Err(failed(&temp, error));
+            return Err(failed(temp, error));
         }
         _ => {}
     }
-    if !is_same_file_at(&orphan, &temp).map_err(|error| failed(&temp, error))? {
+    if !is_same_file_at(&orphan, temp).map_err(|error| failed(temp, error))? {
         return Ok(());
     }
-    match read_header(&orphan).map_err(|error| failed(&temp, error))? {
+    match read_header(&orphan).map_err(|error| failed(temp, error))? {
         Header::Empty | Header::Ours => {
-            std::fs::remove_file(&temp).map_err(|error| failed(&temp, error))
+            std::fs::remove_file(temp).map_err(|error| failed(temp, error))
         }
-        header => Err(not_a_checkpoint(&temp, foreign_reason(header))),
+        header => Err(not_a_checkpoint(temp, foreign_reason(header))),
     }
 }
 
