@@ -185,7 +185,7 @@ pub(crate) fn classify(error: &ServiceError) -> Classification {
             ),
         ),
 
-        // A body that was damaged in transit, or that did not arrive in time. It is read anew.
+        // A body that was damaged in transit, or that did not arrive in time. It is read again.
         (400, Code::InvalidDigest | Code::RequestTimeout) => (Backoff, true, Some(rerun)),
         // The code in a 200 that contains an error is all that says what it is.
         (200, Code::InternalError | Code::ServiceUnavailable | Code::RequestTimeout) => {

@@ -36,7 +36,7 @@ trait Fetch: Send + Sync {
     /// Returns what the messages of its failures begin with.
     fn name(&self) -> &'static str;
 
-    /// Gets credentials anew.
+    /// Gets new credentials.
     fn fetch(&self, clock: &dyn Clock) -> Result<Fetched, Failure>;
 }
 
