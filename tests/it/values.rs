@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use local_oss::{Fault, Operation, Rule};
+use local_oss::{Fault, LocalOss, Operation, Rule};
 use oss_upload::{
     CancelToken, Client, Credentials, Error, ProgressEvent, ProvideCredentials, RetryPolicy,
     cancel, checkpoint, delete_upload_on_cancelling, progress,
@@ -193,4 +193,20 @@ fn pause_keeps_the_upload_and_the_same_call_resumes() {
             .unwrap();
         assert_eq!(uploaded.parts_resumed >= 2, pauses);
     }
+}
+
+/// Proxies that compress or rewrite responses mark the ETag as weak.
+#[test]
+fn etag_with_a_weak_mark_is_that_of_the_part() {
+    let t = Harness::with_server(LocalOss::builder().weak_etags(true).start().unwrap());
+    let path = t.file("f", 2 * PART + 1);
+    t.refuse_part(3);
+    t.upload([checkpoint(true, "")]).unwrap_err();
+    let uploaded = t.upload([checkpoint(true, "")]).unwrap();
+    assert_eq!((uploaded.parts, uploaded.parts_resumed), (3, 2));
+    assert_eq!(t.parts_sent(), [1, 2, 3, 3]);
+    t.assert_stored("o", &path);
+    let small = t.file("small", 1);
+    t.bucket.upload_file("small", &small, PART, []).unwrap();
+    t.assert_stored("small", &small);
 }
