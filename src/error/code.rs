@@ -94,7 +94,7 @@ pub(crate) const CHECK_ENDPOINT_AND_PROXY: &str =
     "the response may not come from OSS; check the endpoint and any proxy in between";
 pub(super) const RETRY_OR_CHECK_ENDPOINT: &str = "run the same call again; if the error persists, the response may not come from OSS: \
      check the endpoint and any proxy in between";
-const GIVE_REGION: &str = "give the bucket's region with ClientBuilder::region";
+const GIVE_REGION: &str = "give the bucket's region with ClientBuilder::region or OSS_REGION";
 
 /// Classifies an error response. The first row of the table that matches counts.
 pub(crate) fn classify(error: &ServiceError) -> Classification {
