@@ -658,6 +658,7 @@ fn can_trace() -> bool {
 /// Whatever a crash leaves, the same call finishes the upload and clears it away.
 #[cfg(target_os = "linux")]
 #[test]
+#[ignore = "slow: several seconds"]
 fn checkpoint_survives_a_kill_at_each_of_its_system_calls() {
     if !can_trace() {
         return;
@@ -691,6 +692,7 @@ fn checkpoint_survives_a_kill_at_each_of_its_system_calls() {
 /// The errors of file systems, and which of them mean that bytes are lost.
 #[cfg(target_os = "linux")]
 #[test]
+#[ignore = "slow: several seconds"]
 fn checkpoint_on_a_faulty_file_system() {
     if !can_trace() {
         return;

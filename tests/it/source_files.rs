@@ -168,6 +168,7 @@ fn until_unseen(what: &str, attempt: impl Fn() -> Option<bool>) {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[ignore = "slow: several seconds"]
 fn source_edit_within_one_second_between_calls_is_found() {
     for lost_complete in [false, true] {
         until_unseen("between calls", || {
@@ -200,6 +201,7 @@ fn source_edit_within_one_second_between_calls_is_found() {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[ignore = "slow: several seconds"]
 fn source_edit_within_one_second_during_the_upload_is_found() {
     // In one PutObject the last bytes are still to be read when the first ones have been sent.
     for (size, part_size) in [(SIZE, PART), (200 * PART, 300 * PART)] {

@@ -48,6 +48,7 @@ fn at_every_event(
 }
 
 #[test]
+#[ignore = "slow: several seconds"]
 fn cancel_from_any_progress_event() {
     for (policy, size) in KEEP_POLICIES
         .into_iter()
@@ -83,6 +84,7 @@ fn cancel_from_any_progress_event() {
 }
 
 #[test]
+#[ignore = "slow: several seconds"]
 fn progress_callback_panic_in_any_event_keeps_checkpoint() {
     for (policy, size) in KEEP_POLICIES
         .into_iter()
@@ -144,6 +146,7 @@ fn progress_callback_panic_stops_waiting_workers() {
 
 /// In the event that reports the first retry of each kind of request.
 #[test]
+#[ignore = "slow: several seconds"]
 fn cancel_or_panic_in_retrying_event_ends_retries() {
     for operation in [
         InitiateMultipartUpload,

@@ -142,6 +142,7 @@ fn replace(t: &Harness, mtime: SystemTime) {
 }
 
 #[test]
+#[ignore = "slow: several seconds"]
 fn source_change_during_upload_makes_no_object() {
     for (what, meddle) in OPEN_CHANGES.into_iter().filter(possible) {
         for parts in [0, 2, 6] {
